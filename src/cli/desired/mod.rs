@@ -13,6 +13,7 @@ pub(crate) mod required_gates;
 use std::collections::HashMap;
 
 use rayon::prelude::*;
+use serde_json::json;
 
 use crate::cli::error::CliError;
 use crate::config::{CONFIG_FILE, Config, Limits};
@@ -20,7 +21,7 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::git::{GitError, ObjectId, Repo, TreeEntry};
 use crate::index::{ManifestFilter, read_entry};
 use crate::manifest::{self, Facts, Parsed, codes};
-use crate::model::{BindingTarget, Resource, ResourceKey, SourceLocation, Spec};
+use crate::model::{BindingTarget, ExecutionSpec, Resource, ResourceKey, SourceLocation, Spec};
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, resolve};
 use crate::provider::Registry;
 
@@ -55,7 +56,15 @@ pub(crate) fn by_key(resources: &[Resource]) -> ByKey<'_> {
 
 /// What does the work of a task, by the Bindings as they are declared. What counts in the end is resolved when the node starts.
 pub(crate) fn bound_target(task: &TaskToBind<'_>, declared: &ByKey<'_>) -> Option<BindingTarget> {
-    let found = resolve(task, |key| match declared.get(key).map(|resource| &resource.spec) {
+    declared_target(task, |key| declared.get(key).map(|resource| &resource.spec))
+}
+
+/// The same, wherever the declarations come from.
+pub(crate) fn declared_target<'s>(
+    task: &TaskToBind<'_>,
+    spec: impl Fn(&ResourceKey) -> Option<&'s Spec>,
+) -> Option<BindingTarget> {
+    let found = resolve(task, |key| match spec(key) {
         // The generation is recorded with a claim, and decides nothing here.
         Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 1 }),
         _ => None,
@@ -64,6 +73,11 @@ pub(crate) fn bound_target(task: &TaskToBind<'_>, declared: &ByKey<'_>) -> Optio
         Resolution::Bound { target, .. } | Resolution::Own { target } => Some(target),
         Resolution::Unbound { .. } | Resolution::Conflict { .. } => None,
     }
+}
+
+/// An Execution of a plan that names no Binding, as `planspec run` makes one.
+pub(crate) fn unbound(plan: &ResourceKey) -> Option<ExecutionSpec> {
+    serde_json::from_value(json!({ "planRef": { "name": plan.name } })).ok()
 }
 
 /// What it takes the whole of every resource to find: gates that the configuration requires, and plans that run each other.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use crate::cli::desired::{ByKey, bound_target, by_key};
+use crate::cli::desired::{ByKey, bound_target, by_key, unbound};
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::graph::cycles;
@@ -13,6 +13,7 @@ use crate::manifest::{self, Facts, codes};
 use crate::model::{ExecutionSpec, Kind, Name, NodeKind, Reference, Resource, ResourceKey, Spec};
 use crate::plan::binding::TaskToBind;
 use crate::plan::plan_named;
+use crate::plan::recurrence::scheduled_spec;
 
 /// Where a rule of a Binding names its provider.
 const PROVIDER: &str = "/target/provider";
@@ -100,20 +101,13 @@ impl PlanRuns {
 /// The plan that a resource makes run, and with which Bindings.
 fn run_of(resource: &Resource) -> Option<(ExecutionSpec, ResourceKey)> {
     let key = resource.key();
-    let unbound = |plan: &Reference| serde_json::from_value(json!({ "planRef": plan })).ok();
     let (spec, plan): (ExecutionSpec, Reference) = match &resource.spec {
         Spec::Execution(spec) => (spec.clone(), spec.plan_ref.clone()),
         Spec::Schedule(schedule) => {
             let plan = schedule.plan_ref.clone()?;
-            let mut spec: ExecutionSpec = unbound(&plan)?;
-            spec.binding_ref.clone_from(&schedule.binding_ref);
-            (spec, plan)
+            (scheduled_spec(schedule, plan.clone()), plan)
         }
-        // As `planspec run` makes one.
-        Spec::Plan(_) => {
-            let plan = Reference::to(key.name.clone());
-            (unbound(&plan)?, plan)
-        }
+        Spec::Plan(_) => (unbound(&key)?, Reference::to(key.name.clone())),
         _ => return None,
     };
     Some((spec, plan.key(Kind::Plan, &key.namespace)))

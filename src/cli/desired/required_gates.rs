@@ -3,9 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
-
-use crate::cli::desired::{ByKey, bound_target, by_key};
+use crate::cli::desired::{ByKey, bound_target, by_key, unbound};
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::graph::Topology;
@@ -43,11 +41,6 @@ pub(crate) fn check(
     let mut found: Vec<Diagnostic> = found.into_iter().map(|missing| missing.diagnostic(&by_key)).collect();
     manifest::locate(&mut found, &config.limits, read);
     found
-}
-
-/// An Execution of a plan that names no Binding, as `planspec run` makes one.
-fn unbound(plan: &ResourceKey) -> Option<ExecutionSpec> {
-    serde_json::from_value(json!({ "planRef": { "name": plan.name } })).ok()
 }
 
 /// A gate that is missing before a node; once for each node, however many Executions run it.

@@ -1,9 +1,7 @@
 //! `planspec graph`: the graph of a plan, or of an execution with its phases.
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
-
 use crate::cli::Context;
+use crate::cli::desired::{declared_target, unbound};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::inventory::Inventory;
@@ -14,10 +12,11 @@ use crate::model::{
     ExecutionSpec, ExecutionStatus, Kind, Node, NodeId, PlanGraph, PlanSpec, Resource, ResourceKey, Spec,
     StatusRecord, StringMap,
 };
-use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve as resolve_binding};
+use crate::plan::binding::{TaskToBind, binding_for};
 use crate::plan::{child_key, plan_named};
 use crate::report::graph::{GraphFormat, GraphView, failures};
 use crate::report::object::LiveObject;
+use clap::{Args, ValueEnum};
 
 /// Draw the graph of a plan, or of an execution with the phases of its nodes
 #[derive(Debug, Args)]
@@ -158,11 +157,9 @@ fn provider_of(
     graph: &ExecutionGraph,
     node: &Node,
 ) -> Result<Option<String>, CliError> {
-    // Of a plan alone: as an Execution that names no Binding, which `planspec run` makes.
-    let unbound = || serde_json::from_value(json!({ "planRef": { "name": graph.key.name } })).ok();
     let spec: Option<ExecutionSpec> = match object.resource.as_ref().map(|resource| &resource.spec) {
         Some(Spec::Execution(spec)) => Some(spec.clone()),
-        _ => unbound(),
+        _ => unbound(&graph.key),
     };
     let Some(spec) = spec else { return Ok(None) };
     let task = TaskToBind {
@@ -174,14 +171,8 @@ fn provider_of(
     };
     let binding = binding_for(&task).map(|key| inventory.object(&key)).transpose()?.flatten();
     let resource = binding.as_ref().and_then(|binding| binding.resource.as_ref());
-    let found = resolve_binding(&task, |_| match resource.map(|resource| &resource.spec) {
-        Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 1 }),
-        _ => None,
-    });
-    Ok(match found.resolution {
-        Resolution::Bound { target, .. } | Resolution::Own { target } => Some(target.provider),
-        Resolution::Unbound { .. } | Resolution::Conflict { .. } => None,
-    })
+    let target = declared_target(&task, |_| resource.map(|resource| &resource.spec));
+    Ok(target.map(|target| target.provider))
 }
 
 /// A bare name is a plan or an execution, whichever there is.
