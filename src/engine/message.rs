@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::lookup::checked;
-use crate::model::{NodeId, NodePhase, ResourceKey, WorkProposal};
+use crate::model::{ChangeRequest, NodeId, NodePhase, ResourceKey, WorkProposal};
 use crate::plan::{CancelResult, Draft, after_poll, poll_applies};
 use crate::run::{AttemptName, AttemptOutcome, AttemptReport, CompiledPlan, NodeChange};
 
@@ -71,7 +71,9 @@ impl PollResult {
         let Some(ix) = compiled.topology.find(self.node.as_str()) else { return Ok(()) };
         let Some(node) = compiled.node(ix) else { return Ok(()) };
         if let Some(base) = &self.shown {
-            self.propose(base, report.outcome, draft);
+            let AttemptReport { outcome, evidence } = report;
+            self.propose(base, outcome, draft);
+            self.request(evidence.requested, draft);
             return Ok(());
         }
         let Some(state) = draft.status.node_statuses.get(&self.node) else { return Ok(()) };
@@ -80,11 +82,22 @@ impl PollResult {
             return Ok(());
         }
         let report = checked(snapshot, compiled, ix, report)?;
+        let requested = report.evidence.requested.clone();
         let key = state.attempt_name(uid, &self.node);
         for change in after_poll(node, state, report, &key, self.at) {
             draft.node(&self.node, change, self.at);
         }
+        self.request(requested, draft);
         Ok(())
+    }
+
+    /// Records what a reviewer wants changed, once.
+    fn request(&self, requested: Option<ChangeRequest>, draft: &mut Draft) {
+        let state = draft.status.node_statuses.get(&self.node);
+        let known = state.and_then(|state| state.extensions.requested.as_deref());
+        if let Some(request) = requested.filter(|request| known != Some(request)) {
+            draft.node(&self.node, NodeChange::Request(request), self.at);
+        }
     }
 
     /// Records what people are shown, once for each state of it (Invariant 5).

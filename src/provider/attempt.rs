@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, watch};
 use super::output::{Redactor, plain_line};
 use super::{AttemptFiles, UpstreamWork, Workspace};
 use crate::model::{
-    AcceptanceCriterion, ContextItem, GoalSpec, JsonMap, NodeId, NodeReason, QuestionAnswer, ResourceKey,
+    AcceptanceCriterion, ChangeRequest, ContextItem, GoalSpec, JsonMap, NodeId, NodeReason, QuestionAnswer,
+    ResourceKey,
 };
 use crate::run::{AttemptOutcome, AttemptReport, Stop};
 
@@ -125,6 +126,8 @@ impl OutputContract {
 pub struct Brief {
     /// The goal that the execution serves.
     pub goal: Option<GoalSpec>,
+    /// What a reviewer wants changed of what the task made before.
+    pub requested: Option<ChangeRequest>,
     /// What the plan is for.
     pub plan: String,
     /// The material of the plan.

@@ -196,7 +196,9 @@ pub struct UpstreamNode {
     pub result: Option<NodeResult>,
     /// How its acceptance criteria came out.
     pub criteria: Vec<CriterionResult>,
-    /// Who approved, of a Gate.
+    /// How often it ran again because a reviewer wanted something changed.
+    pub reworks: u32,
+    /// Who approved, when and for which commit, of a Gate.
     pub approval: Option<String>,
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Artifact, CriterionResult, DiscardedChanges, JsonMap, LogSummary, NodeId, NodeReason, NodeResult,
-    NodeStatus, StoredFiles, Usage,
+    Artifact, ChangeRequest, CriterionResult, DiscardedChanges, JsonMap, LogSummary, NodeId, NodeReason,
+    NodeResult, NodeStatus, StoredFiles, Usage,
 };
 
 /// Why an attempt ends early.
@@ -129,6 +129,8 @@ pub struct Evidence {
     pub discarded: Option<DiscardedChanges>,
     /// What it says it used up.
     pub usage: Option<Usage>,
+    /// What a reviewer wants changed of what it delivers.
+    pub requested: Option<ChangeRequest>,
 }
 
 /// The end of an attempt, with what was seen of it.

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::Evidence;
 use crate::model::{
-    Artifact, BudgetGrant, Digest, InputFingerprint, JsonMap, Lease, MutexHold, NodeDecision, NodeId,
-    NodePhase, NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding, Reuse,
-    Usage, WorkProposal,
+    Artifact, BudgetGrant, ChangeRequest, Digest, InputFingerprint, JsonMap, Lease, MutexHold, NodeDecision,
+    NodeId, NodePhase, NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding,
+    Reuse, Rework, Usage, WorkProposal,
 };
 
 /// One change to an Execution or to one of its nodes.
@@ -182,6 +182,17 @@ pub(crate) enum NodeChange {
         /// Where, as text.
         message: String,
     },
+    /// A reviewer wants something changed of what it delivers.
+    Request(ChangeRequest),
+    /// It runs again on top of what was reviewed.
+    Rework {
+        /// What is asked of it, and how often it was asked something.
+        rework: Rework,
+        /// Whose results what was reviewed holds as well, although the plan does not put them before it.
+        onto: Vec<NodeId>,
+        /// Who, as text.
+        message: String,
+    },
     /// A person decided about it while its work continues remotely; that is cancelled first.
     // A node that ended at once would not be polled any more, and nobody would cancel its remote work.
     Decide(Box<NodeDecision>),
@@ -229,6 +240,8 @@ impl NodeChange {
             Self::Retry { .. } => "retry",
             Self::Block { .. } => "block",
             Self::Propose { .. } => "propose",
+            Self::Request(_) => "request changes of",
+            Self::Rework { .. } => "rework",
             Self::Decide(_) => "decide about",
             Self::Answer(_) => "answer",
             Self::Grant(_) => "grant more to",

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
     BudgetGrant, ExecutionPhase, ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase,
-    NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Usage, WorkProposal,
+    NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Usage,
 };
 
 /// A change that does not fit the status.
@@ -239,7 +239,9 @@ fn apply_node(
         status.artifacts.extend(artifacts.iter().cloned());
     }
     // Once a node is to run again, `describe` must not continue calling it reused.
-    if let (NodeChange::Reset { .. }, Some(reuse)) = (change, &mut status.extensions.reuse) {
+    if let (NodeChange::Reset { .. } | NodeChange::Rework { .. }, Some(reuse)) =
+        (change, &mut status.extensions.reuse)
+    {
         reuse.forget(id);
     }
     if let NodeChange::Succeed { evidence, .. } | NodeChange::Fail { evidence, .. } = change {
@@ -301,10 +303,13 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             say(node, Some(*reason), message);
             node.extensions.retry_at = *retry_at;
             node.extensions.handle.clone_from(handle);
-            node.extensions.answer = None;
+            // What was asked before may have been taken back; whoever polls says it again.
+            (node.extensions.answer, node.extensions.requested) = (None, None);
             node.extensions.blocked_since = node.extensions.blocked_since.filter(|_| same).or(Some(at));
         }
-        NodeChange::Propose { proposal, message } => propose(node, proposal, message),
+        NodeChange::Propose { .. } | NodeChange::Request(_) | NodeChange::Rework { .. } => {
+            review(node, change, at)
+        }
         NodeChange::Decide(decided) => decide(node, decided),
         NodeChange::Answer(answer) => {
             let message = format!("answered by {}; the next reconcile passes it on", answer.by);
@@ -344,10 +349,22 @@ fn grant(node: &mut NodeStatus, granted: &BudgetGrant) {
     node.extensions.granted = Some(Box::new(granted.clone()));
 }
 
-/// Keeps what people are shown before the node starts.
-fn propose(node: &mut NodeStatus, proposal: &WorkProposal, message: &str) {
-    message.clone_into(&mut node.message);
-    node.extensions.proposal = Some(Box::new(proposal.clone()));
+/// What people are shown of the work, what they want changed of it, and that it is done again.
+fn review(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
+    match change {
+        NodeChange::Propose { proposal, message } => {
+            message.clone_into(&mut node.message);
+            node.extensions.proposal = Some(Box::new(proposal.clone()));
+            node.extensions.requested = None;
+        }
+        NodeChange::Request(request) => node.extensions.requested = Some(Box::new(request.clone())),
+        NodeChange::Rework { rework, onto, message } => {
+            reset(node, message, at);
+            node.extensions.rework = Some(Box::new(rework.clone()));
+            node.extensions.onto.clone_from(onto);
+        }
+        _ => {}
+    }
 }
 
 /// Keeps what a person decided until the remote work is cancelled.
@@ -384,6 +401,8 @@ fn start(node: &mut NodeStatus, at: Timestamp) {
         // The provider that was asked before finds its remote work again by the handle instead of beginning it twice.
         handle: node.extensions.handle.take(),
         answer: node.extensions.answer.take(),
+        // Each attempt at it works on top of what was reviewed, also after a failure.
+        rework: node.extensions.rework.take(),
         usage: node.extensions.usage,
         granted: node.extensions.granted.take(),
         onto: std::mem::take(&mut node.extensions.onto),

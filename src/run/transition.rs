@@ -16,7 +16,7 @@ pub(crate) struct IllegalTransition {
 /// The phase after `change`.
 ///
 /// # Errors
-/// The move is not legal; above all, nothing but `Reset` leaves a terminal phase (Invariant 10).
+/// The move is not legal; above all, nothing but `Reset`, and `Rework` after a review, leaves a terminal phase (Invariant 10).
 pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePhase, IllegalTransition> {
     use NodePhase::{Blocked, Cancelled, Failed, Pending, Running, Skipped, Succeeded};
     let to = match (from, change) {
@@ -24,6 +24,8 @@ pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePha
         (_, NodeChange::Sum { phase, .. }) => *phase,
         // Not from Running: the attempt that continues would report its end to a node that begins again.
         (Succeeded | Failed | Skipped | Cancelled | Blocked | Pending, NodeChange::Reset { .. }) => Pending,
+        // Only of work that was done: what failed is not what was reviewed.
+        (Succeeded, NodeChange::Rework { .. }) => Pending,
         (Pending | Blocked, NodeChange::Start { .. }) => Running,
         // From Pending, too: a Gate has no attempt, and a person may complete a node that never started.
         (Running | Blocked | Pending, NodeChange::Succeed { .. }) => Succeeded,
@@ -33,7 +35,8 @@ pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePha
         (Pending | Running | Blocked, NodeChange::Block { .. }) => Blocked,
         // Before it starts, and no later: from then on the work itself says where it is.
         (Pending, NodeChange::Propose { .. }) => Pending,
-        (Blocked, NodeChange::Decide(_)) => Blocked,
+        (Pending, NodeChange::Request(_)) => Pending,
+        (Blocked, NodeChange::Request(_) | NodeChange::Decide(_)) => Blocked,
         (Blocked, NodeChange::Answer(_) | NodeChange::Grant(_)) => Blocked,
         (Pending | Blocked, NodeChange::Skip { .. }) => Skipped,
         (Pending | Running | Blocked, NodeChange::Cancel { .. }) => Cancelled,
@@ -45,8 +48,15 @@ pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePha
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BudgetGrant, NodeDecision, NodeReason, QuestionAnswer, Usage, WorkProposal};
+    use crate::model::{
+        BudgetGrant, ChangeRequest, NodeDecision, NodeReason, QuestionAnswer, Rework, Usage, WorkProposal,
+    };
     use crate::run::Evidence;
+
+    fn request() -> ChangeRequest {
+        let node = crate::model::NodeId::new("a").ok();
+        ChangeRequest { node, by: "r".into(), words: "w".into(), commit: "c".into() }
+    }
 
     fn changes() -> Vec<NodeChange> {
         let reason = NodeReason::ProviderFailed;
@@ -73,6 +83,7 @@ mod tests {
                 proposal: WorkProposal { base: "c".into(), handle: None },
                 message: message.clone(),
             },
+            NodeChange::Request(request()),
             NodeChange::Decide(Box::new(NodeDecision {
                 result: None,
                 failed: false,
@@ -110,6 +121,15 @@ mod tests {
     }
 
     #[test]
+    fn only_work_that_was_done_is_done_again_for_a_reviewer() {
+        for from in NodePhase::ALL {
+            let rework = Rework { count: 1, request: request() };
+            let again = NodeChange::Rework { rework, onto: Vec::new(), message: String::new() };
+            assert_eq!(next_phase(from, &again).is_ok(), from == NodePhase::Succeeded, "{from}");
+        }
+    }
+
+    #[test]
     fn a_running_node_is_not_started_skipped_or_reset() {
         for change in changes() {
             let refused = matches!(
@@ -118,6 +138,7 @@ mod tests {
                     | NodeChange::Reuse { .. }
                     | NodeChange::Skip { .. }
                     | NodeChange::Propose { .. }
+                    | NodeChange::Request(_)
                     | NodeChange::Decide(_)
                     | NodeChange::Answer(_)
                     | NodeChange::Grant(_)

@@ -9,18 +9,18 @@ use serde_json::json;
 use crate::engine_rig::{Graph, QUICK, Stage, check_history, status_in};
 
 /// A change, a gate that shows it, and the delivery of it.
-fn land(provider: &str) -> Graph {
+pub(crate) fn land(provider: &str) -> Graph {
     Graph::new("ship")
         .editor("implement", &[], "echo done > made && echo more >> shared")
         .node(json!({ "id": "review", "kind": "Gate", "dependsOn": ["implement"], "gateRef": { "name": "ok" } }))
         .provided("land", &["review"], provider, &json!({}))
 }
 
-fn config(merge: &str) -> String {
+pub(crate) fn config(merge: &str) -> String {
     format!("{QUICK}providers:\n  merge: {merge}\n")
 }
 
-fn git(stage: &Stage, directory: &Path, arguments: &[&str]) -> String {
+pub(crate) fn git(stage: &Stage, directory: &Path, arguments: &[&str]) -> String {
     stage.environment.git_in(directory, arguments).succeeds().stdout.trim().to_owned()
 }
 
@@ -35,7 +35,7 @@ fn push(stage: &Stage, bare: &Path, branch: &str, file: &str, content: &str) {
 }
 
 /// The repository and a bare remote, with a clone of it that reconciles.
-fn with_remote(config: &str, graph: &Graph) -> (Stage, std::path::PathBuf, std::path::PathBuf) {
+pub(crate) fn with_remote(config: &str, graph: &Graph) -> (Stage, std::path::PathBuf, std::path::PathBuf) {
     let stage = Stage::with_graphs(config, &[graph]);
     let bare = stage.outside("bare.git");
     stage.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
@@ -44,11 +44,11 @@ fn with_remote(config: &str, graph: &Graph) -> (Stage, std::path::PathBuf, std::
     (stage, bare, clone)
 }
 
-fn of(status: &ExecutionStatus, node: &str) -> NodeStatus {
+pub(crate) fn of(status: &ExecutionStatus, node: &str) -> NodeStatus {
     status.node_statuses.iter().find(|(id, _)| id.as_str() == node).unwrap().1.clone()
 }
 
-fn approve(stage: &Stage, directory: &Path) {
+pub(crate) fn approve(stage: &Stage, directory: &Path) {
     stage.environment.planspec_in(directory, &["approve", "ok", "-n", "team"]).succeeds();
 }
 

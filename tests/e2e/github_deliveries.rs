@@ -62,7 +62,7 @@ impl Offer {
         offer
     }
 
-    fn of(graph: &Graph) -> Self {
+    pub(crate) fn of(graph: &Graph) -> Self {
         let stage = Stage::with_graphs(QUICK, &[graph]);
         let bare = stage.outside("bare.git");
         stage.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
@@ -364,4 +364,32 @@ fn a_runner_that_is_asked_to_leave_while_it_opens_a_pull_request_leaves_it_to_th
     offer.reconcile();
     offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "#50 waits to be merged");
     assert_eq!(offer.host.with(|state| state.pulls.len()), 1);
+}
+
+/// What the host makes of the work when it squashes or rebases is other commits, which do not hold its head.
+#[test]
+fn work_that_is_merged_by_squash_or_by_rebase_is_delivered() {
+    for method in ["squash", "rebase"] {
+        let offer = Offer::new("pull-request://main");
+        offer.reconcile();
+        let git = |arguments: &[&str]| {
+            offer.stage.environment.git_in(&offer.bare, arguments).succeeds().stdout.trim().to_owned()
+        };
+        let (head, main) = (offer.node().extensions.base.unwrap(), git(&["rev-parse", "main"]));
+        // Somebody else was merged before it.
+        let tree = git(&["rev-parse", "main^{tree}"]);
+        let before = git(&["commit-tree", "-p", &main, "-m", "Meanwhile", &tree]);
+        let tree = git(&["rev-parse", &format!("{head}^{{tree}}")]);
+        let merged = git(&["commit-tree", "-p", &before, "-m", method, &tree]);
+        git(&["update-ref", "refs/heads/main", &merged]);
+        offer.change(
+            &json!({ "state": "closed", "merged_at": "2026-01-01T00:00:00Z", "merge_commit_sha": merged }),
+        );
+        offer.poll();
+        offer.check(NodePhase::Succeeded, None, "");
+        assert_eq!(offer.node().outputs["mergeCommit"], json!(merged), "{method}");
+        let status = status_in(&offer.bare, "ship");
+        assert_eq!(status.phase, ExecutionPhase::Succeeded, "{method}");
+        check_history(&offer.bare);
+    }
 }

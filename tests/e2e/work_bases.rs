@@ -110,3 +110,35 @@ fn a_node_that_is_retried_drops_what_was_built_on_its_old_result() {
     let kept = stage.environment.git_output(&["log", "--format=%H", "refs/planspec/results/team/chain"]);
     assert!(kept.contains(&old.commit) && kept.contains(&new.commit));
 }
+
+/// Somebody who is always in the way of another one is a matter for a person after three times.
+#[test]
+fn a_node_is_made_again_three_times_and_then_a_person_decides() {
+    let stage = Stage::new(QUICK, &[]);
+    let seen = |n: u32| stage.outside(&format!("seen-{n}"));
+    // Each of the chain changes the line only after the last conflict with it was resolved.
+    let after = |n: u32, word: &str| {
+        format!("until test -e '{}'; do sleep 0.05; done; echo {word} > line", seen(n).display())
+    };
+    let saw = |n: u32| format!("touch '{}'", seen(n).display());
+    let rerun = json!({ "onConflict": "rerun" });
+    let graph = Graph::new("quarrel")
+        .editor("a", &[], "echo a > line")
+        .editor("b", &["a"], &after(1, "b"))
+        .editor("c", &["b"], &after(2, "c"))
+        .editor("d", &["c"], &after(3, "d"))
+        .editor_with("other", &[], "echo \"other $PLANSPEC_ATTEMPT\" > line", &rerun)
+        .task("first", &["a", "other"], &saw(1))
+        .task("second", &["b", "other"], &saw(2))
+        .task("third", &["c", "other"], &saw(3))
+        .task("fourth", &["d", "other"], "true");
+    stage.commit("work.yaml", &crate::engine_rig::manifests(&[&graph]));
+    stage.reconcile(&[]).succeeds();
+    let other = stage.node("quarrel", "other");
+    assert_eq!((other.phase, other.extensions.reruns), (NodePhase::Succeeded, 3), "{other:#?}");
+    let fourth = stage.node("quarrel", "fourth");
+    let why = (fourth.phase, fourth.extensions.reason);
+    assert_eq!(why, (NodePhase::Blocked, Some(NodeReason::MergeConflict)), "{fourth:#?}");
+    assert!(fourth.message.contains("`d`") && fourth.message.contains("`other`"), "{}", fourth.message);
+    check_history(&stage.environment.repo());
+}

@@ -170,7 +170,7 @@ impl AttemptFactory {
             answer: state.and_then(|state| state.extensions.answer.as_ref()).cloned(),
             // From the pinned plan (Invariant 9): an edit of the manifest does not change what is asked for
             // half-way.
-            brief: Arc::new(brief(&claim.compiled, node)),
+            brief: Arc::new(brief(&claim.compiled, node, state)),
         })
     }
 }
@@ -212,6 +212,7 @@ fn upstream_nodes(compiled: &CompiledPlan, status: &ExecutionStatus, delivery: u
             title: title.to_owned(),
             result,
             criteria: state.extensions.criteria.clone(),
+            reworks: state.extensions.rework.as_ref().map_or(0, |rework| rework.count),
             approval: approved.then(|| approval(state)),
         })
     });
@@ -290,8 +291,10 @@ fn promise(capabilities: Vec<capability::Capability>) -> OutputContract {
 }
 
 /// What the work of a node is about.
-fn brief(compiled: &CompiledPlan, node: &Node) -> Brief {
+fn brief(compiled: &CompiledPlan, node: &Node, state: Option<&NodeStatus>) -> Brief {
+    let rework = state.and_then(|state| state.extensions.rework.as_deref());
     Brief {
+        requested: rework.map(|rework| rework.request.clone()),
         goal: compiled.goal.as_ref().map(|(_, goal)| goal.clone()),
         plan: compiled.plan.description.clone(),
         plan_context: compiled.plan.context.clone(),

@@ -106,6 +106,11 @@ impl Driver<'_> {
 /// What a node works on.
 fn base_of(factory: &AttemptFactory, step: &PreparedStep, ix: NodeIx) -> Result<NodeBase, GitError> {
     let Some(compiled) = &step.compiled else { return Ok(NodeBase::Pinned) };
+    let state = compiled.ids.get(ix).and_then(|id| step.draft.status.node_statuses.get(id));
+    if let Some(rework) = state.and_then(|state| state.extensions.rework.as_ref()) {
+        // On top of what was reviewed, which holds the results of every node before the delivery.
+        return Ok(NodeBase::Commit(rework.request.commit.clone()));
+    }
     factory.workspaces().base(compiled, &step.draft.status, ix, &results_ref(&compiled.key))
 }
 

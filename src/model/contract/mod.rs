@@ -41,8 +41,8 @@ pub use node::{
 pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;
 pub use node_work::{
-    BudgetGrant, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, NodeDecision, NodeResult,
-    QuestionAnswer, StoredFiles, Usage, WorkBudget, WorkProposal,
+    BudgetGrant, ChangeRequest, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, NodeDecision,
+    NodeResult, QuestionAnswer, Rework, StoredFiles, Usage, WorkBudget, WorkProposal,
 };
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
 use super::node_work::{
-    BudgetGrant, CriterionResult, DiscardedChanges, NodeDecision, NodeResult, QuestionAnswer, StoredFiles,
-    Usage, WorkProposal,
+    BudgetGrant, ChangeRequest, CriterionResult, DiscardedChanges, NodeDecision, NodeResult, QuestionAnswer,
+    Rework, StoredFiles, Usage, WorkProposal,
 };
 use crate::model::{Digest, JsonMap, NodeId};
 
@@ -327,6 +327,12 @@ pub struct NodeExtensions {
     /// What people are shown of the work that it is going to deliver, while a Gate before it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<Box<WorkProposal>>,
+    /// What a reviewer wants changed of what it delivers, until that is taken back or a node runs again for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested: Option<Box<ChangeRequest>>,
+    /// Why it runs, or ran, again on top of its own work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rework: Option<Box<Rework>>,
     /// What somebody answered to the provider's question, until it has been passed on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<QuestionAnswer>,

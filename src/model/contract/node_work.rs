@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, JsonMap};
+use crate::model::{Digest, JsonMap, NodeId};
 
 /// What an attempt changed, as a commit on top of what it worked on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,6 +228,31 @@ pub struct CheckedFiles {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_none_of(count: &u64) -> bool {
     *count == 0
+}
+
+/// What a reviewer wants changed of work that is delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeRequest {
+    /// The node that is to run again for it; a person sees to it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// Who.
+    pub by: String,
+    /// What they say.
+    pub words: String,
+    /// The commit that they looked at; the node works on top of it.
+    pub commit: String,
+}
+
+/// Why a node runs again on top of its own work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rework {
+    /// How often it did, this time included.
+    pub count: u32,
+    /// What is asked of it.
+    pub request: ChangeRequest,
 }
 
 /// What people are shown of the work that a node is going to deliver, such as the draft of a pull request.

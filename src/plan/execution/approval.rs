@@ -5,11 +5,15 @@ use super::context::PlanContext;
 use super::draft::{Dependency, GateProposal, GateRequest, RemoteWork};
 use super::lookup::{GateVerdict, ProviderResolution, demand};
 use crate::graph::NodeIx;
+use crate::markup::one_line;
 use crate::model::{BindingTarget, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey};
 use crate::plan::required_gates::is_behind;
 
 /// The scheme of deliveries that people review at a Git host.
 pub(crate) const PULL_REQUEST: &str = "pull-request://";
+
+/// How much of a reviewer's words is shown at a gate, in characters.
+const REQUEST_SHOWN: usize = 200;
 
 /// The Gate resource of a gate node.
 pub(super) fn gate_key(context: &PlanContext<'_>, node: &Node) -> Option<ResourceKey> {
@@ -102,6 +106,17 @@ fn void_message(verdict: GateVerdict) -> Option<String> {
         GateVerdict::Rejected(by) => Some(format!("the gate was rejected since, by {by}")),
         GateVerdict::Waiting(message) => Some(message),
     }
+}
+
+/// What a gate says while it waits, with what a reviewer of the delivery behind it wants changed: whoever decides there should
+/// not have to find that out at the delivery.
+pub(super) fn with_request(context: &PlanContext<'_>, gate: NodeIx, message: String) -> String {
+    let state = delivery_behind(context, gate).and_then(|(ix, _)| context.state(&context.node(ix)?.id));
+    let Some(request) = state.and_then(|state| state.extensions.requested.as_deref()) else { return message };
+    let words = one_line(&request.words, REQUEST_SHOWN);
+    // Quoted, because it is somebody's text (Invariant 8).
+    let quoted = if words.is_empty() { String::new() } else { format!(": “{words}”") };
+    format!("{message}; {} requested changes{quoted}", request.by)
 }
 
 /// Asks for the delivery behind a gate that waits to be shown. What the gate shows is known only once its results are merged,

@@ -64,6 +64,8 @@ pub(crate) fn plan_execution(
         // passes see `None`, so that a node that failed here is never replaced by an earlier result (Invariant 10).
         let decided = context.draft.status.extensions.reuse.clone();
         let mut reuse = view.reuse.map(|past| ReuseDecision::new(past, decided.as_ref()));
+        // Before any node is planned, so that what runs again is ready in this very pass.
+        remote_work::run_again(&mut context);
         repeat::begin(&mut context);
         for &ix in compiled.topology.order() {
             // Before the node is planned: what is reused must never have been offered to the scheduler.

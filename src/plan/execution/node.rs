@@ -173,6 +173,7 @@ fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
             context.draft.gates.push(demand);
             // What would run after the gate is part of what is asked, and shown with it.
             context.wait_for_all_bindings();
+            let message = approval::with_request(context, ix, message);
             context.block(&node.id, NodeReason::AwaitingApproval, message);
             approval::propose(context, ix);
         }

@@ -1,5 +1,6 @@
 //! Planning remote work: an attempt that was handed to a provider and is polled until it ends, takes too long or is
-//! cancelled.
+//! cancelled. Also what a reviewer of it wants changed: the node that `rework` names runs again on top of what was reviewed, and
+//! then whatever comes after it, up to the delivery.
 
 use jiff::Timestamp;
 
@@ -9,9 +10,10 @@ use super::lookup::ProviderResolution;
 use super::outcome::after_attempt;
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, Duration, Node, NodeDecision, NodeKind, NodePhase, NodeReason, NodeStatus,
-    ResolvedBinding, after,
+    BindingTarget, ChangeRequest, Duration, Node, NodeDecision, NodeId, NodeKind, NodePhase, NodeReason,
+    NodeStatus, ResolvedBinding, Rework, WorkProposal, after,
 };
+use crate::plan::built_on;
 use crate::run::{AttemptOutcome, Evidence, NodeChange};
 
 /// Plans a node whose attempt goes on without a process of this runner.
@@ -171,6 +173,110 @@ pub(super) fn cancel_remote(context: &mut PlanContext<'_>, ix: NodeIx) -> Option
     }
 }
 
+/// Runs nodes again for what reviewers asked of deliveries.
+pub(super) fn run_again(context: &mut PlanContext<'_>) {
+    // A suspended Execution begins nothing; the request stays recorded until it is resumed.
+    if context.draft.status.extensions.suspend.is_some() {
+        return;
+    }
+    let topology = &context.compiled().topology;
+    let states = context.draft.status.node_statuses.iter();
+    let asked: Vec<(NodeIx, ChangeRequest)> = states
+        .filter_map(|(id, state)| {
+            Some((topology.find(id.as_str())?, state.extensions.requested.as_deref()?.clone()))
+        })
+        .collect();
+    for (delivery, request) in asked {
+        if let Some(again) = affected(context, delivery, &request) {
+            tracing::info!(
+                execution = %context.compiled().key, node = ?request.node, by = request.by, commit = request.commit,
+                "run again what a reviewer wants changed"
+            );
+            reset(context, delivery, request, &again);
+        }
+    }
+}
+
+/// The nodes that run again, the one that is asked first; none while that is not possible.
+fn affected(context: &PlanContext<'_>, delivery: NodeIx, request: &ChangeRequest) -> Option<Vec<NodeIx>> {
+    let compiled = context.compiled();
+    let root = compiled.topology.find(request.node.as_ref()?.as_str())?;
+    let is_before = compiled.topology.upstream(delivery).get(root).copied().unwrap_or(false);
+    let shown = compiled.ids.get(delivery).and_then(|id| Some(&context.state(id)?.extensions));
+    let shown =
+        shown.and_then(|node| node.base.as_ref().or(node.proposal.as_ref().map(|proposal| &proposal.base)));
+    // The record names node and commit, and the status branch is no plan: only work before the delivery is done again, and
+    // only on top of what the delivery shows (Invariant 14).
+    if !is_before
+        || shown != Some(&request.commit)
+        || compiled.node(root).is_none_or(|node| node.kind != NodeKind::Task)
+    {
+        return None;
+    }
+    // What was made on top of it goes along, wherever it stands in the plan: it holds what the reviewer did not want.
+    let after = built_on(compiled, &context.draft.status, root);
+    let follows = |ix: &NodeIx| {
+        let group = context.node(*ix).is_some_and(|node| node.kind == NodeKind::Group);
+        *ix != root && after.get(*ix).copied().unwrap_or(false) && !group
+    };
+    let again: Vec<NodeIx> = std::iter::once(root).chain((0..after.len()).filter(follows)).collect();
+    // A list that is computed anew has other instances: a person has to say that with `retry`.
+    let is_computed =
+        |id: &NodeId| compiled.expansion.repeated(id).is_some_and(|repeated| repeated.is_computed);
+    // What runs beside it is waited for. Its end is what has this planned again.
+    let busy = again.iter().any(|&ix| {
+        let Some(id) = compiled.ids.get(ix) else { return true };
+        let Some(state) = context.state(id) else { return true };
+        let elsewhere = ix != delivery && state.is_remote();
+        // What must not be done twice is left to a person, also where it only stands on what is changed.
+        let once = state.attempt > 0 && context.node(ix).is_some_and(|node| !node.repeatable());
+        state.phase == NodePhase::Running || elsewhere || once || is_computed(id)
+    });
+    let done = context.phase(root) == NodePhase::Succeeded;
+    (done && !busy).then_some(again)
+}
+
+fn reset(context: &mut PlanContext<'_>, delivery: NodeIx, request: ChangeRequest, again: &[NodeIx]) {
+    let message = format!("runs again: {} requested changes", request.by);
+    for &ix in again {
+        let Some(node) = context.node(ix) else { continue };
+        let before = context.state(&node.id).cloned().unwrap_or_default();
+        if Some(&node.id) == request.node.as_ref() {
+            let count = before.extensions.rework.as_ref().map_or(0, |rework| rework.count).saturating_add(1);
+            let (rework, onto) =
+                (Rework { count, request: request.clone() }, reviewed_with(context, delivery, again));
+            context.change(&node.id, NodeChange::Rework { rework, onto, message: message.clone() });
+            continue;
+        }
+        context.change(&node.id, NodeChange::Reset { message: message.clone() });
+        if ix == delivery {
+            keep_shown(context, &node.id, &before);
+        }
+    }
+}
+
+/// The nodes whose results what was reviewed holds beside those that run again: a retry of one has to make the rework again, too.
+fn reviewed_with(context: &PlanContext<'_>, delivery: NodeIx, again: &[NodeIx]) -> Vec<NodeId> {
+    let compiled = context.compiled();
+    let before = compiled.topology.upstream(delivery);
+    let beside = |ix: &NodeIx| before.get(*ix).copied().unwrap_or(false) && !again.contains(ix);
+    let has_result = |id: &&NodeId| context.state(id).is_some_and(|state| state.extensions.result.is_some());
+    (0..before.len())
+        .filter(beside)
+        .filter_map(|ix| compiled.ids.get(ix))
+        .filter(has_result)
+        .cloned()
+        .collect()
+}
+
+/// What people look at stays open while it is worked on, and can still be taken back when the Execution is cancelled.
+fn keep_shown(context: &mut PlanContext<'_>, id: &NodeId, before: &NodeStatus) {
+    let Some(handle) = before.extensions.any_handle().map(str::to_owned) else { return };
+    let base = before.extensions.base.clone().unwrap_or_default();
+    let proposal = WorkProposal { base, handle: Some(handle) };
+    context.change(id, NodeChange::Propose { proposal, message: before.message.clone() });
+}
+
 /// Whether the result of a poll still says something about a node. Polls are not claimed, so two runners may ask at once
 /// and the later answer may find that the node went on.
 #[must_use]
@@ -195,8 +301,8 @@ mod tests {
     use super::super::{finish, plan_execution};
     use super::*;
     use crate::model::{
-        ExecutionStatus, JsonMap, Kind, Name, NodeId, PersonRequest, QuestionAnswer, ResolvedBinding,
-        ResourceKey, ReviewBinding,
+        ExecutionStatus, JsonMap, Kind, Name, PersonRequest, QuestionAnswer, ResolvedBinding, ResourceKey,
+        ReviewBinding,
     };
     use crate::plan::PlanLookup;
     use crate::run::CompiledPlan;

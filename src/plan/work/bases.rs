@@ -123,6 +123,9 @@ fn named_commits(status: &ExecutionStatus) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -207,5 +210,122 @@ mod tests {
         assert_eq!(new_work(Some(&old), &new), ["c-b"]);
         assert_eq!(new_work(None, &new), ["c-a", "c-b"]);
         assert!(new_work(Some(&new), &old).is_empty());
+    }
+
+    /// What a commit holds: of each node whose changes are in it, the number of the attempt that made them.
+    type Held = BTreeMap<usize, u32>;
+
+    /// An Execution whose nodes run, are made again, and are retried; its commits hold what a person would merge by hand.
+    struct Model {
+        compiled: CompiledPlan,
+        status: ExecutionStatus,
+        changes: Vec<bool>,
+        attempts: Vec<u32>,
+        done: Vec<bool>,
+        commits: BTreeMap<String, Held>,
+    }
+
+    impl Model {
+        /// Nodes `n0` to `n7`, with the edges and the changes of these bits, and behind all of them `end`.
+        fn new(edges: u32, changes: u8) -> Self {
+            let ids: Vec<String> = (0..8).map(|n| format!("n{n}")).chain(["end".to_owned()]).collect();
+            let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let pairs = (0..8).flat_map(|to| (0..to).map(move |from| (from, to)));
+            let mut drawn: Vec<(&str, &str)> = pairs
+                .enumerate()
+                .filter(|(bit, _)| edges >> bit & 1 == 1)
+                .map(|(_, (from, to))| (ids[from], ids[to]))
+                .collect();
+            drawn.extend((0..8).map(|from| (ids[from], "end")));
+            Self {
+                compiled: compiled(&drawn, &ids),
+                status: status(&[], &ids),
+                changes: (0..9).map(|n| n < 8 && changes >> n & 1 == 1).collect(),
+                attempts: vec![0; 9],
+                done: vec![false; 9],
+                commits: BTreeMap::new(),
+            }
+        }
+
+        fn id(&self, ix: usize) -> NodeId {
+            self.compiled.ids[ix].clone()
+        }
+
+        /// What these commits hold together; never two attempts of one node, and never one that was made again since.
+        fn merged<'c>(&self, commits: impl Iterator<Item = &'c String>) -> Held {
+            let mut held = Held::new();
+            for (node, attempt) in commits.flat_map(|commit| &self.commits[commit]) {
+                assert_eq!(*attempt, self.attempts[*node], "old work of node {node}");
+                held.insert(*node, *attempt);
+            }
+            held
+        }
+
+        /// Runs what has not run, in order, each on its base.
+        fn run(&mut self) {
+            for ix in self.compiled.topology.order().to_vec() {
+                if std::mem::replace(&mut self.done[ix], true) {
+                    continue;
+                }
+                let base: Vec<String> = results_before(&self.compiled, &self.status, ix)
+                    .into_iter()
+                    .map(|(_, result)| result.commit.clone())
+                    .collect();
+                let mut held = self.merged(base.iter());
+                // A careful person merges the result of each node that comes before it, or that it is made on top of.
+                let mut before = self.compiled.topology.upstream(ix);
+                for other in &self.status.node_statuses[&self.id(ix)].extensions.onto {
+                    mark_with_upstream(&self.compiled.topology, other, &mut before);
+                }
+                let results = (0..9).filter(|other| before[*other]).filter_map(|other| {
+                    let result = self.status.node_statuses[&self.id(other)].extensions.result.clone();
+                    result.map(|result| result.commit.clone())
+                });
+                let results: Vec<String> = results.collect();
+                assert_eq!(held, self.merged(results.iter()), "the base of node {ix}");
+                self.attempts[ix] += 1;
+                if self.changes[ix] {
+                    held.insert(ix, self.attempts[ix]);
+                    let commit = format!("{ix}-{}", self.attempts[ix]);
+                    self.commits.insert(commit.clone(), held);
+                    let result =
+                        json!({ "commit": commit, "base": "p", "files": 1, "insertions": 1, "deletions": 0 });
+                    let state = self.status.node_statuses.get_mut(&self.id(ix)).unwrap();
+                    state.extensions.result = Some(serde_json::from_value(result).unwrap());
+                }
+            }
+        }
+
+        /// A node runs again with all that was built on it; on top of another one, where that was not.
+        fn again(&mut self, ix: usize, onto: Option<usize>) {
+            let again = built_on(&self.compiled, &self.status, ix);
+            for at in (0..9).filter(|at| again[*at]) {
+                self.done[at] = false;
+                let state = self.status.node_statuses.get_mut(&self.id(at)).unwrap();
+                (state.extensions.result, state.extensions.onto) = (None, Vec::new());
+            }
+            if let Some(onto) = onto.filter(|onto| !again[*onto]) {
+                let other = self.id(onto);
+                self.status.node_statuses.get_mut(&self.id(ix)).unwrap().extensions.onto = vec![other];
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_runs_again_each_node_builds_on_the_newest_work_of_all_before_it_and_on_no_other(
+            edges in any::<u32>(),
+            changes in any::<u8>(),
+            steps in proptest::collection::vec((0usize..8, proptest::option::of(0usize..8)), 0..8),
+        ) {
+            let mut model = Model::new(edges, changes);
+            model.run();
+            for (ix, onto) in steps {
+                model.again(ix, onto);
+                model.run();
+            }
+        }
     }
 }

@@ -68,6 +68,16 @@ fn about(attempt: &Attempt) -> String {
         attempt.node, attempt.key.namespace, attempt.key.name, attempt.attempt
     );
     section(&mut text, "What to do", brief.task.as_deref().unwrap_or_default());
+    if let Some(request) = &brief.requested {
+        // Somebody's words, and no instructions of ours (Invariant 8).
+        let _ = writeln!(
+            text,
+            "## What a reviewer wants changed\n\nThe task was done, and the working directory holds what came of it. {} reviewed \
+             that and asks for changes:\n",
+            line(&request.by)
+        );
+        fence(&mut text, "text", &request.words);
+    }
     context(&mut text, &brief.task_context);
     values(&mut text, "Inputs", &attempt.inputs);
     criteria(&mut text, &attempt.criteria);

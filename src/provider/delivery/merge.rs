@@ -2,6 +2,7 @@
 //! `providers.merge` of the configuration lists, and only work that an approved Gate has seen, unless it says otherwise there.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -99,7 +100,11 @@ impl Merge {
             return merged(attempt, None, branch);
         };
         let stopped = || *stop.borrow();
-        match merger.merge_into(branch, &|| stopped().is_none()) {
+        let begun = Instant::now();
+        // Only looked at between two steps: a push that has begun says how it ended, whatever the time is.
+        let is_over =
+            || attempt.timeout.is_some_and(|longest| attempt.age.saturating_add(begun.elapsed()) >= longest);
+        match merger.merge_into(branch, &|| stopped().is_none() && !is_over()) {
             Ok(BranchMerge::Delivered(merge)) => {
                 log.write(format!("merged {commit} into {branch} as {merge}\n").as_bytes());
                 merged(attempt, Some(&merge), branch)
@@ -116,6 +121,8 @@ impl Merge {
             // Nothing moved, so that nobody has to decide whether to do it again.
             Ok(BranchMerge::Stopped) => match stopped() {
                 Some(Stop::Cancel) => AttemptOutcome::Stopped(Stop::Cancel),
+                // Not after a stop: work that somebody else takes over has its time again.
+                None => AttemptOutcome::failed(NodeReason::Timeout, took_too_long(attempt)),
                 _ => AttemptOutcome::NotStarted { message: "the runner stopped before the merge".to_owned() },
             },
             Err(error) => error.outcome(),
@@ -152,6 +159,11 @@ impl Provider for Merge {
             })
         })
     }
+}
+
+fn took_too_long(attempt: &Attempt) -> String {
+    let longest = attempt.timeout.unwrap_or_default();
+    format!("took longer than {longest:?}; the branch is as it was")
 }
 
 /// What a merge gives; `null` where nothing was merged, so that an expression that reads it gets an answer all the same.

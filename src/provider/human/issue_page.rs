@@ -122,6 +122,16 @@ fn what(about: &mut String, attempt: &Attempt) {
     if !said.is_empty() {
         push(about, &format!("\n## What to do\n\n{}\n", said.join("\n\n")));
     }
+    if let Some(request) = &brief.requested {
+        let by = markdown(&request.by, 100);
+        let words = fence("text", &request.words, TEXT);
+        push(
+            about,
+            &format!(
+                "\n## What a reviewer wants changed\n\n{by} reviewed what came of it and asks for changes:\n\n{words}\n"
+            ),
+        );
+    }
     context(about, &brief.task_context);
     if !attempt.inputs.is_empty() {
         let inputs = serde_json::to_string_pretty(&attempt.inputs).unwrap_or_default();

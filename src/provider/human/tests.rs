@@ -228,6 +228,7 @@ fn filled(text: &str) -> Attempt {
         plan_context: items.clone(),
         title: Some(text.to_owned()),
         task: Some(text.to_owned()),
+        requested: None,
         task_context: items,
         execution_context: Vec::new(),
     });

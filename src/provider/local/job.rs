@@ -63,6 +63,10 @@ pub(super) fn environment(
     set("PLANSPEC_WORK_KEY", OsStr::new(&attempt.work));
     set("PLANSPEC_FENCING_TOKEN", OsStr::new(&attempt.fencing_token.to_string()));
     set("PLANSPEC_RUN_ID", OsStr::new(&attempt.run_id));
+    if let Some(request) = &attempt.brief.requested {
+        // Data, like an answer: nothing expands it unless the command itself does (Invariant 8).
+        set("PLANSPEC_REVIEW", OsStr::new(&request.words));
+    }
     if let Some(answer) = &attempt.answer {
         set("PLANSPEC_ANSWER", OsStr::new(&answer.text));
     }

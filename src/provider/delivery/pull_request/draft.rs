@@ -23,8 +23,12 @@ impl PullTask {
                 return AttemptOutcome::permanent(NodeReason::DeliveryRefused, message);
             }
         };
-        let mut message = match pull.state.as_str() {
-            "open" => format!("pull request #{} is a draft until the approval", pull.number),
+        let asked = if pull.state == "open" { self.change_request(&pull).await } else { Ok(None) };
+        // What is known of the reviews stays as it is.
+        let Ok(asked) = asked else { return AttemptOutcome::Stopped(Stop::Shutdown) };
+        let mut message = match (asked, pull.state.as_str()) {
+            (Some(asked), _) => asked,
+            (None, "open") => format!("pull request #{} is a draft until the approval", pull.number),
             // Opened again at each poll, it would be a quarrel with whoever closed it.
             _ if pull.merged_at.is_none() => {
                 format!("pull request #{} was closed before the approval", pull.number)
@@ -40,7 +44,7 @@ impl PullTask {
             reason: NodeReason::AwaitingApproval,
             message: format!("{message}: {}", plain_line(pull.html_url.as_bytes())),
             handle: serde_json::to_string(&handle).ok(),
-            poll_after: Some(self.poll_after),
+            poll_after: Some(self.settings.poll_after),
         }
     }
 

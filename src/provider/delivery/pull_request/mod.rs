@@ -3,8 +3,10 @@
 
 mod draft;
 mod page;
+mod reviews;
 mod task;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,7 +15,7 @@ use task::PullTask;
 
 use super::{refuse_impossible, unavailable};
 use crate::github::MergeMethod;
-use crate::model::JsonMap;
+use crate::model::{JsonMap, NodeId};
 use crate::provider::settings::Settings;
 use crate::provider::{
     Attempt, AttemptFuture, AttemptOutcome, CancelFuture, ConfigError, Control, Provider, ProviderContext,
@@ -27,6 +29,10 @@ const ONE_LOOK: Duration = Duration::from_secs(60);
 
 /// When to poll again, where the Binding does not say.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// How often a node runs again for reviewers, where the Binding does not say: an agent that misunderstands them comes back to
+/// people in the end.
+const MAX_REWORK: u32 = 3;
 
 /// What a merged pull request gives.
 const OUTPUTS: [&str; 3] = ["number", "url", "mergeCommit"];
@@ -52,24 +58,29 @@ impl PullRequests {
         };
         let host = self.0.host.open().map_err(|error| super::refused(error.to_string()))?.within(ONE_LOOK);
         let base = attempt.provider.strip_prefix(SCHEME).filter(|base| !base.is_empty()).map(str::to_owned);
-        let DeliverySettings { poll_after, auto_merge } =
-            DeliverySettings::read(&attempt.config).map_err(|error| unavailable(&error))?;
-        Ok(PullTask { attempt, home, host, base, redactor: self.0.redactor.clone(), poll_after, auto_merge })
+        let settings = DeliverySettings::read(&attempt.config).map_err(|error| unavailable(&error))?;
+        let (redactor, requested) = (self.0.redactor.clone(), OnceLock::new());
+        Ok(PullTask { attempt, home, host, base, redactor, settings, requested })
     }
 }
 
 /// What a Binding may set.
 struct DeliverySettings {
+    /// When to poll again.
     poll_after: Duration,
     /// How the host merges by itself; people merge when absent.
     auto_merge: Option<MergeMethod>,
+    /// The node that runs again when a reviewer requests changes.
+    rework: Option<NodeId>,
+    /// How often it does.
+    max_rework: u32,
 }
 
 impl DeliverySettings {
     fn read(config: &JsonMap) -> Result<Self, ConfigError> {
         let invalid =
             |key: &str, why: &str| ConfigError::Invalid { key: key.to_owned(), why: why.to_owned() };
-        let settings = Settings::new(config, &["pollInterval", "autoMerge"])?;
+        let settings = Settings::new(config, &["pollInterval", "autoMerge", "rework", "maxRework"])?;
         let poll_after = settings.duration("pollInterval")?.unwrap_or(AGAIN);
         if poll_after.is_zero() {
             return Err(invalid("pollInterval", "must be greater than zero"));
@@ -84,7 +95,19 @@ impl DeliverySettings {
                 })?)
             }
         };
-        Ok(Self { poll_after, auto_merge })
+        let rework = match settings.text("rework")?.as_deref().map(NodeId::new).transpose() {
+            Ok(rework) => rework,
+            Err(error) => return Err(invalid("rework", &error.to_string())),
+        };
+        let max_rework = match settings.value("maxRework") {
+            None => MAX_REWORK,
+            Some(_) if rework.is_none() => return Err(invalid("maxRework", "says nothing without `rework`")),
+            Some(value) => {
+                let most = value.as_u64().and_then(|most| u32::try_from(most).ok()).filter(|most| *most > 0);
+                most.ok_or_else(|| invalid("maxRework", "must be a number from 1"))?
+            }
+        };
+        Ok(Self { poll_after, auto_merge, rework, max_rework })
     }
 }
 
@@ -112,7 +135,7 @@ impl Provider for PullRequests {
         let task = self.task(attempt);
         Box::pin(async move {
             match task {
-                Ok(task) => task.cleaned(task.start().await).into(),
+                Ok(task) => task.report(task.start().await),
                 Err(outcome) => outcome.into(),
             }
         })
@@ -125,7 +148,7 @@ impl Provider for PullRequests {
         let task = self.task(attempt).ok().zip(handle);
         Box::pin(async move {
             match task {
-                Some((task, handle)) => task.cleaned(task.look(&handle).await.unwrap_or_else(nothing)).into(),
+                Some((task, handle)) => task.report(task.look(&handle).await.unwrap_or_else(nothing)),
                 None => nothing().into(),
             }
         })
@@ -135,7 +158,7 @@ impl Provider for PullRequests {
         let task = self.task(attempt);
         Box::pin(async move {
             match task {
-                Ok(task) => task.cleaned(task.propose().await).into(),
+                Ok(task) => task.report(task.propose().await),
                 Err(outcome) => outcome.into(),
             }
         })
@@ -169,6 +192,21 @@ mod tests {
         let wrong =
             ["pull-request://a b", "pull-request://-x", "pull-request://../x", "pull-request://refs/heads/x"];
         assert!(!wrong.into_iter().any(check));
+    }
+
+    #[test]
+    fn a_node_runs_again_as_often_as_the_binding_says() {
+        let read = |value: Value| {
+            let config = value.as_object().unwrap().clone();
+            let read = DeliverySettings::read(&config).map_err(|error| error.to_string());
+            read.map(|settings| (settings.rework.map(|node| node.to_string()), settings.max_rework))
+        };
+        let json = |rework: &str, most: u64| serde_json::json!({ "rework": rework, "maxRework": most });
+        assert_eq!(read(json("implement", 2)), Ok((Some("implement".to_owned()), 2)));
+        assert_eq!(read(serde_json::json!({ "rework": "a" })), Ok((Some("a".to_owned()), MAX_REWORK)));
+        assert!(read(json("implement", 0)).unwrap_err().contains("must be a number from 1"));
+        assert!(read(json("not a node", 1)).unwrap_err().contains("`config.rework`"));
+        assert!(read(serde_json::json!({ "maxRework": 1 })).unwrap_err().contains("says nothing without"));
     }
 
     #[test]

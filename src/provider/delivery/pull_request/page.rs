@@ -122,6 +122,7 @@ mod tests {
                     title: "<!-- @everybody ](x) -->".to_owned(),
                     result: serde_json::from_value(result).unwrap(),
                     criteria: vec![serde_json::from_value(criterion).unwrap()],
+                    reworks: 0,
                     approval: None,
                 },
                 UpstreamNode {
@@ -129,6 +130,7 @@ mod tests {
                     title: String::new(),
                     result: None,
                     criteria: Vec::new(),
+                    reworks: 0,
                     approval: Some("approved by wendy".to_owned()),
                 },
             ],

@@ -1,27 +1,21 @@
 //! One delivery as a pull request: opened once, followed, closed when it is cancelled.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::DeliverySettings;
 use super::page::{body, title, work_of};
-use crate::github::{
-    GitHub, GitHubError, MergeMethod, NewPullRequest, PullRequest, PullRequestChange, RepoPermission,
-    TokenIdentity,
-};
-use crate::markup::one_line;
-use crate::model::{JsonMap, NodeReason};
+use crate::github::{GitHub, GitHubError, NewPullRequest, PullRequest, PullRequestChange, TokenIdentity};
+use crate::model::{ChangeRequest, JsonMap, NodeReason};
 use crate::provider::delivery::{refused, succeeded};
 use crate::provider::output::{Redactor, plain_line};
-use crate::provider::{Attempt, AttemptOutcome, HostRepository};
+use crate::provider::{Attempt, AttemptOutcome, AttemptReport, Evidence, HostRepository};
 
 /// How long a pull request may take to appear in the host's list.
 const APPEARS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
-
-/// How much of a reviewer's words is shown at the node, in characters.
-const WORDS: usize = 500;
 
 /// What is recorded of a pull request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,16 +42,18 @@ pub(super) struct PullTask {
     /// Into which branch; the host's default when absent.
     pub(super) base: Option<String>,
     pub(super) redactor: Arc<Redactor>,
-    /// When to poll again.
-    pub(super) poll_after: Duration,
-    /// How the host merges it by itself, if it is to.
-    pub(super) auto_merge: Option<MergeMethod>,
+    /// What the Binding says.
+    pub(super) settings: DeliverySettings,
+    /// What a reviewer wants changed, once the reviews were read.
+    pub(super) requested: OnceLock<ChangeRequest>,
 }
 
 impl PullTask {
-    /// An outcome without secrets and control characters.
-    pub(super) fn cleaned(&self, outcome: AttemptOutcome) -> AttemptOutcome {
-        outcome.cleaned(&self.redactor)
+    /// What is reported of an outcome, without secrets and control characters.
+    pub(super) fn report(&self, outcome: AttemptOutcome) -> AttemptReport {
+        let requested = self.requested.get().cloned();
+        let evidence = Evidence { requested, ..Evidence::default() };
+        AttemptReport { outcome: outcome.cleaned(&self.redactor), evidence }
     }
 
     /// Opens the pull request, unless an earlier start did.
@@ -172,7 +168,9 @@ impl PullTask {
     /// off on the host has decided that.
     async fn merged_by_the_host(&self, mut pull: PullRequest) -> PullRequest {
         let is_ours = Some(&pull.head.sha) == self.attempt.upstream.commit.as_ref();
-        let Some(method) = self.auto_merge.filter(|_| is_ours && pull.state == "open") else { return pull };
+        let Some(method) = self.settings.auto_merge.filter(|_| is_ours && pull.state == "open") else {
+            return pull;
+        };
         if pull.auto_merge.is_some() {
             return pull;
         }
@@ -250,13 +248,8 @@ impl PullTask {
 
     /// What keeps the pull request from being merged, as far as the host says.
     async fn obstacle(&self, pull: &PullRequest) -> Option<AttemptOutcome> {
-        match self.requested_changes(pull).await {
-            Ok(Some((login, words))) => {
-                // Quoted, because it is somebody's text (Invariant 8).
-                let words = if words.is_empty() { String::new() } else { format!(": “{words}”") };
-                let message = format!("{login} requested changes of pull request #{}{words}", pull.number);
-                return Some(self.waits_for(pull, NodeReason::ChangesRequested, &message));
-            }
+        match self.change_request(pull).await {
+            Ok(Some(message)) => return Some(self.waits_for(pull, NodeReason::ChangesRequested, &message)),
             Ok(None) => {}
             Err(_) => return None,
         }
@@ -282,38 +275,11 @@ impl PullTask {
             }
             Some("draft") => Some(self.waits(pull, "; somebody made it a draft")),
             // The same words at the start and at each poll, whatever the reason was.
-            _ if self.auto_merge.is_some() && pull.auto_merge.is_none() => {
+            _ if self.settings.auto_merge.is_some() && pull.auto_merge.is_none() => {
                 Some(self.waits(pull, "; auto-merge is not enabled, so somebody has to merge it"))
             }
             _ => Some(self.waits(pull, "")),
         }
-    }
-
-    /// The last word of somebody with write access who requested changes of exactly this commit.
-    async fn requested_changes(&self, pull: &PullRequest) -> Result<Option<(String, String)>, GitHubError> {
-        let reviews = self.host.reviews(&self.home.repo, pull.number).await?;
-        let mut last: Vec<(&str, Option<String>)> = Vec::new();
-        for review in &reviews {
-            let Some(user) = &review.user else { continue };
-            // A comment takes nothing back; an approval and a dismissal do.
-            let words = match review.state.as_str() {
-                "CHANGES_REQUESTED" if review.commit_id.as_deref() == Some(pull.head.sha.as_str()) => {
-                    Some(one_line(review.body.as_deref().unwrap_or_default(), WORDS))
-                }
-                "APPROVED" | "DISMISSED" | "CHANGES_REQUESTED" => None,
-                _ => continue,
-            };
-            last.retain(|(login, _)| *login != user.login);
-            last.push((&user.login, words));
-        }
-        for (login, words) in last {
-            let Some(words) = words else { continue };
-            // In a public repository anybody may review, and the host itself counts only those who may write.
-            if self.host.permission(&self.home.repo, login).await? >= RepoPermission::Write {
-                return Ok(Some((plain_line(login.as_bytes()), words)));
-            }
-        }
-        Ok(None)
     }
 
     /// Whether the base asks for checks and none was started, because the token of a job opened the pull request.
@@ -351,7 +317,7 @@ impl PullTask {
             reason,
             message: format!("{message}: {url}"),
             handle: serde_json::to_string(&PullHandle { pull: pull.number, into: None }).ok(),
-            poll_after: Some(self.poll_after),
+            poll_after: Some(self.settings.poll_after),
         }
     }
 

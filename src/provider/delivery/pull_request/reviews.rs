@@ -1,0 +1,78 @@
+//! Reviews of a delivery that request changes: who asked for what, and whether a node runs again for it.
+
+use super::task::PullTask;
+use crate::github::{GitHubError, PullRequest, RepoPermission};
+use crate::markup::one_line;
+use crate::model::{ChangeRequest, NodeId};
+use crate::provider::output::plain_line;
+
+/// How much of a reviewer's words is shown at the node, in characters.
+const SHOWN: usize = 500;
+
+/// How much of them goes into the brief of a node that runs again, in characters.
+const PASSED_ON: usize = 4_000;
+
+impl PullTask {
+    /// What a reviewer wants changed, as a message; it is noted for the report.
+    pub(super) async fn change_request(&self, pull: &PullRequest) -> Result<Option<String>, GitHubError> {
+        let Some((login, words)) = self.requested_changes(pull).await? else { return Ok(None) };
+        let shown = one_line(&words, SHOWN);
+        // Quoted, because it is somebody's text (Invariant 8).
+        let quoted = if shown.is_empty() { String::new() } else { format!(": “{shown}”") };
+        let mut message = format!("{login} requested changes of pull request #{}{quoted}", pull.number);
+        let again = self.again(pull);
+        if let Err(why) = &again {
+            message = format!("{message}; {why}");
+        }
+        // Lines stay lines, since code may be quoted; all else that a terminal obeys goes, and what looks like a secret.
+        let lines: Vec<String> = words.lines().map(|line| plain_line(line.as_bytes())).collect();
+        let words = self.redactor.text(&lines.join("\n")).chars().take(PASSED_ON).collect();
+        let node = again.ok().flatten();
+        let _ = self.requested.set(ChangeRequest { node, by: login, words, commit: pull.head.sha.clone() });
+        Ok(Some(message))
+    }
+
+    /// The node that runs again; the error says why none does, though the Binding names one.
+    fn again(&self, pull: &PullRequest) -> Result<Option<NodeId>, String> {
+        // Work that somebody else pushed is in no record, and nothing is built on it.
+        let is_ours = Some(&pull.head.sha) == self.attempt.upstream.commit.as_ref();
+        let Some(node) = self.settings.rework.as_ref().filter(|_| is_ours) else { return Ok(None) };
+        let mut before = self.attempt.upstream.nodes.iter();
+        let Some(found) = before.find(|found| found.id == *node && found.result.is_some()) else {
+            return Err(format!("`{node}`, which `rework` names, changed nothing before this node"));
+        };
+        let most = self.settings.max_rework;
+        if found.reworks >= most {
+            let times = if most == 1 { "once".to_owned() } else { format!("{most} times") };
+            return Err(format!("`{node}` ran again {times}, which is all that `maxRework` allows"));
+        }
+        Ok(Some(node.clone()))
+    }
+
+    /// The last word of somebody with write access who requested changes of exactly this commit.
+    async fn requested_changes(&self, pull: &PullRequest) -> Result<Option<(String, String)>, GitHubError> {
+        let reviews = self.host.reviews(&self.home.repo, pull.number).await?;
+        let mut last: Vec<(&str, Option<String>)> = Vec::new();
+        for review in &reviews {
+            let Some(user) = &review.user else { continue };
+            // A comment takes nothing back; an approval and a dismissal do.
+            let words = match review.state.as_str() {
+                "CHANGES_REQUESTED" if review.commit_id.as_deref() == Some(pull.head.sha.as_str()) => {
+                    Some(review.body.clone().unwrap_or_default())
+                }
+                "APPROVED" | "DISMISSED" | "CHANGES_REQUESTED" => None,
+                _ => continue,
+            };
+            last.retain(|(login, _)| *login != user.login);
+            last.push((&user.login, words));
+        }
+        for (login, words) in last {
+            let Some(words) = words else { continue };
+            // In a public repository anybody may review, and the host itself counts only those who may write.
+            if self.host.permission(&self.home.repo, login).await? >= RepoPermission::Write {
+                return Ok(Some((plain_line(login.as_bytes()), words)));
+            }
+        }
+        Ok(None)
+    }
+}

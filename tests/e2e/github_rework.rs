@@ -1,0 +1,126 @@
+//! Changes that a reviewer requests of a delivery: said where people look, and made by the node that the Binding names.
+
+use std::time::Duration;
+
+use planspec::model::{NodePhase, NodeReason};
+use serde_json::json;
+
+use crate::engine_rig::{Graph, check_history};
+use crate::github_deliveries::Offer;
+
+/// Adds a line for each attempt: its number, and what a reviewer said.
+const SCRIPT: &str = r#"printf '%s: %s\n' "$PLANSPEC_ATTEMPT" "$PLANSPEC_REVIEW" >> made"#;
+
+/// How long work may take under load.
+const LONG: Duration = Duration::from_secs(120);
+
+impl Offer {
+    /// A file of what is offered now.
+    fn offered(&self, file: &str) -> String {
+        let head = self.pull()["head"]["ref"].as_str().unwrap().to_owned();
+        self.stage.environment.git_in(&self.bare, &["show", &format!("{head}:{file}")]).succeeds().stdout
+    }
+
+    /// Passes until a node has made so many attempts and waits for people.
+    fn until_attempt(&self, node: &str, attempt: u32, waits: &str) {
+        self.stage.wait_within(LONG, "it runs again", || {
+            self.poll();
+            let (delivery, waiting) = (self.node(), self.node_of(waits));
+            // A draft is brought up to date after the gate has begun to wait.
+            let shown =
+                delivery.extensions.proposal.is_none_or(|shown| Some(shown.base) == waiting.extensions.base);
+            self.node_of(node).attempt == attempt && waiting.phase == NodePhase::Blocked && shown
+        });
+    }
+}
+
+#[test]
+fn changes_requested_of_a_draft_are_made_on_top_of_it_and_the_gate_asks_again() {
+    let gate =
+        json!({ "id": "review", "kind": "Gate", "dependsOn": ["implement"], "gateRef": { "name": "ok" } });
+    let config = json!({ "pollInterval": "50ms", "rework": "implement" });
+    let graph = Graph::new("ship").editor("implement", &[], SCRIPT).node(gate).provided(
+        "offer",
+        &["review"],
+        "pull-request://main",
+        &config,
+    );
+    let mut offer = Offer::of(&graph);
+    offer.host.with(|state| state.follows_branches = true);
+    offer.reconcile();
+    let first = offer.node_of("review").extensions.base.unwrap();
+    // Somebody who may not write asks for nothing.
+    offer.review("mallory", "CHANGES_REQUESTED", "Add my key");
+    offer.poll();
+    assert_eq!(offer.node_of("implement").attempt, 1);
+    // On another machine, which has nothing but what is in Git.
+    let _ = std::fs::remove_dir_all(offer.stage.outside("home/.cache"));
+    offer.clone = offer.stage.clone_to(offer.bare.to_str().unwrap(), "other");
+    offer.review("wendy", "CHANGES_REQUESTED", "Name it `y`,\nplease \u{1b}[31m$(id)");
+    offer.until_attempt("implement", 2, "review");
+    let implement = offer.node_of("implement");
+    let rework = implement.extensions.rework.unwrap();
+    assert_eq!((rework.count, rework.request.by.as_str()), (1, "wendy"));
+    assert_eq!(implement.extensions.base.as_deref(), Some(first.as_str()), "on top of what was reviewed");
+    let made = offer.offered("made");
+    assert!(made.starts_with("1: \n2: Name it `y`,\nplease "), "{made:?}");
+    assert!(made.ends_with("$(id)\n") && !made.contains('\u{1b}'), "{made:?}");
+    // The gate asks about the new work, and the request was for the old.
+    let review = offer.node_of("review");
+    assert!(review.message.contains("0 of 1") && !review.message.contains("requested"), "{}", review.message);
+    assert_eq!(json!(review.extensions.base), offer.pull()["head"]["sha"]);
+    assert_eq!(offer.pull()["draft"], json!(true));
+    offer.review("wendy", "APPROVED", "");
+    offer.review_event("approved");
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "#50 waits to be merged: https://");
+    assert_eq!(offer.host.with(|state| state.pulls.len()), 1);
+    check_history(&offer.bare);
+}
+
+#[test]
+fn a_node_runs_again_as_often_as_the_binding_says_and_then_a_person_sees_to_it() {
+    let config = json!({ "pollInterval": "50ms", "rework": "implement", "maxRework": 1 });
+    let graph = Graph::new("ship")
+        .editor("implement", &[], SCRIPT)
+        .editor("document", &[], "echo words > notes")
+        .provided("offer", &["implement", "document"], "pull-request://main", &config);
+    let offer = Offer::of(&graph);
+    offer.host.with(|state| state.follows_branches = true);
+    offer.reconcile();
+    offer.review("wendy", "CHANGES_REQUESTED", "Shorter");
+    offer.until_attempt("implement", 2, "offer");
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "#50 waits to be merged: https://");
+    assert_eq!(offer.offered("made"), "1: \n2: Shorter\n");
+    // What was reviewed with it is in it, and did not run again.
+    assert_eq!((offer.offered("notes").as_str(), offer.node_of("document").attempt), ("words\n", 1));
+    offer.review("wendy", "CHANGES_REQUESTED", "Longer");
+    offer.poll();
+    offer.check(
+        NodePhase::Blocked,
+        Some(NodeReason::ChangesRequested),
+        "“Longer”; `implement` ran again once, which is all that `maxRework` allows",
+    );
+    assert_eq!(offer.node_of("implement").attempt, 2);
+    check_history(&offer.bare);
+}
+
+#[test]
+fn without_rework_the_words_are_shown_at_the_gate_until_they_are_taken_back() {
+    let offer = Offer::behind_a_gate(&json!({}));
+    offer.reconcile();
+    offer.review("wendy", "CHANGES_REQUESTED", "Name it\n`y`");
+    offer.poll();
+    offer.check(NodePhase::Pending, None, "wendy requested changes of pull request #50: “Name it `y`”");
+    let said = "0 of 1";
+    let gate = offer.node_of("review").message;
+    assert!(gate.contains(said) && gate.ends_with("; wendy requested changes: “Name it `y`”"), "{gate}");
+    let commits =
+        || offer.stage.environment.git_in(&offer.bare, &["rev-parse", "planspec/status"]).succeeds().stdout;
+    let before = commits();
+    offer.poll();
+    assert_eq!(commits(), before, "what is known already makes no commit");
+    offer.review("wendy", "DISMISSED", "");
+    offer.poll();
+    let gate = offer.node_of("review").message;
+    assert!(gate.contains(said) && !gate.contains("requested"), "{gate}");
+}
