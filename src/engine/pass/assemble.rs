@@ -163,7 +163,7 @@ impl Driver<'_> {
         let runner = self.options.runner.clone();
         let planner = self.planner(&runner, now);
         // Without a slot, too, where this publication leases what starts before the next one.
-        let slots = self.slots() > 0 || !self.lane.until_turn().is_zero();
+        let slots = self.slots() > 0 || !self.lane.lease_horizon().is_zero();
         // Merged where workspaces are: a snapshot only reads.
         let workspaces = self.attempts.factory().workspaces();
         let merge =
