@@ -15,6 +15,7 @@ mod inputs;
 mod merged;
 mod message;
 mod pass;
+mod publication;
 mod remote_work;
 mod signed;
 mod snapshot;
