@@ -156,7 +156,7 @@ impl Expression {
             Value::Bool(holds) => Ok(holds),
             other => {
                 let message = format!("a condition must be true or false, this is {}", type_name(&other));
-                Err(ExpressionError::new(0, message).with_hint("compare it with something").of(&self.text))
+                Err(ExpressionError::new(0, message).with_hint("compare it with something"))
             }
         }
     }
