@@ -87,7 +87,8 @@ fn annotations(metadata: &Metadata, problems: &mut Vec<Problem>) {
 
 fn expressions(spec: &PlanSpec, topology: Option<&Topology>, problems: &mut Vec<Problem>) {
     for found in expression::check(spec, topology) {
-        problems.push(Problem::new(codes::BAD_EXPRESSION, found.pointer, found.message).hint(found.hint));
+        let problem = Problem::new(codes::BAD_EXPRESSION, found.pointer, found.message).within(found.offset);
+        problems.push(problem.hint(found.hint));
     }
 }
 

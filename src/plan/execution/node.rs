@@ -1,5 +1,7 @@
 //! Planning one node: what its phase, its edges and its condition allow, and then what its kind asks for.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::approval;
@@ -12,6 +14,9 @@ use super::{external, remote_work, repeat};
 use crate::graph::NodeIx;
 use crate::model::{Node, NodeKind, NodePhase, NodeReason, NodeStatus, after};
 use crate::run::{AttemptName, CompiledPlan, Evidence, NodeChange};
+
+/// How long a node waits for history that could not be fetched. After that the reason is recorded.
+const HISTORY_PAUSE: Duration = Duration::from_secs(20);
 
 /// Decides everything about a node that can be decided now.
 pub(super) fn plan_node(context: &mut PlanContext<'_>, ix: NodeIx) {
@@ -205,6 +210,13 @@ fn plan_task(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
             None if is_over_budget(context, node, &target.provider) => {}
             None => context.offer(ix, node, binding, target),
         },
+        // Nothing is recorded: a moment later the node would be found to be bound after all.
+        ProviderResolution::Later(why) => {
+            tracing::debug!(execution = %context.compiled().key, node = %node.id, why, "provider not known yet");
+            context.wait_for_bindings(node);
+            // Whoever waits comes back when the history is here; this is for a fetch that fails.
+            context.draft.wake_at(after(context.now, HISTORY_PAUSE));
+        }
         ProviderResolution::Not(reason, message) => {
             tracing::debug!(execution = %context.compiled().key, node = %node.id, %reason, message, "no provider");
             // Before the block, and also when nothing new is recorded: what the Execution waits for is worked out anew

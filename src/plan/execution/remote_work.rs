@@ -125,7 +125,7 @@ fn same_provider(
             given.unwrap_or_default(),
             target.provider
         )),
-        ProviderResolution::Not(_, why) => Err(why),
+        ProviderResolution::Not(_, why) | ProviderResolution::Later(why) => Err(why),
     }
 }
 
