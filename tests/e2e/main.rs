@@ -85,6 +85,7 @@ mod readme;
 mod reconciled;
 mod rerun;
 mod schedules;
+mod signed_edits;
 mod signing;
 mod skip;
 mod status_edits;

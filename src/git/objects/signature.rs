@@ -153,6 +153,19 @@ impl Repo {
         Ok(commits.iter().map(|commit| of(commit).unwrap_or(CommitSignature::Missing)).collect())
     }
 
+    /// What the user's Git signs with, where that is an SSH key: the path of a file, or the key itself.
+    #[must_use]
+    pub fn ssh_signing_key(&self) -> Option<String> {
+        // The program knows where people keep their settings, and includes and variables that libgit2 does not read.
+        let get = |name: &str| {
+            let get = GitCommand::new(self.place(), &[]).args(["config", "--type=path", "--get", name]);
+            let output = get.run().ok().filter(|output| output.success)?;
+            let value = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+            (!value.is_empty()).then_some(value)
+        };
+        (get("gpg.format")? == "ssh").then(|| get("user.signingkey"))?
+    }
+
     fn place(&self) -> &std::path::Path {
         self.work_tree().unwrap_or_else(|| self.git_dir())
     }
