@@ -26,6 +26,7 @@ pub(crate) use attempt::collect::ResultTerms;
 pub(crate) use attempt::files::beneath::is_plain;
 pub(crate) use attempt::files::sources::{ArtifactSources, references};
 pub(crate) use attempt::files::upstream::folder_of;
+pub(crate) use attempt::owners::code_owners;
 pub(crate) use attempt::workspace::{WorkPlace, Workspaces};
 pub use branches::{BranchTips, Branches, status_ref};
 pub use clock::{Clock, SystemClock};

@@ -62,6 +62,7 @@ mod github_issues;
 mod github_judge;
 mod github_limits;
 mod github_notices;
+mod github_owners;
 mod github_page;
 mod github_replay;
 mod github_runs;

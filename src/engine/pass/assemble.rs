@@ -217,7 +217,7 @@ impl Driver<'_> {
                     self.queue.park(&key, None);
                 }
                 ExecutionStep::Go(mut step) => {
-                    show_work(self.attempts.factory(), &mut step);
+                    show_work(&self.snapshot, self.attempts.factory(), &mut step)?;
                     start_children(self.attempts.factory(), &mut step, now);
                     if self.complete(&key, &mut step, now)? {
                         self.put_step(&key, &step, assembly, now)?;

@@ -180,14 +180,15 @@ impl PlanLookup for SnapshotLookup<'_> {
             GateDecision::Rejected { by, comment: Some(comment) } => {
                 GateVerdict::Rejected(format!("{by}: {comment}"))
             }
-            GateDecision::Waiting { approvals, needed } => {
+            GateDecision::Waiting { approvals, needed, unowned } => {
                 let name =
                     if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
                 let problem = version.problem().map(|why| format!(" ({why})")).unwrap_or_default();
                 // Why an approval that was given is not enough any more stands where its node waits.
                 let void = void_message(&evaluation.voided).map(|why| format!("; {why}")).unwrap_or_default();
+                let unowned = unowned.map(|why| format!("; {why}")).unwrap_or_default();
                 GateVerdict::Waiting(format!(
-                    "gate `{name}` has {} of {needed} approvals{problem}{void}",
+                    "gate `{name}` has {} of {needed} approvals{problem}{unowned}{void}",
                     approvals.len()
                 ))
             }

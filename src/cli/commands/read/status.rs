@@ -248,7 +248,15 @@ impl Myself {
     }
 
     fn is_one_of<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> bool {
-        names.any(|name| self.0.contains(&name.strip_prefix("user:").unwrap_or(name).to_lowercase()))
+        names.any(|name| {
+            // An owner of files is written as the host does: `@LOGIN` or `@ORGANISATION/TEAM`.
+            let name = match name.strip_prefix('@') {
+                Some(team) if team.contains('/') => format!("team:{team}"),
+                Some(login) => login.to_owned(),
+                None => name.strip_prefix("user:").unwrap_or(name).to_owned(),
+            };
+            self.0.contains(&name.to_lowercase())
+        })
     }
 
     fn is_asked(
@@ -261,7 +269,8 @@ impl Myself {
             let resource = inventory.object(gate)?.and_then(|object| object.resource);
             let Some(Spec::Gate(spec)) = resource.map(|resource| resource.spec) else { return Ok(true) };
             // A gate that names nobody takes the approval of anybody.
-            return Ok(spec.reviewers.is_empty() || self.is_one_of(spec.reviewers.iter().map(String::as_str)));
+            let asked = spec.asked(state.extensions.owners.as_deref());
+            return Ok(asked.is_empty() || self.is_one_of(asked.iter().map(String::as_str)));
         }
         let provider = state.extensions.binding.as_ref().map(|binding| binding.provider.as_str());
         Ok(self.is_one_of(provider.and_then(|provider| provider.strip_prefix("human://")).into_iter()))
