@@ -1,7 +1,5 @@
 //! Planning one node: what its phase, its edges and its condition allow, and then what its kind asks for.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::approval;
@@ -14,9 +12,6 @@ use super::{external, remote_work, repeat};
 use crate::graph::NodeIx;
 use crate::model::{Node, NodeKind, NodePhase, NodeReason, NodeStatus, after};
 use crate::run::{AttemptName, CompiledPlan, Evidence, NodeChange};
-
-/// How long a node waits for history that could not be fetched. After that the reason is recorded.
-const HISTORY_PAUSE: Duration = Duration::from_secs(20);
 
 /// Decides everything about a node that can be decided now.
 pub(super) fn plan_node(context: &mut PlanContext<'_>, ix: NodeIx) {
@@ -213,9 +208,7 @@ fn plan_task(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         // Nothing is recorded: a moment later the node would be found to be bound after all.
         ProviderResolution::Later(why) => {
             tracing::debug!(execution = %context.compiled().key, node = %node.id, why, "provider not known yet");
-            context.wait_for_bindings(node);
-            // Whoever waits comes back when the history is here; this is for a fetch that fails.
-            context.draft.wake_at(after(context.now, HISTORY_PAUSE));
+            context.wait_for_history(node);
         }
         ProviderResolution::Not(reason, message) => {
             tracing::debug!(execution = %context.compiled().key, node = %node.id, %reason, message, "no provider");
