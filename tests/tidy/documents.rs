@@ -157,7 +157,7 @@ pub(crate) fn modules(project: &Project) -> Vec<Finding> {
     listed_and_there(project, "Modules", &modules.map(str::to_owned).collect(), "module")
 }
 
-/// What a workflow uses is pinned by commit, with the version beside it for people.
+/// What a workflow uses is pinned by commit, with the version beside it for people. `$/` is its own repository at its own commit.
 pub(crate) fn pins(project: &Project) -> Vec<Finding> {
     let pinned = Regex::new(r"^[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*$").unwrap();
     let mut findings = Vec::new();
@@ -165,7 +165,7 @@ pub(crate) fn pins(project: &Project) -> Vec<Finding> {
     for (path, text) in workflows {
         for (at, line) in text.lines().enumerate() {
             let Some((_, used)) = line.split_once("uses: ") else { continue };
-            if !used.starts_with("./") && !pinned.is_match(used.trim()) {
+            if !used.starts_with("./") && !used.starts_with("$/") && !pinned.is_match(used.trim()) {
                 findings.push(Finding::new(
                     path,
                     at + 1,
