@@ -12,9 +12,7 @@ use crate::index::IndexError;
 use crate::record::RecordError;
 use crate::report::style::Tone;
 use crate::report::text;
-
-/// What the operating system and Git say of a full disk.
-const DISK_FULL: &str = "No space left on device";
+use crate::run::{DISK_FULL, cause_first};
 
 /// How a command ended, as the exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +77,7 @@ impl CliError {
         // Whatever failed to be written, this is why, and everything else in the message is its consequence.
         if exit == Exit::Environment && message.contains(DISK_FULL) {
             let hints = vec!["free space and try again; nothing that is recorded in Git is lost".to_owned()];
-            return Self { exit, message: format!("the disk is full: {message}"), hints, closed_pipe: false };
+            return Self { exit, message: cause_first(message), hints, closed_pipe: false };
         }
         Self { exit, message, hints: Vec::new(), closed_pipe: false }
     }

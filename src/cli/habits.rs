@@ -37,6 +37,11 @@ const FLAGS: &[FlagHabit] = &[
         &["run"],
         "`-p NAME=TEXT` or `-p NAME:=JSON` gives a parameter, `--params FILE` several",
     ),
+    (
+        &["--show-labels", "-L", "--label-columns"],
+        &["get", "list"],
+        "`-o custom-columns=NAME:.metadata.name,LABELS:.metadata.labels`",
+    ),
     (&["--json"], &[], "`-o json`"),
     (&["--yaml"], &[], "`-o yaml`"),
     (
@@ -103,7 +108,11 @@ const COMMANDS: &[(&[&str], &str)] = &[
     (&["tree", "dag", "visualize"], "`planspec graph PLAN|EXECUTION` draws the graph"),
     (&["rm", "remove"], "`planspec delete KIND/NAME`"),
     (&["login", "auth"], "there is nothing to log in to: Git's own access is used"),
-    (&["api-resources", "kinds"], "the kinds are goal, plan, capability, binding, gate and execution"),
+    (
+        &["api-resources", "kinds"],
+        "the kinds are goal, plan, capability, binding, gate, execution and schedule",
+    ),
+    (&["version"], "`planspec --version`"),
 ];
 
 /// The error with advice that is meant, for what other tools call otherwise. `arguments` is the whole command line.
@@ -179,6 +188,8 @@ mod tests {
             ("planspec get goals --server=http://x", "--repo PATH|URL"),
             ("planspec serve", "reconcile --watch"),
             ("planspec rerun x", "planspec retry EXECUTION"),
+            ("planspec version", "planspec --version"),
+            ("planspec get goals --show-labels", "LABELS:.metadata.labels"),
         ] {
             let text = answer(line);
             assert!(text.contains(advice), "{line}: {text}");

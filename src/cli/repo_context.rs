@@ -313,10 +313,21 @@ fn open_place(
     Ok((repo, Some(place.to_owned())))
 }
 
+/// The variables that hold configuration of Git, or say where it is.
+const GIT_CONFIGURED: [&str; 4] =
+    ["GIT_CONFIG_COUNT", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_PARAMETERS"];
+
 /// The repository, with the key to sign with, and the author that `GIT_AUTHOR_*` names in part or in whole.
 pub(crate) fn identified(repo: Repo, environment: &Environment) -> Repo {
     let repo = repo.with_signing_key(environment.override_for("SIGNING_KEY").map(SigningKey::parse));
-    let wanted = environment.author();
+    let by_environment = GIT_CONFIGURED.iter().any(|name| environment.os(name).is_some());
+    // Only the program knows configuration that comes by the environment; it is asked where there is some.
+    let configured = |name| repo.configured(&[name]).ok().flatten();
+    let mut wanted = environment.author();
+    if by_environment {
+        wanted.name = wanted.name.or_else(|| configured("user.name"));
+        wanted.email = wanted.email.or_else(|| configured("user.email"));
+    }
     if wanted.name.is_none() && wanted.email.is_none() {
         return repo;
     }

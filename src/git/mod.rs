@@ -13,6 +13,7 @@ mod objects;
 mod refs;
 mod remote;
 mod repository;
+mod signing_key;
 mod stop;
 mod url;
 mod work_tree;
@@ -22,13 +23,11 @@ pub use command::pass_on;
 pub use entry::{EntryMode, TreeEntry};
 pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
-pub use objects::{
-    Commit, CommitLog, CommitSignature, FirstParentLine, LinePlace, LineSource, MergeResult, PublicKey,
-    SigningKey, TreeChange,
-};
+pub use objects::{Commit, CommitLog, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange};
 pub use refs::{RefUpdate, SwapResult, is_branch_name};
 pub use remote::{LineDepth, OutagePatience, PushResult, Remote, RemoteOptions};
 pub use repository::{Repo, Signature};
+pub use signing_key::{CommitSignature, PublicKey, SigningKey};
 pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
 pub use workspace::{

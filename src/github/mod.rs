@@ -8,6 +8,7 @@ mod mutations;
 mod names;
 mod pacer;
 mod people;
+mod protection;
 mod pulls;
 mod retry;
 mod workflows;
@@ -19,6 +20,7 @@ pub(crate) use issues::{Issue, IssueChange, NewIssue};
 pub(crate) use mutations::MergeMethod;
 pub(crate) use names::RepoName;
 pub(crate) use people::{Account, RepoPermission, TokenIdentity};
+pub(crate) use protection::{HostBranch, PushRule};
 pub(crate) use pulls::{NewPullRequest, PullRequest, PullRequestChange};
 pub(crate) use workflows::{WorkflowArtifact, WorkflowRun};
 

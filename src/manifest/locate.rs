@@ -136,7 +136,12 @@ impl<'t> SourceText<'t> {
             let entry = entry.or_else(|| tree.nearest(document, pointer))?;
             Some(self.lines().span(pick(entry, problem.at)))
         };
-        let span = find(&problem.pointer, problem.occurrence);
+        let word = problem.within.and_then(|offset| {
+            let json = self.format == ManifestFormat::Json;
+            let at = (document, problem.pointer.as_str());
+            Some(self.lines().span_of_bytes(tree.word_in_scalar(self.lines(), at, offset, json)?))
+        });
+        let span = word.or_else(|| find(&problem.pointer, problem.occurrence));
         let location = self.location(span, document, &problem.pointer);
         let mut diagnostic = match problem.severity {
             Severity::Error => Diagnostic::error(problem.code, location, problem.message.clone()),

@@ -18,6 +18,8 @@ pub(super) struct Problem {
     pub(super) severity: Severity,
     pub(super) pointer: String,
     pub(super) at: EntryPart,
+    /// The byte offset in the text of the value, where only a part of it is meant.
+    pub(super) within: Option<usize>,
     /// Which of several equal keys is meant, from 0.
     pub(super) occurrence: usize,
     pub(super) message: String,
@@ -35,6 +37,7 @@ impl Problem {
             pointer: pointer.into(),
             // Most problems are about a value; what is about a field as such asks for its key.
             at: EntryPart::Value,
+            within: None,
             occurrence: 0,
             message: message.into(),
             hint: None,
@@ -57,6 +60,12 @@ impl Problem {
     /// The same, at the start of the value.
     pub(super) fn at_start(mut self) -> Self {
         self.at = EntryPart::Start;
+        self
+    }
+
+    /// The same, at a byte offset in the text of the value.
+    pub(super) fn within(mut self, offset: usize) -> Self {
+        self.within = Some(offset);
         self
     }
 

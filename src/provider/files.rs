@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ContentCheck;
 use crate::model::{Artifact, LogSummary, NodeReason, StoredFiles};
-use crate::run::{AttemptOutcome, RunnerFault};
+use crate::run::{AttemptOutcome, RunnerFault, cause_first};
 
 /// Keeps the files of one attempt, and brings those of the nodes before it.
 pub trait AttemptFiles: Send + Sync {
@@ -67,7 +67,7 @@ impl BringError {
                 poll_after: None,
             },
             Self::Runner { fault, .. } => {
-                AttemptOutcome::RunnerFailed { fault, message: self.to_string(), begun: false }
+                AttemptOutcome::RunnerFailed { fault, message: cause_first(self.to_string()), begun: false }
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::{CriterionResult, DiscardedChanges, NodeId, NodeReason, NodeResult};
-use crate::run::{AttemptOutcome, RunnerFault, Stop};
+use crate::run::{AttemptOutcome, RunnerFault, Stop, cause_first};
 
 /// Gives private checkouts of one commit.
 pub trait Workspace: Send + Sync {
@@ -84,7 +84,7 @@ impl WorkspaceError {
 
     /// How an attempt ends that got no checkout.
     pub(super) fn outcome(&self) -> AttemptOutcome {
-        let message = chain(self);
+        let message = cause_first(chain(self));
         match self.fault {
             WorkspaceFault::Runner(fault) => AttemptOutcome::RunnerFailed { fault, message, begun: false },
             WorkspaceFault::Commit => AttemptOutcome::permanent(NodeReason::ProviderFailed, message),

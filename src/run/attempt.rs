@@ -160,14 +160,26 @@ impl AttemptOutcome {
     /// This machine failed before anything of the work began.
     #[must_use]
     pub fn not_possible_here(message: impl Into<String>) -> Self {
-        Self::RunnerFailed { fault: RunnerFault::Machine, message: message.into(), begun: false }
+        Self::RunnerFailed { fault: RunnerFault::Machine, message: cause_first(message.into()), begun: false }
     }
 
     /// This machine failed after the work began, so that nobody knows what came of it.
     #[must_use]
     pub fn broken_off_here(message: impl Into<String>) -> Self {
-        Self::RunnerFailed { fault: RunnerFault::Machine, message: message.into(), begun: true }
+        Self::RunnerFailed { fault: RunnerFault::Machine, message: cause_first(message.into()), begun: true }
     }
+}
+
+/// What the system says of a full disk.
+pub(crate) const DISK_FULL: &str = "No space left on device";
+
+/// The message with a full disk named first: whatever failed to be written, this is why.
+pub(crate) fn cause_first(message: String) -> String {
+    const FIRST: &str = "the disk is full";
+    if message.contains(DISK_FULL) && !message.starts_with(FIRST) {
+        return format!("{FIRST}: {message}");
+    }
+    message
 }
 
 impl From<AttemptOutcome> for AttemptReport {
@@ -175,5 +187,23 @@ impl From<AttemptOutcome> for AttemptReport {
     // What ends before anything ran has no log, criteria or artifacts.
     fn from(outcome: AttemptOutcome) -> Self {
         Self { outcome, evidence: Evidence::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_before_what_it_broke() {
+        let full = std::io::Error::from_raw_os_error(28);
+        for outcome in [
+            AttemptOutcome::not_possible_here(format!("the brief cannot be written: {full}")),
+            AttemptOutcome::broken_off_here(format!("the brief cannot be written: {full}")),
+        ] {
+            let AttemptOutcome::RunnerFailed { message, .. } = outcome else { panic!("{outcome:?}") };
+            assert!(message.starts_with("the disk is full: the brief cannot be written"), "{message}");
+            assert_eq!(cause_first(message.clone()), message);
+        }
     }
 }

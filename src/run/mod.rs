@@ -16,7 +16,7 @@ mod reads;
 pub(crate) mod shell_line;
 mod transition;
 
-pub(crate) use attempt::AttemptName;
+pub(crate) use attempt::{AttemptName, DISK_FULL, cause_first};
 pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};
 pub(crate) use change::{Change, ExecutionChange, NodeChange};
 pub(crate) use compiled::{CompileError, CompiledPlan, PlanSources, expanded};

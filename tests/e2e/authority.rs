@@ -105,6 +105,15 @@ fn a_required_gate_holds_back_a_command_of_the_plan_a_delivery_and_what_runs_aft
     let documents = [land.plan(), execution("run", "work"), bindings(&[&land])];
     is_held_back(&requiring("merge://*", merge, &documents), "run", "ship");
 
+    let open = Graph::new("work").editor("a", &[], "echo x > made").provided(
+        "ship",
+        &["a"],
+        "pull-request://main",
+        &json!({}),
+    );
+    let documents = [open.plan(), execution("run", "work"), bindings(&[&open])];
+    is_held_back(&requiring("pull-request://*", "", &documents), "run", "ship");
+
     let last = json!({ "id": "ship", "kind": "Task", "finally": true, "run": "exit 0" });
     let last = Graph::new("work").task("a", &[], "true").node(last);
     let documents = [last.plan(), execution("run", "work"), bindings(&[&last])];

@@ -192,6 +192,19 @@ fn a_leftover_lock_of_the_index_is_explained() {
 }
 
 #[test]
+fn a_leftover_lock_leaves_nothing_that_git_add_would_commit() {
+    let world = TestEnvironment::with_files(&[("a", "1\n")]);
+    for lock in [".git/index.lock", ".git/refs/heads/main.lock"] {
+        world.write(lock, "");
+        let edits = [("a", Some("2\n")), ("new/b", Some("x\n"))];
+        let error = commit_on(&world, &edits).unwrap_err();
+        assert!(matches!(error, GitError::Locked { .. }), "{error}");
+        fs::remove_file(world.repo().join(lock)).unwrap();
+        check_status(&world, "");
+    }
+}
+
+#[test]
 fn no_hook_runs_when_a_commit_is_made() {
     let world = TestEnvironment::with_files(&[("a", "1\n")]);
     let witness = world.root().join("witness");

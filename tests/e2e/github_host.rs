@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) required_checks: Vec<&'static str>,
     /// The checks that a ruleset asks for.
     pub(crate) ruleset_checks: Vec<&'static str>,
+    /// Branches, as in an address, that a ruleset keeps pushes out of.
+    pub(crate) restricted: Vec<&'static str>,
     /// Whether the heads of open pull requests follow their branches, as on the host.
     pub(crate) follows_branches: bool,
     /// Whether the repository allows auto-merge.
@@ -374,18 +376,29 @@ impl State {
                 })
             }
             ("GET", []) | ("GET", [""]) => (200, json!({ "default_branch": "main" })),
-            ("GET", ["branches", _]) => {
+            ("GET", ["branches", name]) => {
                 let checks = json!({ "contexts": self.required_checks });
-                (200, json!({ "protection": { "enabled": true, "required_status_checks": checks } }))
+                let mut branch =
+                    json!({ "protection": { "enabled": true, "required_status_checks": checks } });
+                if self.repository.is_some() {
+                    let Some(tip) = self.tip(&name.replace("%2F", "/")) else { return missing };
+                    branch["commit"] = json!({ "sha": tip });
+                    branch["protected"] = json!(false);
+                }
+                (200, branch)
             }
-            ("GET", ["rules", "branches", _]) => {
+            ("GET", ["rules", "branches", name]) => {
                 let check = |name: &&str| json!({ "context": name });
                 let checks: Vec<Value> = self.ruleset_checks.iter().map(check).collect();
                 let parameters = json!({ "required_status_checks": checks, "strict_required_status_checks_policy": false });
-                (
-                    200,
-                    json!([{ "type": "deletion" }, { "type": "required_status_checks", "parameters": parameters }]),
-                )
+                let mut rules = vec![
+                    json!({ "type": "deletion" }),
+                    json!({ "type": "required_status_checks", "parameters": parameters }),
+                ];
+                rules.extend(
+                    self.restricted.iter().any(|branch| branch == name).then(|| json!({ "type": "update" })),
+                );
+                (200, json!(rules))
             }
             ("GET", ["commits", _, "check-runs"]) => (200, json!({ "total_count": 0, "check_runs": [] })),
             ("GET", ["pulls", number]) => {

@@ -1,5 +1,8 @@
 //! What people type who know kubectl, gh, or the reference CLI 0.1.0.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use crate::environment::TestEnvironment;
 use crate::fixtures::{SSO, goal, plan};
 
@@ -71,8 +74,50 @@ fn the_logs_of_a_failure_are_those_of_what_failed() {
     assert!(lines.len() == 3 && lines[0].ends_with("Z one") && lines[0].starts_with("20"), "{timed}");
     let none = environment.planspec(&["logs", "work-1/good", "--previous"]).exits(1);
     assert!(none.stderr.contains("no previous attempt"), "{}", none.stderr);
-    let nothing = environment.planspec(&["logs", "work-1", "-f"]).exits(1);
+}
+
+/// `kubectl logs -f` of what has ended prints and ends too.
+#[test]
+fn the_log_of_what_has_ended_is_followed_to_its_end() {
+    let environment = worked();
+    let logs = environment.planspec(&["logs", "-f", "work-1"]).succeeds();
+    assert!(logs.stdout.contains("the reason"), "{logs:?}");
+    // What waits has not ended, and only its next node could be followed.
+    environment.commit_files(&[("ship.yaml", &plan("ship"))], "Ship");
+    environment.planspec(&["run", "ship", "--name", "ship-1", "-q"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    let nothing = environment.planspec(&["logs", "ship-1", "-f"]).exits(1);
     assert!(nothing.stderr.contains("nothing to follow"), "{}", nothing.stderr);
+}
+
+#[test]
+fn a_bare_name_is_run_and_nothing_named_is_everything() {
+    let environment =
+        TestEnvironment::with_files(&[("work.yaml", WORK), ("goal.yaml", &goal("work", "Done"))]);
+    let listed = environment.planspec(&["list", "-o", "name"]).succeeds();
+    let mut listed = listed.lines();
+    listed.sort_unstable();
+    assert_eq!(listed, ["execution/work-1", "goal/work", "plan/work"]);
+    let both = environment.planspec(&["run", "work", "--dry-run"]).exits(2);
+    assert!(both.stderr.contains("goal/work") && both.stderr.contains("plan/work"), "{}", both.stderr);
+    environment.planspec(&["delete", "goal/work", "-q"]).succeeds();
+    let run = environment.planspec(&["run", "work", "--name", "w-2", "--dry-run", "-o", "yaml"]).succeeds();
+    assert!(run.stdout.contains("name: w-2"), "{run:?}");
+}
+
+#[test]
+fn what_still_refers_to_a_resource_names_the_way_to_delete_both() {
+    let refused = worked().planspec(&["delete", "plan/work"]).exits(1);
+    assert!(refused.stderr.contains("`--cascade` also deletes what belongs to it"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_manifest_is_edited_with_the_editor_of_git() {
+    let environment = worked();
+    environment.git(&["config", "core.editor", "sed -i s/nightly/weekly/"]);
+    environment.planspec(&["edit", "plan", "work", "-q"]).succeeds();
+    let series = environment.planspec(&["get", "plan/work", "-o", "jsonpath={.spec.series}"]).succeeds();
+    assert_eq!(series.stdout, "weekly");
 }
 
 #[test]
@@ -149,11 +194,27 @@ fn a_list_is_watched_and_filtered() {
 }
 
 #[test]
+fn a_list_is_shown_again_when_it_changes() {
+    let environment = worked();
+    let mut watch = environment.planspec_command(&environment.repo());
+    watch.args(["get", "goals", "-w", "-o", "name"]).stdout(Stdio::piped());
+    let mut watch = watch.spawn().unwrap();
+    environment.commit_files(&[("later.yaml", &goal("later", "Comes while somebody watches"))], "Later");
+    let mut line = String::new();
+    BufReader::new(watch.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert_eq!(line, "goal/later\n");
+}
+
+#[test]
 fn a_flag_of_another_tool_is_answered_with_ours() {
     let environment = TestEnvironment::new();
     let outcome = environment.planspec(&["describe", "executions", "-w"]).exits(2);
     assert!(outcome.stderr.contains("planspec watch KIND"), "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("as a value"), "{}", outcome.stderr);
+    let outcome = environment.planspec(&["explain", "plans"]).exits(2);
+    assert!(outcome.stderr.contains("`planspec schema plan` lists the fields"), "{}", outcome.stderr);
 }
 
 const BINDING: &str = r#"apiVersion: planspec.io/v1alpha1
@@ -245,8 +306,8 @@ fn a_question_is_answered_with_no_by_ctrl_c_and_by_the_end_of_input() {
         let mut command = std::process::Command::new("python3");
         command.args(["-c", terminal, env!("CARGO_BIN_EXE_planspec"), "demo", "--color", "never"]);
         command.env("HOME", environment.root().join("home")).env("TMPDIR", environment.root());
-        command.stdin(std::process::Stdio::piped());
-        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut out = child.stdout.take().unwrap();
         let mut input = child.stdin.take().unwrap();
         let mut seen = Vec::new();

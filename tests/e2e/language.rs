@@ -252,7 +252,15 @@ fn the_status_says_what_runs_what_failed_and_what_waits_for_me() {
     let status = || environment.planspec(&["status"]).succeeds().stdout;
     assert!(status().contains("Nothing runs, waits or has failed"), "{}", status());
     environment.write("new.yaml", &TIDY.replace("name: tidy", "name: other"));
-    assert!(status().contains("not committed: new.yaml"), "{}", status());
+    assert!(
+        status().contains("not committed: new.yaml\n    run: planspec apply -f new.yaml\n"),
+        "{}",
+        status()
+    );
+    // As it works in the folder where somebody asks.
+    environment.write("folder/a b.yaml", &TIDY.replace("name: tidy", "name: third"));
+    let below = environment.planspec(&["-C", "folder", "status"]).succeeds().stdout;
+    assert!(below.contains("run: planspec apply -f 'a b.yaml' -f ../new.yaml\n"), "{below}");
     environment.planspec(&["run", "plan/tidy", "-n", "team", "-q", "--name", "t"]).succeeds();
     environment.planspec(&["reconcile", "-q"]);
     let shown = status();

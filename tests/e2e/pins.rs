@@ -324,6 +324,32 @@ fn a_partial_clone_brings_in_what_it_takes_to_know() {
     check_clone(&server.http_url(Some("tok-write")), &server, &["--depth=1", "--filter=blob:limit=1m"]);
 }
 
+/// The Binding is broken now, and that its last valid version was merged takes history that is fetched in the same pass.
+#[test]
+fn no_node_is_unbound_while_the_history_of_its_binding_is_fetched() {
+    let server = GitServer::new();
+    let stage = Stage::new(QUICK, &[]);
+    let graph = Graph::new("work").task("a", &[], "true");
+    stage.commit("bindings.yaml", &yaml(&[bindings(&[&graph])]));
+    stage.commit("plan.yaml", &yaml(&[graph.plan()]));
+    stage.reconcile(&[]).succeeds();
+    stage.commit("bindings.yaml", "apiVersion: planspec.io/v1alpha1\nkind: Binding\n  bad: [\n");
+    // Keeps the last valid version on the status branch.
+    stage.reconcile(&[]).exits(1);
+    stage.commit("run.yaml", &yaml(&[execution("run", "work")]));
+    for branch in ["main", STATUS] {
+        stage.environment.git(&["push", "--quiet", &server.file_url(), branch]).succeeds();
+    }
+    let clone = stage.outside("clone");
+    let arguments =
+        ["clone", "--quiet", "--depth=1", "--no-single-branch", &server.file_url(), clone.to_str().unwrap()];
+    stage.environment.git_in(stage.environment.root(), &arguments).succeeds();
+    let outcome = stage.reconcile_in(&clone, &[]);
+    assert_eq!(status_in(&server.bare(), "run").phase, ExecutionPhase::Succeeded, "{outcome:?}");
+    let history = stage.environment.git_in(&server.bare(), &["log", "-p", STATUS]).succeeds().stdout;
+    assert!(!history.contains("Unbound"), "{history}");
+}
+
 #[test]
 fn what_cannot_be_known_waits() {
     let server = GitServer::new();

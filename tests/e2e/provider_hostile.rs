@@ -13,8 +13,8 @@ use crate::engine_rig::{Graph, QUICK, Runner, Stage, bindings, check_history, do
 /// The providers whose work is a process.
 const KINDS: [&str; 3] = ["tool", "agent", "robot"];
 
-/// A gigabyte, and what may be kept of it: 64 MiB and the line that says so.
-const FLOOD: u64 = 1_000_000_000;
+/// Several times what may be kept of it, which is 64 MiB and the line that says so.
+const FLOOD: u64 = 250_000_000;
 const KEPT: u64 = (64 << 20) + 100;
 
 /// More than this is not needed whatever a process prints, in kilobytes; measured are 47,000.
@@ -142,7 +142,7 @@ fn processes_that_hang_write_nonsense_or_leave_children_disturb_no_other_executi
 }
 
 #[test]
-fn a_gigabyte_from_each_of_three_processes_takes_little_memory_and_holds_up_nobody() {
+fn a_flood_from_each_of_three_processes_takes_little_memory_and_holds_up_nobody() {
     let stage = stage(&["floods"], &KINDS, &json!({}));
     let mut runner = stage.start(&[]);
     let memory = most_memory(&mut runner);

@@ -153,6 +153,27 @@ fn the_end_of_a_schedule_ends_its_runs() {
     assert_eq!(stage.trace("trace"), [""; 0]);
 }
 
+/// It is the same Schedule, and the time that it started a run for does not come twice (Invariant 10).
+#[test]
+fn a_schedule_that_comes_back_with_the_same_uid_starts_no_run_again() {
+    let stage = begun(false, &json!({}));
+    let git = |arguments: &[&str]| stage.environment.git(arguments).succeeds();
+    git(&["branch", "--quiet", "whole"]);
+    stage.reconcile(&[]).succeeds();
+    only_run(&stage);
+    let uid = record_in(&stage.environment.repo(), Kind::Schedule, "yearly").unwrap().metadata.uid;
+    git(&["reset", "--quiet", "--hard", "HEAD~1"]);
+    stage.reconcile(&["--allow-mass-delete"]).succeeds();
+    assert!(record_in(&stage.environment.repo(), Kind::Schedule, "yearly").is_none());
+    // Also where neither this clone nor the index remembers what there was.
+    fs::remove_dir_all(stage.environment.repo().join(".git/planspec")).unwrap();
+    git(&["reset", "--quiet", "--hard", "whole"]);
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(record_in(&stage.environment.repo(), Kind::Schedule, "yearly").unwrap().metadata.uid, uid);
+    assert_eq!(stage.trace("trace").len(), 1);
+    assert_eq!(runs(&stage), [""; 0]);
+}
+
 #[test]
 fn what_is_suspended_starts_nothing() {
     let stage = begun(false, &json!({ "suspend": true }));

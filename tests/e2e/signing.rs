@@ -10,17 +10,17 @@ use crate::decisions::{CONFIG, WORK, check_phases};
 use crate::environment::{Outcome, TestEnvironment};
 use crate::skip;
 
-const STATUS: &str = "planspec/status";
-const STATUS_REF: &str = "refs/heads/planspec/status";
+pub(crate) const STATUS: &str = "planspec/status";
+pub(crate) const STATUS_REF: &str = "refs/heads/planspec/status";
 
 /// A repository in which the runner `ci`, wendy and rosa sign; mallory has a key that nobody lists.
-struct Signed {
-    environment: TestEnvironment,
+pub(crate) struct Signed {
+    pub(crate) environment: TestEnvironment,
 }
 
 impl Signed {
     /// `None` where SSH keys cannot be made.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let stage = Self::unsigned()?;
         stage.turn_on();
         Some(stage)
@@ -86,7 +86,7 @@ impl Signed {
         self.environment.root().join(name)
     }
 
-    fn finish(mut command: Command) -> Outcome {
+    pub(crate) fn finish(mut command: Command) -> Outcome {
         let output = command.output().unwrap();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap();
@@ -94,7 +94,7 @@ impl Signed {
     }
 
     /// A runner with its key as the text of a secret, without its last line end.
-    fn runner(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn runner(&self, arguments: &[&str]) -> Outcome {
         let mut command = self.environment.planspec_command(&self.environment.repo());
         let key = fs::read_to_string(self.key("ci")).unwrap();
         command.args(arguments).env("PLANSPEC_SIGNING_KEY", key.trim_end());
@@ -102,7 +102,7 @@ impl Signed {
     }
 
     /// A person whose Git signs with a key of their own.
-    fn person(&self, who: &str, program: Option<&str>, arguments: &[&str]) -> Outcome {
+    pub(crate) fn person(&self, who: &str, program: Option<&str>, arguments: &[&str]) -> Outcome {
         let repo = self.environment.repo();
         let mut command = match program {
             Some(program) => {
@@ -123,7 +123,7 @@ impl Signed {
         Self::finish(command)
     }
 
-    fn decides(&self, who: &str, arguments: &[&str]) {
+    pub(crate) fn decides(&self, who: &str, arguments: &[&str]) {
         self.person(who, None, arguments).succeeds();
     }
 
@@ -136,7 +136,7 @@ impl Signed {
         self.decides("wendy", &["complete", "e/tell", "whom=rosa"]);
     }
 
-    fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         self.environment.git_output(arguments)
     }
 
@@ -428,4 +428,71 @@ fn a_person_signs_with_openpgp() {
     assert!(refused.stderr.contains("could not be"), "{refused:?}");
     // gpg leaves a process that keeps the key; it ends with its folder, and at once when it is asked to.
     let _ = Command::new("gpgconf").env("GNUPGHOME", &home).args(["--kill", "all"]).output();
+}
+
+/// What `trust init` writes is what the tests above write by hand: a runner and a person sign with it.
+#[test]
+fn signing_is_set_up_by_one_command() {
+    let Some(stage) = Signed::unsigned() else { return };
+    let old = stage.environment.read(".planspec.yaml");
+    let (key, wendy) = (stage.environment.root().join("made"), stage.key("wendy"));
+    let (key_text, wendy) = (key.to_str().unwrap(), wendy.to_str().unwrap());
+    let init = ["trust", "init", "--runner-key", key_text];
+    let as_wendy = |more: &[&str]| stage.person("wendy", None, &[&init, more].concat());
+    // Each refusal leaves everything as it was.
+    let refused = as_wendy(&[]).exits(3);
+    assert!(refused.stderr.contains("--make-keys"), "{refused:?}");
+    let inside = stage.environment.repo().join("inside");
+    let arguments = ["trust", "init", "--make-keys", "--runner-key", inside.to_str().unwrap()];
+    let refused = stage.person("wendy", None, &arguments).exits(1);
+    assert!(refused.stderr.contains("must not be committed"), "{refused:?}");
+    let shown = as_wendy(&["--make-keys", "--dry-run"]).succeeds();
+    assert!(shown.stdout.contains("role: runner") && shown.stdout.contains("name: \"wendy\""), "{shown:?}");
+    assert!(!key.exists() && !inside.exists());
+    assert_eq!(stage.environment.read(".planspec.yaml"), old);
+
+    let made = as_wendy(&["--make-keys"]).succeeds();
+    let private = fs::read_to_string(&key).unwrap();
+    let secret = private.lines().nth(2).unwrap();
+    assert!(!made.stdout.contains(secret) && !made.stderr.contains(secret), "{made:?}");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o077, 0);
+    assert!(made.stderr.contains("gh secret set PLANSPEC_SIGNING_KEY --env planspec"), "{made:?}");
+    // What was there is there, to the byte; what came is the keys that were named.
+    let new = stage.environment.read(".planspec.yaml");
+    assert!(new.starts_with(&old) && new.contains(&stage.public("wendy")), "{new}");
+    let again = as_wendy(&["--person-key", wendy]).exits(1);
+    assert!(again.stderr.contains("lists signers already"), "{again:?}");
+    assert_eq!(stage.environment.read(".planspec.yaml"), new);
+
+    stage.environment.commit_files(&[], "Sign");
+    let mut runner = stage.environment.planspec_command(&stage.environment.repo());
+    runner.args(["reconcile"]).env("PLANSPEC_SIGNING_KEY", &key);
+    Signed::finish(runner).succeeds();
+    stage.decides("wendy", &["approve", "look"]);
+    let verified = stage.runner(&["verify"]).succeeds();
+    assert!(
+        verified.stdout.contains("ci (runner)") && verified.stdout.contains("wendy (person)"),
+        "{verified:?}"
+    );
+}
+
+/// A file that is no public key is not repeated, whatever it is.
+#[test]
+fn a_private_key_with_a_public_name_is_not_shown() {
+    let Some(stage) = Signed::unsigned() else { return };
+    let private = fs::read_to_string(stage.key("ci")).unwrap();
+    fs::write(stage.environment.root().join("wrong.pub"), &private).unwrap();
+    let wrong = stage.environment.root().join("wrong");
+    let refused =
+        stage.environment.planspec(&["trust", "init", "--runner-key", wrong.to_str().unwrap()]).exits(1);
+    assert!(refused.stderr.contains("holds no public SSH key"), "{refused:?}");
+    assert!(!refused.stderr.contains(private.lines().nth(1).unwrap()), "{refused:?}");
+}
+
+#[test]
+fn the_page_about_signing_is_true() {
+    // The page makes keys.
+    if Signed::unsigned().is_some() {
+        crate::pages::check("docs/signing.md");
+    }
 }

@@ -15,10 +15,11 @@ use crate::pins::forge;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Numbers that are the same at every run.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
+    /// A number below this one.
+    pub(crate) fn roll(&mut self, below: usize) -> usize {
         // The constants of Knuth's MMIX.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % below

@@ -270,6 +270,40 @@ fn a_clean_filter_of_the_user_is_applied() {
     assert_eq!(environment.git_output(&["status", "--porcelain"]), "");
 }
 
+/// `GIT_CONFIG_*` and includes are known to the `git` program; where libgit2 does not read them, it is asked.
+#[test]
+fn the_author_is_whoever_git_would_take_however_that_is_configured() {
+    let mut environment = TestEnvironment::with_files(&[("one.yaml", &goal("one", "One"))]);
+    let author = |environment: &TestEnvironment| environment.git_output(&["log", "-1", "--format=%an <%ae>"]);
+    let apply = |environment: &TestEnvironment, text: &str| {
+        environment.write("one.yaml", &goal("one", text));
+        environment.planspec(&["apply", "-q", "one.yaml"]).succeeds();
+    };
+    for name in ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"] {
+        environment.set(name, "");
+    }
+    let global = environment.root().join("global");
+    let include = environment.root().join("include");
+    std::fs::write(&include, "[user]\nname = Included\nemail = i@example.com\n").unwrap();
+    let inside =
+        format!("[includeIf \"gitdir:{}/\"]\npath = {}\n", environment.repo().display(), include.display());
+    std::fs::write(&global, inside).unwrap();
+    environment.set("GIT_CONFIG_GLOBAL", global.to_str().unwrap());
+    apply(&environment, "Two");
+    assert_eq!(author(&environment), "Included <i@example.com>");
+    for (name, value) in [
+        ("GIT_CONFIG_COUNT", "2"),
+        ("GIT_CONFIG_KEY_0", "user.name"),
+        ("GIT_CONFIG_VALUE_0", "Counted"),
+        ("GIT_CONFIG_KEY_1", "user.email"),
+        ("GIT_CONFIG_VALUE_1", "c@example.com"),
+    ] {
+        environment.set(name, value);
+    }
+    apply(&environment, "Three");
+    assert_eq!(author(&environment), "Counted <c@example.com>");
+}
+
 #[test]
 fn commits_are_signed_where_git_is_set_up_to_sign() {
     let probe = std::process::Command::new("ssh-keygen").args(["-l", "-f", "/dev/null"]).output();

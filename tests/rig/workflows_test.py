@@ -6,7 +6,7 @@ arguments, checkout, token and outputs."""
 import json, os, stat, sys, tempfile, unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from world import ACTION, BINARY, World  # noqa: E402
+from world import ACTION, BINARY, COMMIT, PROJECT, World  # noqa: E402
 
 RECORDER = r"""#!/usr/bin/env bash
 set -euo pipefail
@@ -79,6 +79,35 @@ class Workflows(unittest.TestCase):
         found, text = self.act("pull_request_review", "planspec-apply.yml", review, **app)
         self.assertEqual(found["token"], "tob-kot", text)
         self.assertNotIn("rig-key", text)
+
+    def test_the_short_file_of_the_documentation_does_the_same_by_the_reusable_workflow(self):
+        with open(os.path.join(PROJECT, "docs", "github.md")) as file:
+            page = file.read()
+        short = page.split("## One short file instead\n")[1].split("```yaml\n")[1].split("```\n")[0]
+        self.assertLess(len(short.splitlines()), 25)
+        # A key of the host that this runner does not know yet.
+        short = "".join(line for line in short.splitlines(True) if "cache-mode:" not in line)
+        called = f"octo-org/planspec/.github/workflows/planspec.yml@{COMMIT}"
+        place, caller = ".github/workflows/planspec.yml", short.replace("OWNER/planspec/.github/workflows/planspec.yml@COMMIT", called)
+        self.world.write({place: caller})
+        self.addCleanup(os.remove, f"{self.world.work}/{place}")
+        found, text = self.act("push", "planspec.yml", {"ref": "refs/heads/main"})
+        self.assertEqual(found["arguments"], "ci --max-duration=50m", text)
+        self.assertEqual((found["branch"], found["stored"], found["token"], found["pushed"]), ("main", "", "tob-kot", "yes"), text)
+        command = {"action": "created", "issue": {"number": 1}, "comment": {"body": "/planspec approve gate"}}
+        self.assertEqual(self.act("issue_comment", "planspec.yml", command)[0]["event"], "issue_comment")
+        command["comment"]["body"] = "looks good"
+        self.assertEqual(self.act("issue_comment", "planspec.yml", command)[0], {})
+        head = self.world.push({"short.txt": "x\n"}, branch="short")
+        pull = self.world.open_pull("short")
+        self.world.merge_result(pull["number"], "short")
+        self.world.git("switch", "--quiet", "main")
+        # It was committed with the change, and is not on the branch.
+        self.world.write({place: caller})
+        payload = {"action": "opened", "number": pull["number"], "pull_request": pull}
+        found, text = self.act("pull_request", "planspec.yml", payload, ref=f"refs/pull/{pull['number']}/merge")
+        self.assertTrue(found["arguments"].startswith("ci --report=") and found["parents"].endswith(head), text)
+        self.assertNotIn("pushed", found, text)
 
     def test_only_comments_that_are_commands_start_a_job(self):
         self.assertEqual(self.comment("/planspec approve gate")["event"], "issue_comment")

@@ -44,6 +44,12 @@ class World:
         # The runner copies the repository of an action; the build folder of this one would be gigabytes.
         shutil.copytree(f"{PROJECT}/action", f"{self.root}/planspec/action")
         shutil.copy(f"{PROJECT}/Cargo.toml", f"{self.root}/planspec")
+        # `$/action` is the action at the workflow's own commit, which this runner cannot resolve yet: by its whole name here.
+        os.makedirs(f"{self.root}/planspec/.github/workflows")
+        with open(f"{PROJECT}/.github/workflows/planspec.yml") as reusable, open(f"{self.root}/planspec/.github/workflows/planspec.yml", "w") as copy:
+            text = reusable.read()
+            assert text.count("uses: $/action\n") == 2, text
+            copy.write(text.replace("uses: $/action\n", f"uses: {ACTION}\n"))
         self.release(program)
         self.serve()
         self.ask("PUT", "/repos/acme/app/collaborators/wendy", {"permission": "push"}, "tok-admin")

@@ -45,6 +45,12 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         reason: "the user's editor, on the user's terminal: neither Git nor the work of a plan",
     },
     Exception {
+        rule: "libraries, environment and processes stay at home",
+        path: "src/cli/commands/setup/trust.rs",
+        about: "std::process::Command",
+        reason: "`ssh-keygen`, which asks for a passphrase on the user's terminal: neither Git nor the work of a plan",
+    },
+    Exception {
         rule: "a file is worth opening",
         path: "src/cli/commands/ci.rs",
         about: "belongs to a neighbour",

@@ -5,7 +5,7 @@ mod authority;
 pub(super) mod comment;
 pub(super) mod event;
 mod fork_report;
-mod host;
+pub(super) mod host;
 mod origin;
 mod pass;
 mod pass_view;

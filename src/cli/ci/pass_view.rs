@@ -17,7 +17,7 @@ use crate::config::{Actions, Config, Limits};
 use crate::git::ObjectId;
 use crate::github::{GitHubError, PullRequest};
 use crate::manifest;
-use crate::model::{ExecutionPhase, GateSpec, Kind, PlanGraph, ResourceKey, Spec, StatusRecord};
+use crate::model::{ExecutionPhase, FileOwners, GateSpec, Kind, PlanGraph, ResourceKey, Spec, StatusRecord};
 use crate::record::{StatusTree, parse_message};
 use crate::report::markdown::{COMMENT_LIMIT, PageLinks, RenderedComment};
 use crate::report::progress_comment::{ExecutionProgress, render};
@@ -154,7 +154,9 @@ impl PassView {
             one.address = self.record_address(&one.key)?;
             for wait in &mut one.waits {
                 if let Some(gate) = &wait.gate {
-                    wait.people = self.reviewers(gate)?;
+                    let state = wait.node.as_ref().and_then(|node| one.status.node_statuses.get(node));
+                    let owners = state.and_then(|state| state.extensions.owners.as_deref());
+                    wait.people = self.reviewers(gate, owners)?;
                 }
             }
         }
@@ -175,12 +177,12 @@ impl PassView {
         Ok(located.map(|(path, _)| format!("{home}/blob/{}/{path}", self.tips.config.status_branch)))
     }
 
-    /// The reviewers that a gate names.
-    fn reviewers(&self, gate: &ResourceKey) -> Result<Vec<String>, CliError> {
+    /// The reviewers that a gate names, with the owners of the files that it shows.
+    fn reviewers(&self, gate: &ResourceKey, owners: Option<&FileOwners>) -> Result<Vec<String>, CliError> {
         let desired = self.desired()?;
         let found = desired.and_then(|desired| desired.resources.iter().find(|one| one.key() == *gate));
         Ok(match found.map(|resource| &resource.spec) {
-            Some(Spec::Gate(spec)) => spec.reviewers.clone(),
+            Some(Spec::Gate(spec)) => spec.asked(owners),
             _ => Vec::new(),
         })
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::cli::Context;
-use crate::cli::ci::authority::authorize::{named_teams, unreadable_teams};
+use crate::cli::ci::authority::authorize::unreadable_teams;
 use crate::cli::ci::event::{GroupRef, PullRef};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::{CiOptions, step};
@@ -18,13 +18,16 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::config::{Actions, CONFIG_FILE, Config, MISNAMED_CONFIG_FILES};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::git::{MergeResult, ObjectId};
+use crate::engine::code_owners;
+use crate::git::{MergeResult, ObjectId, Repo};
 use crate::github::CommentUpdate;
 use crate::manifest;
+use crate::model::CODE_OWNERS;
 use crate::report::diagnostics::github as workflow_commands;
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
 use crate::report::preview::{MARKER, PageLinks, Preview, render};
 use crate::report::text;
+use crate::run::gate::{named_teams, owning_teams as teams_of_owners};
 
 /// About how many teams the host is asked for one pull request.
 const MOST_TEAMS: usize = 20;
@@ -152,15 +155,32 @@ fn warn_of_teams(outcome: &mut MergePreview, host: &Host, context: &mut Context)
 }
 
 /// The teams among the reviewers of what would start that only the host knows.
-fn host_teams(preview: &Preview, config: &Config) -> BTreeSet<String> {
+fn host_teams(preview: &Preview, owning: BTreeSet<String>, config: &Config) -> BTreeSet<String> {
     let known = |team: &str| {
         let same = |own: &String| own.trim().eq_ignore_ascii_case(team);
         config.identities.values().any(|person| person.teams.iter().any(same))
     };
     let gates = preview.starts.iter().flat_map(|start| &start.gates);
-    let teams = gates.flat_map(|gate| named_teams(&gate.reviewers));
+    let named = gates.flat_map(|gate| named_teams(&gate.reviewers)).map(ToOwned::to_owned);
     // Bounded, because each costs a request at every push.
-    teams.filter(|team| !known(team)).take(MOST_TEAMS).map(ToOwned::to_owned).collect()
+    named.chain(owning).filter(|team| !known(team)).take(MOST_TEAMS).collect()
+}
+
+/// The teams that the merged CODEOWNERS names, where a gate asks owners of files. Says so before the merge where there can be
+/// no owner: afterwards the Execution would wait for nobody.
+fn owning_teams(repo: &Repo, merged: ObjectId, preview: &mut Preview) -> Result<BTreeSet<String>, CliError> {
+    let mut gates = preview.starts.iter().flat_map(|start| &start.gates);
+    let Some(gate) = gates.find(|gate| gate.reviewers.iter().any(|entry| entry.trim() == CODE_OWNERS)) else {
+        return Ok(BTreeSet::new());
+    };
+    match code_owners(repo, repo.commit(merged)?.tree)? {
+        Ok(text) => Ok(teams_of_owners(&text)),
+        Err(why) => {
+            let gate = gate.gate.clone();
+            preview.warnings.push(format!("{gate} asks the code owners, but {why}, so that nobody is one."));
+            Ok(BTreeSet::new())
+        }
+    }
 }
 
 /// The comment. A token that may not write it is no reason to fail: the same is in the summary.
@@ -227,13 +247,14 @@ fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePrevie
     let mut preview = preview::of_difference(&difference, &before, &after, &config);
     (preview.base, preview.head) = (Some(base.to_string()), Some(head.to_string()));
     preview.stale_base = stale;
+    let owning_teams = owning_teams(&workspace.repo, merged, &mut preview)?;
     let mut findings = difference.findings;
     configuration(&workspace, base, merged, &mut preview, &mut findings)?;
     if let Some(desired) = desired_branch.filter(|desired| desired != proposal.base) {
         preview.goes_nowhere(proposal.base, &desired);
     }
     let passed = !findings.iter().any(|found| found.severity == Severity::Error);
-    let host_teams = host_teams(&preview, &config);
+    let host_teams = host_teams(&preview, owning_teams, &config);
     Ok(MergePreview { preview, findings, passed, host_teams })
 }
 

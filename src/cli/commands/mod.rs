@@ -14,7 +14,7 @@ use self::decide::{execution, gate, node};
 use self::read::{
     artifacts, checkout, describe, explain, get, graph, history, logs, status, verify, wait, watch,
 };
-use self::setup::{demo, init, schema, shell_files};
+use self::setup::{demo, init, schema, shell_files, trust};
 use self::write::{apply, delete, diff, edit, here, run, validate};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
@@ -59,6 +59,7 @@ pub(crate) enum CliCommand {
     AcceptPin(execution::AcceptPinArguments),
     Suspend(execution::SuspendArguments),
     Resume(execution::ResumeArguments),
+    Trust(trust::TrustArguments),
     Gc(gc::GcArguments),
     Schema(schema::SchemaArguments),
     Completions(shell_files::CompletionsArguments),
@@ -103,6 +104,7 @@ pub(crate) fn run(command: &CliCommand, context: &mut Context) -> Result<Exit, C
         CliCommand::AcceptPin(arguments) => execution::accept_pin(arguments, context),
         CliCommand::Suspend(arguments) => execution::suspend(arguments, context),
         CliCommand::Resume(arguments) => execution::resume(arguments, context),
+        CliCommand::Trust(arguments) => trust::run(arguments, context),
         CliCommand::Gc(arguments) => gc::run(arguments, context),
         CliCommand::Schema(arguments) => schema::run(arguments, context),
         CliCommand::Completions(arguments) => shell_files::completions(arguments, context),

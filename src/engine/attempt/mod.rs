@@ -7,5 +7,6 @@ pub(crate) mod factory;
 pub(crate) mod fence;
 pub(crate) mod files;
 pub(crate) mod health;
+pub(crate) mod owners;
 pub(crate) mod running;
 pub(crate) mod workspace;

@@ -21,6 +21,9 @@ use crate::run::{AttemptName, AttemptOutcome, AttemptReport, Stop};
 /// How many lines of a provider may wait to be shown.
 pub(crate) const OUTPUT_LINES: usize = 256;
 
+/// How long an attempt takes as far as a runner knows that has seen none end.
+const FIRST_GUESS: Duration = Duration::from_secs(1);
+
 struct RunningAttempt {
     key: ResourceKey,
     node: NodeId,
@@ -28,6 +31,7 @@ struct RunningAttempt {
     provider: String,
     /// How many attempts this runner had started by then, this one included.
     number: u32,
+    begun: Instant,
 }
 
 /// Which attempt a claim is for, and where its end is told.
@@ -166,8 +170,12 @@ impl Attempts {
 
     /// How many attempts will probably end here within `span`.
     pub(crate) fn within(&self, span: Duration) -> usize {
-        // As long as none has ended, how long one takes is unknown, and one for each slot is no risk.
-        let per_slot = self.mean.map_or(1.0, |mean| span.as_secs_f64() / mean.as_secs_f64().max(0.001));
+        // As long as none has ended, how long one takes is unknown, but for how long they have run by now. Guessed long, a
+        // runner that begins could do nothing but its first claims until its next turn; guessed short, others have what it
+        // leased in vain after one round.
+        let running = self.running.values().map(|running| running.begun.elapsed()).max();
+        let mean = self.mean.unwrap_or_else(|| running.unwrap_or_default().max(FIRST_GUESS));
+        let per_slot = (span.as_secs_f64() / mean.as_secs_f64().max(0.001)).max(1.0);
         (per_slot * self.jobs as f64).ceil().min(100_000.0) as usize
     }
 
@@ -366,8 +374,15 @@ impl Attempts {
         let key = claim.key.clone();
         let provider_name = claim.target.provider;
         let number = self.started;
-        let running =
-            RunningAttempt { key: key.clone(), node: id.clone(), stop, provider: provider_name, number };
+        let begun = Instant::now();
+        let running = RunningAttempt {
+            key: key.clone(),
+            node: id.clone(),
+            stop,
+            provider: provider_name,
+            number,
+            begun,
+        };
         self.running.insert(end.attempt.clone(), running);
         if self.stream {
             forward(&self.sender, key, id, shown);

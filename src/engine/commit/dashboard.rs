@@ -135,7 +135,8 @@ fn add_waiting(
                 // The reviewers of the version that decides, which a deleted or broken manifest does not
                 // change (Invariant 11).
                 let version = in_force(snapshot, gate, record.as_deref())?;
-                version.spec().map(|spec| spec.reviewers.clone()).unwrap_or_default()
+                let owners = state.extensions.owners.as_deref();
+                version.spec().map(|spec| spec.asked(owners)).unwrap_or_default()
             }
             None => Vec::new(),
         };

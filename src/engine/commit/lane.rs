@@ -26,6 +26,10 @@ const MOST_RACES: u32 = 200;
 /// How often the dashboard is drawn while work is under way: it lists everything, where a transition writes one record.
 const DASHBOARD_EVERY: Duration = Duration::from_secs(10);
 
+/// How long ago a push may be to show a runner that begins now who shares the budget with it. Longer, and every pass would
+/// leave a share of the work to the one that ended before it.
+const SEEN_AT_WORK: Duration = Duration::from_secs(60);
+
 /// How many commits are read to learn what others pushed. More than a burst makes no difference.
 const HISTORY_READ: usize = 200;
 
@@ -145,18 +149,26 @@ impl CommitLane {
         self.turns.runners(window, Instant::now())
     }
 
-    /// How long it takes until the next push of this runner, when everybody has a turn; nothing while there are tokens for
-    /// all.
-    pub(crate) fn until_turn(&mut self) -> Duration {
+    /// For how long this runner leases ahead: until everybody has had a turn. Nothing for one that is alone while tokens
+    /// last.
+    pub(crate) fn lease_horizon(&mut self) -> Duration {
         let runners = self.runners();
         let Some(limiter) = &mut self.limiter else { return Duration::ZERO };
-        if limiter.is_scarce(Instant::now(), runners) { limiter.round(runners) } else { Duration::ZERO }
+        // From the second runner on, whatever is left of the budget: as long as everybody takes one claim after the other,
+        // whoever pushes fastest does most, and when tokens run short the work is gone.
+        let shared = runners > 1 || limiter.is_scarce(Instant::now(), runners);
+        if shared { limiter.round(runners) } else { Duration::ZERO }
     }
 
     /// How long this runner leaves the budget to the others, where it does not last for all.
     pub(crate) fn courtesy(&mut self) -> Duration {
-        let round = self.until_turn();
-        self.turns.courtesy(round, Instant::now())
+        let runners = self.runners();
+        let Some(limiter) = &mut self.limiter else { return Duration::ZERO };
+        // Not while tokens last: what may not go ahead of its publication would idle for a round that nobody needs.
+        if !limiter.is_scarce(Instant::now(), runners) {
+            return Duration::ZERO;
+        }
+        self.turns.courtesy(limiter.round(runners), Instant::now())
     }
 
     /// Counts the commits that others put on top of `old`: the budget of pushes is the repository's.
@@ -214,6 +226,12 @@ impl CommitLane {
             if age > window {
                 break;
             }
+            // Before the first push, or a runner that begins late would take itself to be alone, and lease all that it can do.
+            if age <= SEEN_AT_WORK
+                && let (Some(by), Some(at)) = (runner_of(&commit), Instant::now().checked_sub(age))
+            {
+                self.turns.others_pushed(by, at);
+            }
             if is_counted(&commit) {
                 ages.push(age);
             }
@@ -265,8 +283,8 @@ impl CommitLane {
     }
 
     /// Counts a lost race. How long to wait before the next try: losers must not meet again at the same moment, and
-    /// the process id tells them apart.
-    pub(crate) fn lost_race(&mut self) -> Result<Duration, EngineError> {
+    /// the name of the runner tells them apart.
+    pub(crate) fn lost_race(&mut self, runner: &str) -> Result<Duration, EngineError> {
         self.races = self.races.saturating_add(1);
         debug!(races = self.races, "lost the race for the status branch");
         // In a row: one commit that gets through ends the count, so a busy branch alone does not end a
@@ -274,8 +292,9 @@ impl CommitLane {
         if self.races > MOST_RACES {
             return Err(EngineError::Contended { attempts: self.races });
         }
-        let jitter = u64::from(std::process::id() % 17) + u64::from(self.races.min(20)) * 3;
-        Ok(Duration::from_millis(jitter))
+        // Not by the process id, which is 1 in every container.
+        let jitter = draw(runner, u64::from(self.races)) * 17.0 + f64::from(self.races.min(20)) * 3.0;
+        Ok(Duration::from_millis(jitter as u64))
     }
 
     /// Until when ends of attempts should gather before the next commit. On a remote the limiter spaces commits anyway.
@@ -344,17 +363,17 @@ mod tests {
     fn whoever_loses_every_race_gives_up() {
         let mut lane = CommitLane::new(None);
         for _ in 0..MOST_RACES {
-            assert!(lane.lost_race().unwrap() < Duration::from_millis(100));
+            assert!(lane.lost_race("a").unwrap() < Duration::from_millis(100));
         }
         assert!(
-            matches!(lane.lost_race(), Err(EngineError::Contended { attempts }) if attempts == MOST_RACES + 1)
+            matches!(lane.lost_race("a"), Err(EngineError::Contended { attempts }) if attempts == MOST_RACES + 1)
         );
     }
 
     #[test]
     fn a_published_commit_ends_a_run_of_lost_races() {
         let mut lane = CommitLane::new(None);
-        lane.lost_race().unwrap();
+        lane.lost_race("a").unwrap();
         lane.published(Instant::now(), std::iter::empty());
         assert_eq!(lane.races, 0);
         assert!(lane.gather_until().is_some());

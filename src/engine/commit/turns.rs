@@ -14,8 +14,9 @@ pub(super) struct Turns {
 
 impl Turns {
     /// Another runner pushed.
-    pub(super) fn others_pushed(&mut self, runner: String, now: Instant) {
-        self.others.insert(runner, now);
+    pub(super) fn others_pushed(&mut self, runner: String, at: Instant) {
+        // A history is read from its newest commit, and what is older must not take the place of what is newer.
+        self.others.entry(runner).and_modify(|last| *last = at.max(*last)).or_insert(at);
     }
 
     /// A push of this runner got through. One that lost its race was no turn, or whoever loses would have to wait longest.
@@ -67,6 +68,15 @@ mod tests {
         turns.others_pushed("a".to_owned(), now + seconds(10));
         assert_eq!(turns.runners(seconds(60), now + seconds(70)), 3);
         assert_eq!(turns.runners(seconds(60), now + seconds(75)), 2);
+    }
+
+    #[test]
+    fn the_newest_push_counts_in_whatever_order_a_history_is_read() {
+        let now = Instant::now();
+        let mut turns = Turns::default();
+        turns.others_pushed("a".to_owned(), now + seconds(50));
+        turns.others_pushed("a".to_owned(), now);
+        assert_eq!(turns.runners(seconds(60), now + seconds(100)), 2);
     }
 
     #[test]

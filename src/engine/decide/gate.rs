@@ -55,9 +55,13 @@ pub(super) fn review(
     let teams = actor.host.map(|host| host.teams.clone()).unwrap_or_default();
     // Asked here for the answer to the person, and again when the node is claimed: reviewers may change in
     // between.
-    eligible(&actor.name, &teams, version.spec(), &people(snapshot))
+    let visitor = visitor(snapshot, gate, execution);
+    // Before whether anything waits: somebody who may not answer learns only that.
+    let subject = visitor.as_ref().ok().and_then(|visitor| visitor.binding.subject.as_ref());
+    let owners = subject.and_then(|subject| subject.owners.as_ref());
+    eligible(&actor.name, &teams, (version.spec(), owners), &people(snapshot))
         .map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
-    let visitor = visitor(snapshot, gate, execution)?;
+    let visitor = visitor?;
     // Before its age: a job that is run again must find its own comment recorded, and not hear that it is too
     // old.
     if let Some(line) = counted(actor, old.as_deref(), &visitor)? {
@@ -203,8 +207,9 @@ fn outcome(decision: &GateDecision, action: ReviewAction) -> String {
         (GateDecision::Approved { by }, _) => format!("approved by {}", by.join(", ")),
         (GateDecision::Rejected { by, .. }, _) => format!("rejected by {by}"),
         (GateDecision::Waiting { .. }, ReviewAction::Comment) => "commented".to_owned(),
-        (GateDecision::Waiting { approvals, needed }, _) => {
-            format!("has {} of {needed} approvals", approvals.len())
+        (GateDecision::Waiting { approvals, needed, unowned }, _) => {
+            let unowned = unowned.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+            format!("has {} of {needed} approvals{unowned}", approvals.len())
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The history of the desired branch: whether a commit was its tip, and whether a uid comes from one that was.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
@@ -39,6 +39,8 @@ pub(crate) struct MergedHistory {
     waiting: RefCell<BTreeSet<ResourceKey>>,
     /// What was fetched already: once more would bring nothing new.
     fetched: RefCell<BTreeSet<LineFetch>>,
+    /// Whether the last fetch failed: nobody goes on hoping for the next one.
+    failed: Cell<bool>,
 }
 
 impl MergedHistory {
@@ -53,6 +55,7 @@ impl MergedHistory {
             wanted: RefCell::default(),
             waiting: RefCell::default(),
             fetched: RefCell::default(),
+            failed: Cell::new(false),
         }
     }
 
@@ -241,6 +244,11 @@ impl MergedHistory {
         self.wanted.borrow().is_some()
     }
 
+    /// Whether what is missing will probably be there in a moment.
+    pub(crate) fn is_coming(&self) -> bool {
+        self.is_wanted() && !self.failed.get()
+    }
+
     /// What is to be fetched, and from where; then it counts as fetched.
     pub(crate) fn take_wanted(&self) -> Option<(LineFetch, Remote, PathBuf)> {
         let fetch = self.wanted.take()?;
@@ -251,12 +259,14 @@ impl MergedHistory {
     /// Takes in what was fetched. Who waited for it comes back.
     pub(crate) fn refresh(&self) -> BTreeSet<ResourceKey> {
         self.store.replace(Repo::open(&self.cache.join("history.git")).ok());
+        self.failed.set(false);
         self.waiting.take()
     }
 
     /// What could not be fetched may be asked for once more.
     pub(crate) fn forget(&self, fetch: LineFetch) {
         self.fetched.borrow_mut().remove(&fetch);
+        self.failed.set(true);
         self.waiting.take();
     }
 }

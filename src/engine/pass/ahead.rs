@@ -3,8 +3,8 @@
 //! is shown to nobody (Invariant 4).
 //!
 //! Several runners share the work of one remote: an Execution is leased with its first claim and let go when nothing of it runs
-//! here. Only while the budget runs short, a runner leases ahead what it expects to finish before its next turn, and at most its
-//! fair share.
+//! here. While the budget runs short, or others share it, a runner leases ahead what it expects to finish before its next turn,
+//! and at most its fair share.
 
 use std::sync::Arc;
 
@@ -168,9 +168,9 @@ impl Driver<'_> {
 impl Driver<'_> {
     /// Chooses which Executions keep their lease although nothing of them runs yet.
     pub(super) fn lease_ahead(&mut self, steps: &mut [(ResourceKey, ExecutionStep)]) {
-        let horizon = self.lane.until_turn();
+        let horizon = self.lane.lease_horizon();
         let adaptive = self.snapshot.config.publish.mode == PublishMode::Adaptive;
-        // With tokens left for everybody the next claim is published soon enough, and others may be faster.
+        // Alone, with tokens left, the next claim is published soon enough.
         if horizon.is_zero() || !adaptive || self.shutdown.takes_no_work() {
             return;
         }
@@ -189,8 +189,10 @@ impl Driver<'_> {
             held += 1;
             tasks = tasks.saturating_sub(active.status().map_or(0, unfinished));
         }
-        let open = held + steps.iter().filter(|(_, step)| is_open(step)).count();
-        let share = open.div_ceil(runners);
+        // Those of other runners count too: a share is one of all that is open, or the last of sixteen to come would get a
+        // sixteenth of what the others left.
+        let open = held + steps.iter().filter(|(_, step)| is_open(step)).count() + self.queue.waiting();
+        let share = fair_share(open, runners);
         for (key, step) in steps.iter_mut() {
             let ExecutionStep::Go(step) = step else { continue };
             let left = unfinished(&step.draft.status);
@@ -262,6 +264,14 @@ fn is_behind_gate(compiled: &CompiledPlan, node: NodeIx) -> bool {
     upstream.iter().enumerate().any(|(ix, &before)| before && is_gate(ix))
 }
 
+/// How many of the open Executions one of so many runners leases at most. What it has above that goes back with its next
+/// publication, which is when others are seen that came after it.
+fn fair_share(open: usize, runners: usize) -> usize {
+    // Among several, a share stays free: a runner is seen by what it publishes, so one that comes late and finds nothing free
+    // would never be seen, and nobody would give anything back.
+    open.div_ceil(if runners > 1 { runners + 1 } else { 1 })
+}
+
 fn is_open(step: &ExecutionStep) -> bool {
     match step {
         ExecutionStep::Go(step) => {
@@ -283,4 +293,15 @@ fn goes_ahead(step: &PreparedStep, secrets: bool) -> bool {
     let Some(compiled) = &step.compiled else { return false };
     let ready = &step.draft.ready;
     !ready.is_empty() && ready.iter().all(|ready| may_go_ahead(compiled, ready.node, &ready.target, secrets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_runners_leave_a_share_to_one_that_is_still_to_come() {
+        assert_eq!(fair_share(200, 1), 200);
+        assert_eq!([fair_share(200, 2), fair_share(200, 16), fair_share(1, 16)], [67, 12, 1]);
+    }
 }

@@ -163,7 +163,7 @@ impl Driver<'_> {
         let runner = self.options.runner.clone();
         let planner = self.planner(&runner, now);
         // Without a slot, too, where this publication leases what starts before the next one.
-        let slots = self.slots() > 0 || !self.lane.until_turn().is_zero();
+        let slots = self.slots() > 0 || !self.lane.lease_horizon().is_zero();
         // Merged where workspaces are: a snapshot only reads.
         let workspaces = self.attempts.factory().workspaces();
         let merge =
@@ -217,7 +217,7 @@ impl Driver<'_> {
                     self.queue.park(&key, None);
                 }
                 ExecutionStep::Go(mut step) => {
-                    show_work(self.attempts.factory(), &mut step);
+                    show_work(&self.snapshot, self.attempts.factory(), &mut step)?;
                     start_children(self.attempts.factory(), &mut step, now);
                     if self.complete(&key, &mut step, now)? {
                         self.put_step(&key, &step, assembly, now)?;

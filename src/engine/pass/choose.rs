@@ -15,10 +15,11 @@ use crate::engine::execution::conflict::{ConflictStep, rerun_later};
 use crate::engine::execution::quota::{NamespaceQuota, crowds, hold_back};
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::gate_in_force::in_force;
 use crate::engine::snapshot::lookup::capabilities_of;
 use crate::git::GitError;
 use crate::graph::NodeIx;
-use crate::model::{Name, NodeId, NodeReason, ResourceKey, after};
+use crate::model::{GateSpec, Name, NodeId, NodeReason, ResourceKey, after};
 use crate::plan::{Capacity, PULL_REQUEST, StartCandidate, fingerprint, schedule, shown_branch};
 use crate::record::{results_ref, work_branch};
 use crate::run::NodeChange;
@@ -114,29 +115,60 @@ fn base_of(factory: &AttemptFactory, step: &PreparedStep, ix: NodeIx) -> Result<
     factory.workspaces().base(compiled, &step.draft.status, ix, &results_ref(&compiled.key))
 }
 
-/// Records at every gate that waits which commit it asks about, and the branch that shows it. A gate without files before it
-/// gets neither.
-pub(super) fn show_work(factory: &AttemptFactory, step: &mut PreparedStep) {
-    let Some(compiled) = step.compiled.clone() else { return };
-    let waiting: Vec<NodeId> = step.draft.gates.iter().map(|request| request.node.clone()).collect();
-    for id in waiting {
-        let Some(ix) = compiled.topology.find(id.as_str()) else { continue };
-        let base = match base_of(factory, step, ix) {
-            Ok(NodeBase::Commit(commit)) => commit,
-            // Results that conflict block whoever needs them together; a gate asks people, who can look at each.
-            Ok(NodeBase::Pinned | NodeBase::Conflict(_)) => continue,
+/// Records at every gate that waits which commit it asks about, the branch that shows it, and who owns its files where the gate
+/// asks that. A gate without files before it gets no branch.
+pub(super) fn show_work(
+    snapshot: &Snapshot,
+    factory: &AttemptFactory,
+    step: &mut PreparedStep,
+) -> Result<(), EngineError> {
+    let Some(compiled) = step.compiled.clone() else { return Ok(()) };
+    let mut requests = std::mem::take(&mut step.draft.gates);
+    for request in &mut requests {
+        let Some(ix) = compiled.topology.find(request.node.as_str()) else { continue };
+        let asks = asks_owners(snapshot, &request.gate)?;
+        let status = &step.draft.status;
+        let known = status.node_statuses.get(&request.node);
+        let known = known.and_then(|state| state.extensions.owners.as_deref());
+        let (workspaces, reference) = (factory.workspaces(), results_ref(&compiled.key));
+        let found = base_of(factory, step, ix).and_then(|shown| {
+            let owners = asks.then(|| workspaces.file_owners(status, &shown, known, &reference));
+            Ok((shown, owners.transpose()?))
+        });
+        let (shown, owners) = match found {
+            Ok(found) => found,
+            // Nobody is an owner then, until a pass can read them.
             Err(error) => {
-                warn!(node = %id, %error, "a gate cannot show what it asks about");
+                warn!(node = %request.node, %error, "a gate cannot show what it asks about");
                 continue;
             }
         };
-        let Some(state) = step.draft.status.node_statuses.get_mut(&id) else { continue };
+        let Some(state) = step.draft.status.node_statuses.get_mut(&request.node) else { continue };
+        if state.extensions.owners.as_deref() != owners.as_ref() {
+            state.extensions.owners = owners.clone().map(Box::new);
+            step.noted = true;
+        }
+        // What is asked was put together before they were known, and people compare its digest.
+        if let Some(subject) = &mut request.binding.subject {
+            subject.owners = owners;
+        }
+        // Results that conflict block whoever needs them together; a gate asks people, who can look at each.
+        let NodeBase::Commit(base) = shown else { continue };
         if state.extensions.base.as_ref() != Some(&base) {
             state.extensions.base = Some(base);
-            state.extensions.work_branch = Some(work_branch(&compiled.key, &id));
+            state.extensions.work_branch = Some(work_branch(&compiled.key, &request.node));
             step.noted = true;
         }
     }
+    step.draft.gates = requests;
+    Ok(())
+}
+
+/// Whether the version of a gate that decides has owners of files among its reviewers.
+fn asks_owners(snapshot: &Snapshot, gate: &ResourceKey) -> Result<bool, EngineError> {
+    let record = snapshot.record(gate)?;
+    let version = in_force(snapshot, gate, record.as_deref())?;
+    Ok(version.spec().is_some_and(GateSpec::asks_code_owners))
 }
 
 /// What becomes of a node whose results before it conflict. Whether it stays ready: then something runs again first, which is

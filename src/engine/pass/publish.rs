@@ -313,7 +313,7 @@ impl Driver<'_> {
 
     /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).
     async fn lost_race(&mut self, tip: Option<ObjectId>, effects: CommitEffects) -> Result<(), EngineError> {
-        let pause = self.lane.lost_race()?;
+        let pause = self.lane.lost_race(&self.options.runner)?;
         self.tips.branches().check_follows(&self.snapshot.config, &self.snapshot.desired, tip)?;
         let old = self.snapshot.status.commit;
         self.lane.count_others(&self.snapshot.repo, old, tip, &self.options.runner)?;

@@ -11,6 +11,7 @@ use tracing::{debug, trace};
 
 use super::unsaved_waits::UnsavedWaits;
 use crate::engine::execution::active::ActiveExecution;
+use crate::engine::execution::waiting::LEASED;
 use crate::index::{Topic, WaitSet};
 use crate::model::{Kind, ResourceKey, StatusRecord};
 
@@ -31,6 +32,8 @@ pub(super) struct WorkQueue {
     unsaved: UnsavedWaits,
     /// When parked resources have to be planned again, as far as this process knows.
     wakes: BTreeSet<(Timestamp, ResourceKey)>,
+    /// Executions that other runners drive.
+    elsewhere: BTreeSet<ResourceKey>,
     /// Executions that got no slot. Without this set the index would offer them again at once, for ever.
     left_over: BTreeSet<ResourceKey>,
 }
@@ -99,6 +102,7 @@ impl WorkQueue {
         self.executions.extend(rest.into_iter().map(|(_, key)| key));
         for (_, key) in ordered {
             let (priority, record) = load(&key)?;
+            self.elsewhere.remove(&key);
             debug!(execution = %key, priority, "drive execution");
             self.active.insert(key.clone(), ActiveExecution::new(key, record, priority));
         }
@@ -133,6 +137,12 @@ impl WorkQueue {
         self.active.values_mut().for_each(|active| active.dirty = true);
     }
 
+    /// How many Executions are open that this runner does not drive: those of other runners, and those without a place in the
+    /// window.
+    pub(super) fn waiting(&self) -> usize {
+        self.executions.len() + self.elsewhere.iter().filter(|key| !self.executions.contains(*key)).count()
+    }
+
     /// Stops driving an Execution for which nothing can be done now.
     pub(super) fn park(&mut self, key: &ResourceKey, waits: Option<WaitSet>) {
         // What it has still to say goes with it, so that only one without news, or one that another runner
@@ -142,6 +152,10 @@ impl WorkQueue {
         match &waits {
             Some(waits) => debug!(execution = %key, ?wake, on = ?waits.on, "park execution"),
             None => debug!(execution = %key, "execution has nothing left to do"),
+        }
+        let leased = waits.iter().flat_map(|waits| &waits.waiting).any(|waiting| waiting.reason == LEASED);
+        if leased {
+            self.elsewhere.insert(key.clone());
         }
         // Also kept here: the index learns of the time at the next save, and it may come before.
         self.wakes.extend(wake.map(|at| (at, key.clone())));
@@ -250,6 +264,7 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Waiting;
 
     fn key(text: &str) -> ResourceKey {
         text.parse().unwrap()
@@ -322,6 +337,22 @@ mod tests {
         assert!(!queue.renewal_due(at(19)));
         queue.wake_due(at(20));
         assert!(queue.renewal_due(at(20)) && queue.has_work());
+    }
+
+    #[test]
+    fn what_other_runners_drive_counts_until_it_is_driven_here() {
+        let mut queue = WorkQueue::default();
+        queue.add([key("n/execution/e")]);
+        assert_eq!(queue.waiting(), 1);
+        admit(&mut queue);
+        assert_eq!(queue.waiting(), 0);
+        let leased = Waiting::of(key("n/execution/e"), LEASED, String::new());
+        queue.park(&key("n/execution/e"), Some(WaitSet { waiting: vec![leased], ..WaitSet::default() }));
+        assert_eq!(queue.waiting(), 1);
+        queue.add([key("n/execution/e")]);
+        assert_eq!(queue.waiting(), 1, "it is counted once");
+        admit(&mut queue);
+        assert_eq!(queue.waiting(), 0);
     }
 
     #[test]

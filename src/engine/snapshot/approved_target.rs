@@ -73,7 +73,7 @@ fn declared_target(task: &TaskToBind<'_>, binding: Option<&LoadedResource>) -> O
     });
     match ProviderResolution::from(explained.resolution) {
         ProviderResolution::Bound(_, target) => Some(target),
-        ProviderResolution::Not(..) => None,
+        ProviderResolution::Not(..) | ProviderResolution::Later(_) => None,
     }
 }
 

@@ -178,6 +178,7 @@ fn asked(demand: &GateRequest, generation: u64) -> AskedApproval {
         commit: demand.binding.commit.clone(),
         digest: review_digest(generation, &demand.binding),
         targets: targets.map(|(node, target)| (node.clone(), target.provider.clone())).collect(),
+        owners: subject.and_then(|subject| subject.owners.clone()),
     }
 }
 

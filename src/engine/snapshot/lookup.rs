@@ -103,19 +103,24 @@ impl<'a> SnapshotLookup<'a> {
 
     /// Why a Binding may not be used. The last valid version of one whose manifest is broken may come from the status branch,
     /// and says what is run: it counts only if it was merged (Invariant 14).
-    fn doubt(&self, execution: &ResourceKey, binding: &LoadedBinding) -> Option<String> {
+    fn doubt(&self, execution: &ResourceKey, binding: &LoadedBinding) -> Option<ProviderResolution> {
         let declared = &binding.loaded.declared;
         declared.quarantined.as_ref()?;
         let key = binding.loaded.resource.key();
         let desired = self.snapshot.desired.id;
-        match self.keep(was_in_force(self.snapshot, desired, &key, declared.blob).map(Some))? {
-            MergedAnswer::Yes => None,
-            MergedAnswer::No(why) => Some(format!("the last valid version of {key} was not merged: {why}")),
+        let why = match self.keep(was_in_force(self.snapshot, desired, &key, declared.blob).map(Some))? {
+            MergedAnswer::Yes => return None,
+            MergedAnswer::No(why) => format!("the last valid version of {key} was not merged: {why}"),
             MergedAnswer::Unknown(why) => {
                 self.snapshot.merged.awaited_by(execution);
-                Some(format!("the last valid version of {key} cannot be checked: {why}"))
+                let why = format!("the last valid version of {key} cannot be checked: {why}");
+                if self.snapshot.merged.is_coming() {
+                    return Some(ProviderResolution::Later(why));
+                }
+                why
             }
-        }
+        };
+        Some(ProviderResolution::Not(NodeReason::Unbound, why))
     }
 
     fn resolve_now(&self, task: &TaskToBind<'_>, binding: Option<&LoadedBinding>) -> ProviderResolution {
@@ -132,7 +137,7 @@ impl<'a> SnapshotLookup<'a> {
                 Ok(()) => resolved,
                 Err(why) => ProviderResolution::Not(NodeReason::ProviderUnavailable, why),
             },
-            ProviderResolution::Not(..) => resolved,
+            ProviderResolution::Not(..) | ProviderResolution::Later(_) => resolved,
         }
     }
 }
@@ -146,8 +151,8 @@ impl PlanLookup for SnapshotLookup<'_> {
         };
         let task = TaskToBind::of(compiled, entry);
         let binding = binding_for(&task).and_then(|key| self.binding(&key));
-        if let Some(why) = binding.as_ref().and_then(|binding| self.doubt(&compiled.key, binding)) {
-            return ProviderResolution::Not(NodeReason::Unbound, why);
+        if let Some(doubt) = binding.as_ref().and_then(|binding| self.doubt(&compiled.key, binding)) {
+            return doubt;
         }
         // Planning asks again for every node that is ready but has no slot yet; the answer follows from what is
         // pinned and from the Binding alone.
@@ -175,14 +180,15 @@ impl PlanLookup for SnapshotLookup<'_> {
             GateDecision::Rejected { by, comment: Some(comment) } => {
                 GateVerdict::Rejected(format!("{by}: {comment}"))
             }
-            GateDecision::Waiting { approvals, needed } => {
+            GateDecision::Waiting { approvals, needed, unowned } => {
                 let name =
                     if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
                 let problem = version.problem().map(|why| format!(" ({why})")).unwrap_or_default();
                 // Why an approval that was given is not enough any more stands where its node waits.
                 let void = void_message(&evaluation.voided).map(|why| format!("; {why}")).unwrap_or_default();
+                let unowned = unowned.map(|why| format!("; {why}")).unwrap_or_default();
                 GateVerdict::Waiting(format!(
-                    "gate `{name}` has {} of {needed} approvals{problem}{void}",
+                    "gate `{name}` has {} of {needed} approvals{problem}{unowned}{void}",
                     approvals.len()
                 ))
             }

@@ -17,4 +17,3 @@ pub use compare::TreeChange;
 pub use first_parents::{FirstParentLine, LinePlace, LineSource};
 pub use history::CommitLog;
 pub use merge::MergeResult;
-pub use signature::{CommitSignature, PublicKey, SigningKey};

@@ -2,79 +2,16 @@
 //! are handed to it, so that no configuration of a machine decides whom to believe.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::git::command::GitCommand;
-use crate::git::{GitError, ObjectId, Repo};
-
-/// A private SSH key to sign with.
-#[derive(Clone)]
-pub struct SigningKey {
-    source: KeySource,
-    /// How a signature by it shows where no key is listed, once that was asked for.
-    shown: Arc<OnceLock<CommitSignature>>,
-}
-
-#[derive(Clone)]
-enum KeySource {
-    /// The key itself.
-    Text(String),
-    /// A file that holds it.
-    File(PathBuf),
-}
-
-impl SigningKey {
-    /// Reads what an environment gives: the text of a key, or the path of its file.
-    #[must_use]
-    pub fn parse(value: &str) -> Self {
-        // Every private key of OpenSSH begins so, and no path does.
-        let source = match value.trim_start().starts_with("-----BEGIN ") {
-            true => KeySource::Text(value.to_owned()),
-            false => KeySource::File(PathBuf::from(value)),
-        };
-        Self { source, shown: Arc::default() }
-    }
-}
-
-impl fmt::Debug for SigningKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(..)")
-    }
-}
-
-/// A public key that counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublicKey<'a> {
-    /// Of SSH, as in a file `id_ed25519.pub`.
-    Ssh(&'a str),
-    /// Of OpenPGP: the fingerprint of the primary key, and the armored key.
-    OpenPgp {
-        /// 40 hexadecimal digits in capitals.
-        fingerprint: &'a str,
-        /// The text of the key.
-        armored: &'a str,
-    },
-}
-
-/// What is known of the signature of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitSignature {
-    /// There is none.
-    Missing,
-    /// It is by the key at this index of those that were given.
-    Known(usize),
-    /// It is by another key, with this fingerprint.
-    Unknown(String),
-    /// It is not for this commit, or cannot be checked.
-    Invalid,
-}
+use crate::git::signing_key::KeySource;
+use crate::git::{CommitSignature, GitError, ObjectId, PublicKey, Repo};
 
 impl Repo {
     /// The same commit with a signature: by the key of this process, else by whatever the user's Git signs with.
@@ -214,6 +151,19 @@ impl Repo {
         };
         // What the program does not speak of counts as unsigned, never as signed.
         Ok(commits.iter().map(|commit| of(commit).unwrap_or(CommitSignature::Missing)).collect())
+    }
+
+    /// What the user's Git signs with, where that is an SSH key: the path of a file, or the key itself.
+    #[must_use]
+    pub fn ssh_signing_key(&self) -> Option<String> {
+        // The program knows where people keep their settings, and includes and variables that libgit2 does not read.
+        let get = |name: &str| {
+            let get = GitCommand::new(self.place(), &[]).args(["config", "--type=path", "--get", name]);
+            let output = get.run().ok().filter(|output| output.success)?;
+            let value = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+            (!value.is_empty()).then_some(value)
+        };
+        (get("gpg.format")? == "ssh").then(|| get("user.signingkey"))?
     }
 
     fn place(&self) -> &std::path::Path {

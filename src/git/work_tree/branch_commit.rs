@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::checkout::WorkingTreeUpdate;
-use crate::git::refs::check_name;
+use super::checkout::{WorkingTreeUpdate, await_lock};
+use crate::git::refs::{check_name, lock_file};
 use crate::git::{GitError, ObjectId, Repo, Signature, SwapResult};
 
 /// The outcome of a commit on a branch.
@@ -53,6 +53,8 @@ impl Repo {
             // The second case is a removal on a branch that does not exist: an empty first commit would help nobody.
             let unchanged = base == Some(tree) || (base.is_none() && self.entries(tree)?.is_empty());
             if here {
+                // A lock that nobody holds any more is found while everything is as it was.
+                await_lock(&lock_file(self, &reference))?;
                 // Before the branch moves: if this process dies in between, the paths hold what is to be committed, and a
                 // second run succeeds. The other order leaves a checkout that seems to revert the commit.
                 WorkingTreeUpdate::of(self)?.follow(base, tree, edits)?;

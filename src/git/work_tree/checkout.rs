@@ -19,6 +19,9 @@ use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 /// How many paths go into the arguments of one run, whose length the kernel limits.
 const PATHS_AT_ONCE: usize = 500;
 
+/// How often a lock of Git is looked at.
+const PAUSE: Duration = Duration::from_millis(50);
+
 pub(super) struct WorkingTreeUpdate<'r> {
     repo: &'r Repo,
     work_tree: &'r Path,
@@ -66,6 +69,11 @@ impl<'r> WorkingTreeUpdate<'r> {
             if !same(entry, new.as_ref()) {
                 index.push((path, new));
             }
+        }
+        // Before the files: a lock that a killed program left would else be met when they are written, and the next `git add -A`
+        // would commit what nobody was told of.
+        if !index.is_empty() {
+            await_lock(&self.repo.git_dir().join("index.lock"))?;
         }
         for (path, content, mode) in writes {
             match content {
@@ -271,7 +279,6 @@ impl<'r> WorkingTreeUpdate<'r> {
         // Editors and prompts run `git status`, which takes this lock for some milliseconds.
         let lock: PathBuf = self.repo.git_dir().join("index.lock");
         let mut waited = Duration::ZERO;
-        let pause = Duration::from_millis(50);
         loop {
             let output = GitCommand::new(self.work_tree, &[])
                 // From standard input: paths of any length and number, and no check against the working tree.
@@ -284,14 +291,27 @@ impl<'r> WorkingTreeUpdate<'r> {
             match explain(&lock) {
                 Some(_) if waited < PATIENCE => {
                     tracing::debug!(lock = %lock.display(), waited_ms = waited.as_millis(), "waiting for the index");
-                    thread::sleep(pause);
-                    waited += pause;
+                    thread::sleep(PAUSE);
+                    waited += PAUSE;
                 }
                 Some(locked) => return Err(locked),
                 None => return Err(GitError::Program { doing: "write the index", detail: output.stderr }),
             }
         }
     }
+}
+
+/// Waits until a lock of Git is gone, which takes milliseconds where a program holds it.
+pub(super) fn await_lock(lock: &Path) -> Result<(), GitError> {
+    let mut waited = Duration::ZERO;
+    while let Some(locked) = explain(lock) {
+        if waited >= PATIENCE {
+            return Err(locked);
+        }
+        thread::sleep(PAUSE);
+        waited += PAUSE;
+    }
+    Ok(())
 }
 
 /// Whether an index entry (outer `None`: absent; inner `None`: in conflict) is an entry of a tree.

@@ -152,11 +152,18 @@ impl Repo {
     }
 
     /// A setting as the `git` program reads it: with every include, and with `GIT_CONFIG_*`.
-    fn setting(&self, query: &[&str]) -> Result<Option<String>, GitError> {
+    ///
+    /// # Errors
+    /// When the program cannot be run.
+    pub fn configured(&self, query: &[&str]) -> Result<Option<String>, GitError> {
         let directory = self.work_tree().unwrap_or_else(|| self.git_dir());
         let output = GitCommand::new(directory, &[]).args(["config", "--get"]).args(query).run()?;
-        // Git takes values of this kind in any case, such as `True`.
-        let value = String::from_utf8_lossy(&output.stdout).trim().to_ascii_lowercase();
+        let value = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         Ok((output.success && !value.is_empty()).then_some(value))
+    }
+
+    fn setting(&self, query: &[&str]) -> Result<Option<String>, GitError> {
+        // Git takes values of this kind in any case, such as `True`.
+        Ok(self.configured(query)?.map(|value| value.to_ascii_lowercase()))
     }
 }

@@ -1,5 +1,7 @@
 //! Lines and columns of a text: from the positions that parsers give to spans with byte offsets.
 
+use std::ops::Range;
+
 use crate::diagnostic::Span;
 
 /// A text with the starts of its lines. A line ends with LF, CR LF or CR.
@@ -60,6 +62,23 @@ impl<'t> LineIndex<'t> {
         let within =
             rest.char_indices().nth(position.column.saturating_sub(1)).map_or(rest.len(), |(at, _)| at);
         start + within
+    }
+
+    /// The text from a position on, and where that starts.
+    pub(super) fn from(&self, position: Position) -> Option<(usize, &'t str)> {
+        let start = self.offset(position);
+        Some((start, self.text.get(start..)?))
+    }
+
+    /// The span of a range of bytes.
+    pub(in crate::manifest) fn span_of_bytes(&self, range: Range<usize>) -> Span {
+        let position = |offset: usize| {
+            let line = self.starts.partition_point(|start| *start <= offset);
+            let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
+            let before = self.text.get(start..offset).unwrap_or_default();
+            Position { line, column: before.chars().count() + 1 }
+        };
+        self.span(TextRange { from: position(range.start), to: position(range.end) })
     }
 
     /// The span of a range. Finding the bytes of a column takes a walk along its line, so ask only for what is shown.

@@ -7,6 +7,7 @@ pub(crate) mod documents;
 mod fast_yaml;
 mod lines;
 mod plain;
+mod scalar;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -1,7 +1,12 @@
 //! The tree of a YAML or JSON text: every key and value with its place, aliases not expanded. Finds the place of a
 //! JSON pointer.
 
-use super::lines::{Position, TextRange};
+use std::ops::Range;
+
+use saphyr_parser::ScalarStyle;
+
+use super::lines::{LineIndex, Position, TextRange};
+use super::scalar::ScalarSource;
 use crate::run::json::pointer;
 
 /// The documents of a file.
@@ -23,7 +28,7 @@ pub(super) struct YamlNode {
 
 #[derive(Debug)]
 pub(super) enum YamlContent {
-    Scalar { text: String, plain: bool },
+    Scalar { text: String, style: ScalarStyle },
     Sequence(Vec<usize>),
     Mapping(Vec<(usize, usize)>),
     Alias(usize),
@@ -50,6 +55,15 @@ impl YamlTree {
         pointer: &str,
         occurrence: usize,
     ) -> Option<EntryLocation> {
+        let (key, node) = self.entry(document, pointer, occurrence)?;
+        let scalar = matches!(self.target(node)?.content, YamlContent::Scalar { .. });
+        let key = key.and_then(|key| self.nodes.get(key)).map(|node| node.range);
+        let start = self.nodes.get(node)?.range;
+        Some(EntryLocation { key, value: self.first(node)?, start, scalar })
+    }
+
+    /// The key and the value at `pointer`.
+    fn entry(&self, document: usize, pointer: &str, occurrence: usize) -> Option<(Option<usize>, usize)> {
         let mut node = *self.roots.get(document)?;
         let mut key = None;
         let mut segments = pointer::segments(pointer).peekable();
@@ -58,10 +72,24 @@ impl YamlTree {
             let skip = if segments.peek().is_none() { occurrence } else { 0 };
             (key, node) = self.step(node, &segment, skip)?;
         }
-        let scalar = matches!(self.target(node)?.content, YamlContent::Scalar { .. });
-        let key = key.and_then(|key| self.nodes.get(key)).map(|node| node.range);
-        let start = self.nodes.get(node)?.range;
-        Some(EntryLocation { key, value: self.first(node)?, start, scalar })
+        Some((key, node))
+    }
+
+    /// Where the word at `offset` in the text of the scalar at `pointer` stands, as a range of bytes. Of an alias, that is
+    /// in the text which it repeats.
+    pub(in crate::manifest) fn word_in_scalar(
+        &self,
+        lines: &LineIndex<'_>,
+        (document, pointer): (usize, &str),
+        offset: usize,
+        json: bool,
+    ) -> Option<Range<usize>> {
+        let (_, node) = self.entry(document, pointer, 0)?;
+        let node = self.target(node)?;
+        let YamlContent::Scalar { text, style } = &node.content else { return None };
+        let (start, source) = lines.from(node.range.from)?;
+        let found = ScalarSource { source, style: *style, text, json }.word(offset)?;
+        Some(start + found.start..start + found.end)
     }
 
     /// Where the value at `pointer` stands, or the nearest thing around it that is there.
@@ -95,7 +123,7 @@ impl YamlTree {
     /// Whether a key is `<<`, which merges mappings in; in quotes it is a key like any other.
     pub(super) fn is_merge(&self, key: usize) -> bool {
         let content = self.target(key).map(|node| &node.content);
-        matches!(content, Some(YamlContent::Scalar { text, plain: true }) if text == "<<")
+        matches!(content, Some(YamlContent::Scalar { text, style: ScalarStyle::Plain }) if text == "<<")
     }
 
     pub(super) fn start(&self, node: usize) -> Option<Position> {

@@ -1,6 +1,7 @@
 //! From the tree of a YAML document to its value: aliases expanded, `<<` merged, scalars resolved, and whatever a
 //! manifest may not hold noted.
 
+use saphyr_parser::ScalarStyle;
 use serde_json::{Map, Value};
 
 use super::lines::Position;
@@ -42,8 +43,8 @@ impl ValueBuilder<'_> {
         if let Some(tag) = tag.filter(|tag| tag.starts_with('!')) {
             self.note(FindingKind::Tag(tag.to_owned()), path);
         }
-        if let YamlContent::Scalar { text, plain } = &node.content {
-            return self.scalar(text, *plain, tag, path);
+        if let YamlContent::Scalar { text, style } = &node.content {
+            return self.scalar(text, *style == ScalarStyle::Plain, tag, path);
         }
         // The walk is iterative and lets any depth through. The limit is kept here, where aliases add to the
         // depth as well.

@@ -112,7 +112,6 @@ impl TreeBuilder<'_> {
         let range = TextRange { from: position(&span.start), to: position(&span.end) };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain;
                 let mut text = text.into_owned();
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                 // The parser takes a following `---` for a part of such a text, and a manifest behind it would be left out in
@@ -124,7 +123,7 @@ impl TreeBuilder<'_> {
                 if block && self.open_end.is_some_and(|end| span.end.index() >= end) && text.ends_with('\n') {
                     text.pop();
                 }
-                let node = self.add(range, YamlContent::Scalar { text, plain }, anchor, tag);
+                let node = self.add(range, YamlContent::Scalar { text, style }, anchor, tag);
                 self.attach(node);
             }
             Event::SequenceStart(anchor, tag) => {

@@ -1,20 +1,31 @@
-//! The rules of a Binding that a schema cannot express: no text becomes a program.
+//! The rules of a Binding that a schema cannot express: its expressions, and that no text becomes a program.
+
+use serde_json::Value;
 
 use crate::manifest::codes;
 use crate::manifest::problem::Problem;
 use crate::model::BindingSpec;
+use crate::run::expression::{OPEN, Template};
 use crate::run::shell_line::{HOW_TO_PASS_A_VALUE, has_expression_in_shell_line, is_local_command};
 
-/// Checks that no expression is a part of a shell line. Only the provider knows the other settings.
+/// Checks that every expression can be compiled, and that none is a part of a shell line. Only the provider knows the other
+/// settings, and only the node what its variables hold.
 pub(super) fn check(spec: &BindingSpec, problems: &mut Vec<Problem>) {
     for (index, rule) in spec.rules.iter().enumerate() {
+        let config = format!("/spec/rules/{index}/target/config");
+        // Said here and not only when the node would start: then the change is merged, and waits.
+        for wrong in Template::compile_map(&rule.target.config).err().into_iter().flatten() {
+            let pointer = format!("{config}{}", wrong.pointer);
+            let problem = Problem::new(codes::BAD_EXPRESSION, pointer, wrong.error.message);
+            problems.push(problem.within(wrong.error.offset).hint(wrong.error.hint));
+        }
         if !is_local_command(&rule.target) || !has_expression_in_shell_line(&rule.target.config) {
             continue;
         }
-        let pointer = format!("/spec/rules/{index}/target/config/command");
-        // Said here and not only when the node would start: then the change is merged, and waits.
-        let problem =
-            Problem::new(codes::BAD_EXPRESSION, pointer, "an expression cannot be a part of a shell line");
+        let command = rule.target.config.get("command").and_then(Value::as_str).unwrap_or_default();
+        let message = "an expression cannot be a part of a shell line";
+        let problem = Problem::new(codes::BAD_EXPRESSION, format!("{config}/command"), message);
+        let problem = problem.within(command.find(OPEN).unwrap_or_default());
         problems.push(problem.hint(HOW_TO_PASS_A_VALUE.to_owned()));
     }
 }
@@ -39,5 +50,12 @@ mod tests {
         assert_eq!(found("echo ${{ inputs.x }}"), 1);
         assert_eq!(found("${{ inputs.tool }}"), 0);
         assert_eq!(found("echo \"$X\""), 0);
+    }
+
+    #[test]
+    fn an_expression_that_cannot_be_compiled_is_an_error_before_any_node_waits_for_it() {
+        // Once for each of the two rules.
+        assert_eq!(found("${{ inputs.x + }}"), 2);
+        assert_eq!(found("${{ inputs.x"), 2);
     }
 }

@@ -19,7 +19,7 @@ use super::codes;
 use super::problem::Problem;
 use super::suggest::short;
 use crate::graph::Topology;
-use crate::model::{GateSpec, Metadata, PlanSpec, Resource, Spec};
+use crate::model::{CODE_OWNERS, GateSpec, Metadata, PlanSpec, Resource, Spec};
 use crate::run::expression;
 use crate::run::json::pointer;
 
@@ -87,7 +87,8 @@ fn annotations(metadata: &Metadata, problems: &mut Vec<Problem>) {
 
 fn expressions(spec: &PlanSpec, topology: Option<&Topology>, problems: &mut Vec<Problem>) {
     for found in expression::check(spec, topology) {
-        problems.push(Problem::new(codes::BAD_EXPRESSION, found.pointer, found.message).hint(found.hint));
+        let problem = Problem::new(codes::BAD_EXPRESSION, found.pointer, found.message).within(found.offset);
+        problems.push(problem.hint(found.hint));
     }
 }
 
@@ -96,7 +97,23 @@ fn approvers(spec: &GateSpec, problems: &mut Vec<Problem>) {
     // `ada` and `user:ada` are one person, who approves once.
     let people: HashSet<&str> =
         spec.reviewers.iter().map(|name| name.strip_prefix("user:").unwrap_or(name)).collect();
-    let teams = spec.reviewers.iter().any(|name| name.starts_with("team:"));
+    // How many those are is known when a file has changed.
+    let teams = spec.reviewers.iter().any(|name| name.starts_with("team:")) || spec.asks_code_owners();
+    for (index, name) in spec.reviewers.iter().enumerate() {
+        // Taken for a login it would be nobody, and the gate would never open.
+        let meant = name.trim().strip_suffix(':').unwrap_or(name.trim()).eq_ignore_ascii_case("codeowners");
+        if (meant && name.trim() != CODE_OWNERS)
+            || name.trim().strip_prefix(CODE_OWNERS).is_some_and(|rest| !rest.is_empty())
+        {
+            let message = format!("`{}` is nobody", short(name));
+            let problem =
+                Problem::new(codes::UNDECIDABLE_GATE, format!("/spec/reviewers/{index}"), message).warning();
+            problems.push(
+                problem
+                    .hint("write `codeowners:` for the owners of the files that the gate shows".to_owned()),
+            );
+        }
+    }
     let required = spec.required_approvers;
     if !people.is_empty() && !teams && (people.len() as u64) < u64::from(required) {
         let message = format!("{required} approvals are required, but only {} may approve", people.len());

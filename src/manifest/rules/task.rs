@@ -5,6 +5,7 @@ use regex::Regex;
 use crate::manifest::codes;
 use crate::manifest::problem::Problem;
 use crate::model::{CriterionCheck, Node, PlanGraph, RunSpec};
+use crate::run::expression::OPEN;
 
 /// Checks that every regular expression can be compiled, and that no text becomes a part of a shell line.
 pub(super) fn check(graph: &PlanGraph, problems: &mut Vec<Problem>) {
@@ -43,11 +44,12 @@ fn own_command(node: &Node, run: &RunSpec, at: &str, problems: &mut Vec<Problem>
         RunSpec::Settings(_) => format!("{at}/run/command"),
     };
     // Whatever the value turned out to be, the shell would read it as a program (Invariant 8).
-    if run.command().contains("${{") {
+    if let Some(offset) = run.command().find(OPEN) {
         let message = "an expression cannot be a part of a command";
         let hint =
             "hand the value over in `env`: run: {command: 'echo \"$NAME\"', env: {NAME: \"${{ … }}\"}}";
-        problems.push(Problem::new(codes::BAD_EXPRESSION, pointer, message).hint(hint.to_owned()));
+        let problem = Problem::new(codes::BAD_EXPRESSION, pointer, message).within(offset);
+        problems.push(problem.hint(hint.to_owned()));
     }
 }
 

@@ -18,7 +18,8 @@ pub struct GateSpec {
     /// What to review, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Who may decide: `user:x`, `team:y`, an email address or a login; anyone who may write when empty.
+    /// Who may decide: `user:x`, `team:y`, an email address, a login, or `codeowners:` for the owners of the files that the gate
+    /// shows; anyone who may write when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reviewers: Vec<String>,
     /// How many different reviewers must approve.
@@ -27,6 +28,79 @@ pub struct GateSpec {
     /// Material for the reviewers.
     #[serde(default, skip_serializing_if = "JsonMap::is_empty")]
     pub context: JsonMap,
+}
+
+/// The reviewer that stands for the owners of the files that a gate shows.
+pub const CODE_OWNERS: &str = "codeowners:";
+
+impl GateSpec {
+    /// Whether owners of files are among the reviewers.
+    #[must_use]
+    pub fn asks_code_owners(&self) -> bool {
+        self.reviewers.iter().any(|entry| entry.trim() == CODE_OWNERS)
+    }
+
+    /// The reviewers as people are told them: with the owners in place of the entry that stands for them, once they are known.
+    #[must_use]
+    pub fn asked(&self, owners: Option<&FileOwners>) -> Vec<String> {
+        let mut asked = Vec::with_capacity(self.reviewers.len());
+        for entry in &self.reviewers {
+            let known = owners.filter(|_| entry.trim() == CODE_OWNERS);
+            let mut found = known.into_iter().flat_map(FileOwners::owners).peekable();
+            // An entry that stands for nobody is still told, since an empty list reads as everybody.
+            if found.peek().is_none() {
+                asked.push(entry.clone());
+            }
+            for owner in found {
+                if !asked.contains(owner) {
+                    asked.push(owner.clone());
+                }
+            }
+        }
+        asked
+    }
+}
+
+/// Who owns the files that a gate shows. Recorded with the commit that it shows, because whoever answers a person or opens the
+/// gate may have neither that commit nor the pinned one at hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileOwners {
+    /// The commit whose files they are, compared with the pinned one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The files, those with the same owners together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<OwnedFiles>,
+    /// Why nobody can answer as an owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Files with the same owners.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnedFiles {
+    /// The owners as CODEOWNERS names them: `@LOGIN`, `@ORGANISATION/TEAM` or an email address; nobody when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<String>,
+    /// The first of the files.
+    pub path: String,
+    /// How many there are.
+    pub files: u32,
+}
+
+impl FileOwners {
+    /// Nobody, and why.
+    #[must_use]
+    pub fn nobody(problem: impl Into<String>) -> Self {
+        Self { problem: Some(problem.into()), ..Self::default() }
+    }
+
+    /// All owners, some of them several times.
+    pub fn owners(&self) -> impl Iterator<Item = &String> {
+        self.groups.iter().flat_map(|group| &group.owners)
+    }
 }
 
 // By contract. With a derived default it would be 0, and a gate that needs nobody is open.
@@ -139,6 +213,9 @@ pub struct AskedApproval {
     /// What would do the work of the nodes up to the next gate: providers by node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub targets: BTreeMap<NodeId, String>,
+    /// Who owns the files that are shown, where the gate asks owners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<FileOwners>,
 }
 
 /// One review.
@@ -204,6 +281,9 @@ pub struct ReviewSubject {
     /// What will do the work of the tasks between the gate and the next one; a task without a provider is left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub targets: BTreeMap<NodeId, ApprovedTarget>,
+    /// Who owned the files that were shown, where the gate asks owners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<FileOwners>,
 }
 
 /// What does the work of a task, as it is resolved.

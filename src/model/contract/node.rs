@@ -10,7 +10,7 @@ use super::node_work::{
     BudgetGrant, ChangeRequest, CriterionResult, DiscardedChanges, NodeDecision, NodeResult, QuestionAnswer,
     Rework, StoredFiles, Usage, WorkProposal,
 };
-use crate::model::{Digest, JsonMap, NodeId};
+use crate::model::{Digest, FileOwners, JsonMap, NodeId};
 
 /// The phase of a node.
 #[derive(
@@ -288,6 +288,9 @@ pub struct NodeExtensions {
     /// The branch that shows a gate's reviewers what they are asked about, without `refs/heads/`; it is at `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_branch: Option<String>,
+    /// Who owns the files that it shows, where the gate asks them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<Box<FileOwners>>,
     /// The items of a node with `forEach` whose list is computed, once it is known; its instances are those of the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances: Option<Arc<Vec<serde_json::Value>>>,

@@ -1,6 +1,7 @@
 //! The planning context: all that planning one node reads and writes, and the few ways in which it may write.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -12,6 +13,9 @@ use crate::model::{
     BindingTarget, JsonMap, Kind, Node, NodeId, NodePhase, NodeReason, NodeStatus, ResolvedBinding, after,
 };
 use crate::run::{CompiledPlan, Evidence, NodeChange};
+
+/// How long a node waits at most before it is seen whether history could be fetched. Where it could not, the reason is recorded.
+const HISTORY_PAUSE: Duration = Duration::from_secs(20);
 
 /// What planning an Execution works with: the pinned plan, what surrounds it, the draft, and one reading of the clock.
 pub(super) struct PlanContext<'a> {
@@ -115,5 +119,12 @@ impl<'a> PlanContext<'a> {
         let named = compiled.spec.node_bindings.get(&node.id).into_iter().chain(&compiled.spec.binding_ref);
         let named = named.map(|reference| Dependency::Resource(reference.key(Kind::Binding, home)));
         self.draft.on.extend(named);
+    }
+
+    /// Plans the Execution again once it is known what the node may be resolved with.
+    pub(super) fn wait_for_history(&mut self, node: &Node) {
+        self.wait_for_bindings(node);
+        // Whoever waits comes back when the history is here; this is for a fetch that fails.
+        self.draft.wake_at(after(self.now, HISTORY_PAUSE));
     }
 }

@@ -85,6 +85,8 @@ pub(crate) enum ProviderResolution {
     Bound(ResolvedBinding, BindingTarget),
     /// None, for this reason.
     Not(NodeReason, String),
+    /// It is not known before history has been fetched, which happens in this pass; says what is missing.
+    Later(String),
 }
 
 impl From<Resolution> for ProviderResolution {

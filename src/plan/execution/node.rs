@@ -206,6 +206,11 @@ fn plan_task(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
             None if is_over_budget(context, node, &target.provider) => {}
             None => context.offer(ix, node, binding, target),
         },
+        // Nothing is recorded: a moment later the node would be found to be bound after all.
+        ProviderResolution::Later(why) => {
+            tracing::debug!(execution = %context.compiled().key, node = %node.id, why, "provider not known yet");
+            context.wait_for_history(node);
+        }
         ProviderResolution::Not(reason, message) => {
             tracing::debug!(execution = %context.compiled().key, node = %node.id, %reason, message, "no provider");
             // Before the block, and also when nothing new is recorded: what the Execution waits for is worked out anew

@@ -48,7 +48,8 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
                 target,
             });
         }
-        Err(why) => {
+        Err(NoProvider::NotYet) => context.wait_for_history(node),
+        Err(NoProvider::Gone(why)) => {
             // A merged change of the Binding is what lets polling go on, so that is what wakes the Execution.
             context.wait_for_bindings(node);
             let message = format!("cannot be polled: {why}");
@@ -95,7 +96,8 @@ fn pass_on_answer(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node, state:
         Ok((binding, target)) => context.offer(ix, node, binding, target),
         // The question stays recorded and is not overwritten by this error: the person has answered, and nothing is
         // asked of them.
-        Err(_) => context.wait_for_bindings(node),
+        Err(NoProvider::NotYet) => context.wait_for_history(node),
+        Err(NoProvider::Gone(_)) => context.wait_for_bindings(node),
     }
 }
 
@@ -105,16 +107,24 @@ fn end_of<'n>(node: &'n Node, state: &NodeStatus) -> Option<(&'n Duration, Times
     Some((timeout, after(state.start_time?, timeout.span())))
 }
 
+/// Why remote work cannot be asked about now.
+enum NoProvider {
+    /// It is not known before history has been fetched, which happens in this pass.
+    NotYet,
+    /// The Binding names another provider now, or none; says which.
+    Gone(String),
+}
+
 /// The provider that was given the attempt, with its settings as they are now. A handle means nothing to another one, and
 /// settings such as an address or a token may have been corrected since.
 ///
 /// # Errors
-/// The Binding names another provider now, or none; says which.
+/// [`NoProvider`].
 fn same_provider(
     context: &PlanContext<'_>,
     ix: NodeIx,
     state: &NodeStatus,
-) -> Result<(ResolvedBinding, BindingTarget), String> {
+) -> Result<(ResolvedBinding, BindingTarget), NoProvider> {
     let given = state.extensions.binding.as_ref().map(|binding| binding.provider.as_str());
     match context.lookup.resolve(context.compiled(), ix) {
         // Only the provider is compared, not the rule or the generation: a Binding that was edited in other places
@@ -122,12 +132,13 @@ fn same_provider(
         ProviderResolution::Bound(binding, target) if given.is_none_or(|given| given == target.provider) => {
             Ok((binding, target))
         }
-        ProviderResolution::Bound(_, target) => Err(format!(
+        ProviderResolution::Bound(_, target) => Err(NoProvider::Gone(format!(
             "it was given to {}, and its Binding now names {}",
             given.unwrap_or_default(),
             target.provider
-        )),
-        ProviderResolution::Not(_, why) => Err(why),
+        ))),
+        ProviderResolution::Not(_, why) => Err(NoProvider::Gone(why)),
+        ProviderResolution::Later(_) => Err(NoProvider::NotYet),
     }
 }
 
@@ -169,7 +180,12 @@ pub(super) fn cancel_remote(context: &mut PlanContext<'_>, ix: NodeIx) -> Option
             });
             None
         }
-        Err(why) => failed(&why),
+        // Given up now, it would go on there although nothing keeps it from being cancelled a moment later.
+        Err(NoProvider::NotYet) => {
+            context.wait_for_history(node);
+            None
+        }
+        Err(NoProvider::Gone(why)) => failed(&why),
     }
 }
 
@@ -312,11 +328,17 @@ mod tests {
     /// Resolves every task to this provider, or to none.
     struct FixedProvider(Option<&'static str>);
 
+    /// As a provider: which one it is, is not known before history has been fetched.
+    const LATER: FixedProvider = FixedProvider(Some("later"));
+
     impl PlanLookup for FixedProvider {
         fn resolve(&self, _: &CompiledPlan, _: NodeIx) -> ProviderResolution {
             let Some(provider) = self.0.map(ToOwned::to_owned) else {
                 return ProviderResolution::Not(NodeReason::Unbound, "no rule matches".to_owned());
             };
+            if self.0 == LATER.0 {
+                return ProviderResolution::Later("history is fetched".to_owned());
+            }
             let name = "n/b".to_owned();
             let binding = ResolvedBinding { name, generation: 1, rule: 0, provider: provider.clone() };
             ProviderResolution::Bound(binding, BindingTarget { provider, config: JsonMap::new() })
@@ -426,6 +448,18 @@ mod tests {
         let [poll] = draft.polls.as_slice() else { panic!("one poll") };
         assert_eq!((&poll.id, poll.attempt, poll.due), (&id, 1, at(10)));
         assert_eq!(draft.wake, Some(at(100)), "its time is over then");
+    }
+
+    #[test]
+    fn work_whose_provider_is_not_known_yet_is_neither_given_up_nor_left_running() {
+        let (compiled, status, id) = handed_over(&json!({}));
+        // Due for a poll, and over its time.
+        for now in [at(50), at(150)] {
+            let draft = plan(&compiled, &status, &LATER, &BTreeMap::new(), now);
+            assert!(draft.changes.is_empty() && draft.polls.is_empty() && draft.remote_cancels.is_empty());
+            assert!(draft.wake.is_some_and(|wake| wake <= after(now, std::time::Duration::from_secs(50))));
+            assert_eq!(draft.status.node_statuses[&id].phase, NodePhase::Blocked);
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ fn reusable_state(
     // over.
     let target = match context.lookup.resolve(compiled, ix) {
         ProviderResolution::Bound(_, target) => target,
-        ProviderResolution::Not(_, why) => return Err(why),
+        ProviderResolution::Not(_, why) | ProviderResolution::Later(why) => return Err(why),
     };
     let capabilities = context.lookup.capabilities(compiled, ix);
     let now = fingerprint(compiled, status, ix, &capabilities, &target);

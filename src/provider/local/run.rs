@@ -337,7 +337,7 @@ fn failed_on(disk: &Path, log: &AttemptLog, how: String) -> AttemptOutcome {
         return AttemptOutcome::broken_off_here(format!("{how}; its log could not be written: {error}"));
     }
     if is_full(disk) {
-        return AttemptOutcome::broken_off_here(format!("{how}; the disk of `{}` is full", disk.display()));
+        return AttemptOutcome::broken_off_here(format!("the disk is full: `{}`; {how}", disk.display()));
     }
     AttemptOutcome::failed(NodeReason::ProviderFailed, how)
 }

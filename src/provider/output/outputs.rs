@@ -293,6 +293,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_terminal_would_obey_is_no_output_at_any_depth() {
+        for text in ["a=x\u{1b}[2J\n", r#"{"ok": "x", "a": [{"b": "\u0007"}]}"#] {
+            let refused = check(&parse(text.as_bytes()).unwrap(), &[]).unwrap_err().to_string();
+            assert_eq!(
+                refused,
+                "output `a` contains a control character; only tabs and line ends are allowed"
+            );
+        }
+        assert!(check(&parse(b"a=x\ty\n").unwrap(), &[]).is_ok());
+    }
+
+    #[test]
     fn nesting_without_end_is_refused() {
         let deep = format!("{{\"a\":{}", "[".repeat(100_000));
         assert!(matches!(parse(deep.as_bytes()), Err(OutputError::BadJson { .. })));

@@ -30,6 +30,17 @@ pub(super) fn describe(spec: Option<&Spec>, implicit: bool, status: &GateStatus,
         for (node, provider) in &asked.targets {
             page.field("Runs", &format!("{node} by {provider}"));
         }
+        // Each of them has to be answered for, so that none may be left out.
+        for group in asked.owners.iter().flat_map(|owners| &owners.groups) {
+            let more = group.files.saturating_sub(1);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let owners =
+                if group.owners.is_empty() { "nobody".to_owned() } else { group.owners.join(" or ") };
+            page.field("Owners", &format!("{}{more}: {owners}", group.path));
+        }
+        if let Some(why) = asked.owners.as_ref().and_then(|owners| owners.problem.as_deref()) {
+            page.field("Owners", why);
+        }
     }
     if status.review_history.is_empty() {
         return;

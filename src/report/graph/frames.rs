@@ -1,13 +1,8 @@
-//! Groups in a picture: which of them get a frame around their children, and which are folded into one node because the whole
-//! would be too large to read.
+//! Groups in a picture: what each of them holds, and which of them get a frame around their children.
 
-use std::collections::BTreeMap;
-
+use super::fold::sorted;
 use super::layout::{GridCell, Layout};
-use super::{GraphEdgeView, GraphNodeView, GraphView, NodeIx, NodeKind, NodePhase};
-
-/// The most nodes that a picture shows one by one. A hundred fill a screen at a size at which labels can be read.
-const MOST_DRAWN: usize = 100;
+use super::{EdgeType, GraphEdgeView, GraphView, NodeIx, NodeKind};
 
 /// The frame around a group and all that is in it, in cells.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,6 +15,32 @@ pub(super) struct GroupFrame {
     pub(super) rows: (f64, f64),
     /// How many frames lie within, one in the other.
     pub(super) inner: usize,
+}
+
+/// The picture with what a repeated group waits for leading to the first of its children: they are what starts then, and stand in
+/// a frame behind it. The children of any other group start by themselves, whatever the group waits for.
+pub(super) fn entered(view: &GraphView) -> GraphView {
+    let is_held =
+        |group: NodeIx| view.node(group).is_some_and(|node| node.repeated && !node.children.is_empty());
+    let mut edges = Vec::new();
+    for edge in &view.edges {
+        if !is_held(edge.to) {
+            edges.push(*edge);
+            continue;
+        }
+        let members = view.within(edge.to);
+        let waits =
+            |node: NodeIx| view.edges.iter().any(|edge| edge.to == node && members.contains(&edge.from));
+        let first = members.iter().copied().filter(|member| !view.is_group(*member) && !waits(*member));
+        edges.extend(first.map(|to| GraphEdgeView { to, ..*edge }));
+    }
+    // A group comes after what it holds, as the layers of the picture have it.
+    let held = view.nodes.iter().enumerate().flat_map(|(to, node)| {
+        node.children.iter().map(move |&from| GraphEdgeView { from, to, kind: EdgeType::Hard })
+    });
+    let all: Vec<GraphEdgeView> = edges.iter().copied().chain(held).collect();
+    let order = sorted(&view.order, &all);
+    GraphView { title: view.title.clone(), nodes: view.nodes.clone(), edges, order }
 }
 
 /// The frames of a layout, outer ones first. A group gets one where nothing else lies between its children: a frame around
@@ -97,63 +118,6 @@ impl GroupFrame {
     }
 }
 
-/// The picture with every outermost group as one node, where it would have too many nodes otherwise; what it counted is its
-/// caption. None where that saves nothing.
-pub(super) fn folded(view: &GraphView) -> Option<GraphView> {
-    if view.nodes.len() <= MOST_DRAWN {
-        return None;
-    }
-    let outer = view.outermost();
-    if outer.iter().all(Option::is_none) {
-        return None;
-    }
-    let shown_as = |node: NodeIx| outer.get(node).copied().flatten().unwrap_or(node);
-    let mut kept: BTreeMap<NodeIx, NodeIx> = BTreeMap::new();
-    let mut nodes = Vec::new();
-    for (ix, node) in view.nodes.iter().enumerate().filter(|(ix, _)| shown_as(*ix) == *ix) {
-        kept.insert(ix, nodes.len());
-        let mut node = node.clone();
-        if node.kind == NodeKind::Group {
-            node.detail =
-                summary(&view.within(ix).iter().filter_map(|&ix| view.node(ix)).collect::<Vec<_>>());
-            node.children.clear();
-        }
-        nodes.push(node);
-    }
-    let place = |node: NodeIx| kept.get(&shown_as(node)).copied();
-    let mut edges: Vec<GraphEdgeView> = Vec::new();
-    for edge in &view.edges {
-        let (Some(from), Some(to)) = (place(edge.from), place(edge.to)) else { continue };
-        // One line for all that lead from one group to the other.
-        if from != to && !edges.iter().any(|known| (known.from, known.to) == (from, to)) {
-            edges.push(GraphEdgeView { from, to, kind: edge.kind });
-        }
-    }
-    let mut order: Vec<NodeIx> = Vec::new();
-    // A group stands where the first of its children stood: what comes after one of those comes after it.
-    for ix in view.order.iter().filter_map(|&node| place(node)) {
-        if !order.contains(&ix) {
-            order.push(ix);
-        }
-    }
-    Some(GraphView { title: view.title.clone(), nodes, edges, order })
-}
-
-/// How many nodes there are, and how they ended: `12 nodes: 11 ✓ 1 ✘`.
-fn summary(nodes: &[&GraphNodeView]) -> String {
-    let leaves: Vec<&&GraphNodeView> = nodes.iter().filter(|node| node.kind != NodeKind::Group).collect();
-    let count = |phase| leaves.iter().filter(|node| node.phase == Some(phase)).count();
-    let words = [(NodePhase::Succeeded, "✓"), (NodePhase::Failed, "✘"), (NodePhase::Running, "running")];
-    let parts: Vec<String> = words
-        .iter()
-        .map(|(phase, sign)| (count(*phase), sign))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, sign)| format!("{count} {sign}"))
-        .collect();
-    let all = if leaves.len() == 1 { "1 node".to_owned() } else { format!("{} nodes", leaves.len()) };
-    if parts.is_empty() { all } else { format!("{all}: {}", parts.join(" ")) }
-}
-
 impl GraphView {
     fn is_group(&self, node: NodeIx) -> bool {
         self.node(node).is_some_and(|node| node.kind == NodeKind::Group)
@@ -221,6 +185,22 @@ mod tests {
     }
 
     #[test]
+    fn the_children_of_a_repeated_group_stand_behind_what_it_waits_for() {
+        let view = view(&[
+            json!({ "id": "copy", "kind": "Task" }),
+            json!({ "id": "check", "kind": "Task", "dependsOn": ["copy"] }),
+            json!({ "id": "each", "kind": "Group", "children": ["copy", "check"], "dependsOn": ["approve"],
+                    "forEach": { "items": ["a", "b"] } }),
+            json!({ "id": "approve", "kind": "Gate", "gateRef": { "name": "g" } }),
+        ]);
+        let view = entered(&view);
+        let layout = arrange(&view);
+        let columns: Vec<usize> = layout.cells.iter().map(|cell| cell.column).collect();
+        assert_eq!((columns[0], columns[1], columns[3]), (1, 2, 0));
+        assert_eq!(frames(&view, &layout).len(), 1);
+    }
+
+    #[test]
     fn groups_in_groups_have_frames_in_frames() {
         let view = view(&[
             json!({ "id": "a", "kind": "Task" }),
@@ -232,23 +212,5 @@ mod tests {
         let shown: Vec<(&str, usize)> =
             found.iter().map(|frame| (view.nodes[frame.group].id.as_str(), frame.inner)).collect();
         assert_eq!(shown, [("outer", 1), ("inner", 0)]);
-    }
-
-    #[test]
-    fn a_large_plan_is_folded_by_its_groups_and_a_small_one_is_not() {
-        assert!(folded(&samples::plain()).is_none());
-        let mut nodes: Vec<Value> =
-            (0..120).map(|ix| json!({ "id": format!("n{ix}"), "kind": "Task" })).collect();
-        for (group, range) in [("first", 0..60), ("second", 60..120)] {
-            let children: Vec<String> = range.map(|ix| format!("n{ix}")).collect();
-            nodes.push(json!({ "id": group, "kind": "Group", "children": children }));
-        }
-        nodes[60]["dependsOn"] = json!(["n0"]);
-        let folded = folded(&view(&nodes)).unwrap();
-        let shown: Vec<(&str, &str)> =
-            folded.nodes.iter().map(|node| (node.id.as_str(), node.detail.as_str())).collect();
-        assert_eq!(shown, [("first", "60 nodes"), ("second", "60 nodes")]);
-        assert_eq!(folded.edges.len(), 1);
-        assert_eq!((folded.edges[0].from, folded.edges[0].to), (0, 1));
     }
 }

@@ -3,6 +3,7 @@
 
 mod dot;
 pub(crate) mod failures;
+mod fold;
 mod frames;
 mod layout;
 mod mermaid;
@@ -49,6 +50,8 @@ struct GraphNodeView {
     /// What there is to say beside the phase: elapsed time, attempt, message.
     detail: String,
     children: Vec<NodeIx>,
+    /// Whether there are several instances of it.
+    repeated: bool,
 }
 
 /// An edge that is ready to be drawn.
@@ -85,6 +88,7 @@ impl GraphView {
                     (None, status) => status.map(|status| detail(status, now)).unwrap_or_default(),
                 },
                 children: topology.children(i).to_vec(),
+                repeated: node.is_repeated(),
             }
         };
         let mut edges: Vec<GraphEdgeView> = (0..topology.len())
@@ -107,9 +111,17 @@ impl GraphView {
         })
     }
 
-    /// The graph in a format, with a line end at its end.
+    /// The graph in a format, with a line end at its end. A large one is drawn folded, except for Graphviz, which draws whatever it
+    /// is given at a size of its own.
     #[must_use]
     pub(crate) fn render(&self, format: GraphFormat) -> String {
+        let small = (format != GraphFormat::Dot).then(|| fold::folded(self)).flatten();
+        small.as_ref().unwrap_or(self).render_all(format)
+    }
+
+    /// As [`Self::render`], with every node however many there are.
+    #[must_use]
+    pub(crate) fn render_all(&self, format: GraphFormat) -> String {
         match format {
             // Rails show every join, but a wide graph would not fit on a screen.
             GraphFormat::Text => rails::render(self).unwrap_or_else(|| tree::render(self)),

@@ -2,7 +2,7 @@
 
 use strum::IntoEnumIterator as _;
 
-use super::frames::{GroupFrame, folded, frames};
+use super::frames::{GroupFrame, entered, frames};
 use super::layout::{EdgeStyle, GridCell, Layout, arrange};
 use super::{GraphNodeView, GraphView, NodeIx, NodeKind, NodePhase, colours};
 use crate::report::text;
@@ -25,8 +25,7 @@ const LEGEND_WIDTH: f64 = 480.0;
 const DARK: &str = "@media (prefers-color-scheme: dark) {.page {fill: #0d1117} .title {fill: #e6edf3}}";
 
 pub(super) fn render(view: &GraphView) -> String {
-    let smaller = folded(view);
-    let view = smaller.as_ref().unwrap_or(view);
+    let view = &entered(view);
     let layout = arrange(view);
     let frames = frames(view, &layout);
     let mut out = head(view, &layout);

@@ -5,6 +5,9 @@
 use super::{EdgeType, GraphNodeView, GraphView, NodeIx, NodeKind, kind_name};
 use crate::report::style::{Tone, node_sign};
 
+/// How many names stand beside a node: one that comes after forty others would fill the screen with them.
+const MOST_NAMES: usize = 6;
+
 /// A line to come: the node, and what stands before it.
 struct TreeRow {
     node: NodeIx,
@@ -112,7 +115,7 @@ pub(super) fn label(view: &GraphView, node: NodeIx, with_sources: bool) -> Strin
     });
     let sources: Vec<String> = sources.collect();
     if !sources.is_empty() {
-        notes.push(format!("after {}", sources.join(", ")));
+        notes.push(format!("after {}", listed(&sources)));
     }
     if !notes.is_empty() {
         out.push_str(&format!("  {}", Tone::Muted.paint(notes.join("; "))));
@@ -121,12 +124,18 @@ pub(super) fn label(view: &GraphView, node: NodeIx, with_sources: bool) -> Strin
 }
 
 fn names(view: &GraphView, nodes: &[NodeIx]) -> String {
-    nodes
-        .iter()
-        .filter_map(|&node| view.node(node))
-        .map(|node| node.id.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
+    let names = nodes.iter().filter_map(|&node| view.node(node)).map(|node| node.id.clone());
+    listed(&names.collect::<Vec<String>>())
+}
+
+/// The names, as far as they fit on a line beside everything else.
+fn listed(names: &[String]) -> String {
+    match names.get(..MOST_NAMES) {
+        Some(first) if names.len() > MOST_NAMES + 1 => {
+            format!("{} and {} more", first.join(", "), names.len() - MOST_NAMES)
+        }
+        _ => names.join(", "),
+    }
 }
 
 /// The sign of a node: of its phase, or of its kind while it has none.
@@ -175,6 +184,22 @@ mod tests {
         └─ ○ docs      Task      Pending  after design (soft)
         ○ all       Group     Pending  of backend, frontend
         "#);
+    }
+
+    #[test]
+    fn a_node_after_many_others_names_the_first_of_them() {
+        let mut nodes: Vec<_> =
+            (0..40).map(|i| serde_json::json!({"id": format!("n{i}"), "kind": "Task"})).collect();
+        nodes.push(serde_json::json!({"id": "last", "kind": "Task", "finally": true}));
+        let graph = serde_json::from_value(serde_json::json!({ "nodes": nodes })).unwrap();
+        let view = GraphView::new("wide", &graph, None, samples::now()).unwrap();
+        let text = plain(&render(&view));
+        assert!(
+            text.contains(
+                "after n0 (soft), n1 (soft), n2 (soft), n3 (soft), n4 (soft), n5 (soft) and 34 more\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The sections of a preview, what matters most first.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::findings::findings;
@@ -9,6 +11,7 @@ use super::wire::{
 };
 use crate::diagnostic::Severity;
 use crate::markup::{code, grouped, markdown};
+use crate::model::CODE_OWNERS;
 use crate::report::chart::{ChartEdge, ChartNode, NodeStyle, flowchart};
 use crate::report::markdown::{MarkdownPage, PageSection, counted};
 
@@ -33,7 +36,7 @@ pub(super) fn page(preview: &Preview, repository: Option<&str>) -> MarkdownPage 
     sections.extend(list("Warnings", warnings.collect()));
     sections.extend(findings(&preview.diagnostics, repository, preview.head.as_deref()));
     sections.extend(starts(&preview.starts));
-    sections.extend(preview.starts.iter().filter(|start| !start.commands.is_empty()).map(commands));
+    sections.extend(with_same_commands(&preview.starts).into_iter().map(commands));
     let voided = preview.voided.iter().map(|voided| {
         format!("* {} was approved by {}\n", code(&voided.gate, NAME), first_of(&voided.reviewers))
     });
@@ -72,9 +75,7 @@ fn head(preview: &Preview) -> String {
     } else {
         counts
     });
-    if !preview.starts.is_empty() {
-        words.push(format!("{} would start", counted(preview.starts.len(), "execution")));
-    }
+    words.extend(starting(preview));
     let mut text = format!("## {} planspec: {}\n\n", sign(preview), words.join(", "));
     match (&preview.head, &preview.base) {
         (Some(head), Some(base)) => {
@@ -105,11 +106,24 @@ fn head(preview: &Preview) -> String {
     text
 }
 
+/// How many Executions would start. One whose plan cannot be read waits for it, and must not be told to start.
+fn starting(preview: &Preview) -> impl Iterator<Item = String> {
+    let waiting = without_plan(preview);
+    let counts =
+        [(preview.starts.len().saturating_sub(waiting), "would start"), (waiting, "would wait for a plan")];
+    counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", counted(n, "execution")))
+}
+
+/// How many of the new Executions have no plan that could be read.
+fn without_plan(preview: &Preview) -> usize {
+    preview.starts.iter().filter(|start| start.nodes.is_none()).count()
+}
+
 /// A green sign over something that will not happen as it stands would be believed.
 fn sign(preview: &Preview) -> &'static str {
     if preview.conflict || preview.count(Severity::Error) > 0 {
         "❌"
-    } else if preview.held_back.is_some() {
+    } else if preview.held_back.is_some() || without_plan(preview) > 0 {
         "⚠️"
     } else {
         "✅"
@@ -148,7 +162,9 @@ fn list(title: &str, items: Vec<String>) -> Option<PageSection> {
 fn starts(starts: &[StartingExecution]) -> Option<PageSection> {
     let item = |start: &StartingExecution| {
         let nodes = start.nodes.map(|nodes| format!(", {}", counted(nodes, "node"))).unwrap_or_default();
-        let mut text = format!("* {} of {}{nodes}\n", code(&start.execution, NAME), code(&start.plan, NAME));
+        let waits = if start.nodes.is_none() { ", which is missing or not valid" } else { "" };
+        let (execution, plan) = (code(&start.execution, NAME), code(&start.plan, NAME));
+        let mut text = format!("* {execution} of {plan}{nodes}{waits}\n");
         let providers = start.providers.iter().map(|provider| {
             format!("  * calls {} for {}\n", code(&provider.provider, NAME), first_of(&provider.nodes))
         });
@@ -165,7 +181,10 @@ fn starts(starts: &[StartingExecution]) -> Option<PageSection> {
         }
         text
     };
-    list("Executions that would start", starts.iter().map(item).collect())
+    let none_starts = starts.iter().all(|start| start.nodes.is_none());
+    let title =
+        if none_starts { "Executions that would wait for a plan" } else { "Executions that would start" };
+    list(title, starts.iter().map(item).collect())
 }
 
 /// The first of some names, and how many more there are.
@@ -182,15 +201,38 @@ fn gate(gate: &PreviewGate) -> String {
     // A gate without reviewers is open to whoever may write, which a reader would not guess from an empty list.
     let who = match gate.reviewers.as_slice() {
         [] => "anyone with write access".to_owned(),
-        reviewers => first_of(reviewers),
+        reviewers => {
+            let (owners, named): (Vec<String>, Vec<String>) =
+                reviewers.iter().cloned().partition(|entry| entry.trim() == CODE_OWNERS);
+            // Who they are is known when the work is done: they follow from the files that it changes.
+            let owners = (!owners.is_empty()).then(|| "the code owners of what the work changes".to_owned());
+            let named = (!named.is_empty()).then(|| first_of(&named));
+            owners.into_iter().chain(named).collect::<Vec<_>>().join(" or ")
+        }
     };
     let count = counted(gate.approvals as usize, "approval");
     format!("  * waits at {} for {count} by {who}\n", code(&gate.node, 63))
 }
 
-/// What an Execution would run, and which files that may change: folded, because it is read by those who are about to let it run
+/// The Executions that run something, those together that run the same of one plan: thirty of them are thirty times the same list.
+fn with_same_commands(starts: &[StartingExecution]) -> Vec<(&StartingExecution, usize)> {
+    let mut found: Vec<(&StartingExecution, usize)> = Vec::new();
+    let mut places: HashMap<(&str, String), usize> = HashMap::new();
+    for start in starts.iter().filter(|start| !start.commands.is_empty()) {
+        // By their text: a fork's report may hold thousands, which must not be compared pair by pair.
+        let commands = serde_json::to_string(&start.commands).unwrap_or_default();
+        let place = *places.entry((start.plan.as_str(), commands)).or_insert(found.len());
+        match found.get_mut(place) {
+            Some((_, count)) => *count += 1,
+            None => found.push((start, 1)),
+        }
+    }
+    found
+}
+
+/// What Executions would run, and which files that may change: folded, because it is read by those who are about to let it run
 /// and by nobody else.
-fn commands(start: &StartingExecution) -> PageSection {
+fn commands((start, count): (&StartingExecution, usize)) -> PageSection {
     let item = |command: &PreviewCommand| {
         let mut files = String::new();
         if command.keeps_changes {
@@ -207,7 +249,11 @@ fn commands(start: &StartingExecution) -> PageSection {
         let line = code(&command.command, SENTENCE);
         format!("* {}: {line}{files}\n", code(&command.node, 63))
     };
-    let title = format!("What <code>{}</code> would run", markdown(&start.execution, NAME));
+    let others = match count.saturating_sub(1) {
+        0 => String::new(),
+        others => format!(" and {} more of <code>{}</code>", grouped(others), markdown(&start.plan, NAME)),
+    };
+    let title = format!("What <code>{}</code>{others} would run", markdown(&start.execution, NAME));
     PageSection {
         folded: Some(title),
         items: start.commands.iter().map(item).collect(),

@@ -352,6 +352,34 @@ fn the_example_of_the_documentation_is_what_is_written() {
     }
 }
 
+#[test]
+fn thirty_executions_that_run_the_same_are_one_fold_and_one_without_its_plan_does_not_start() {
+    let mut preview = example();
+    let first = preview.starts[0].clone();
+    preview.starts = (0..30)
+        .map(|n| StartingExecution { execution: format!("shop/execution/s{n}"), ..first.clone() })
+        .collect();
+    preview.starts[7].commands[0].command = "make other".to_owned();
+    let comment = render(&preview, COMMENT_LIMIT, PageLinks::default()).comment;
+    let folds: Vec<&str> = comment.lines().filter(|line| line.contains(" would run</summary>")).collect();
+    assert_eq!(folds.len(), 2, "{comment}");
+    assert!(
+        folds[0].contains("<code>shop/execution/s0</code> and 28 more of <code>shop/plan/search</code>"),
+        "{comment}"
+    );
+    assert!(folds[1].contains("<code>shop/execution/s7</code> would run"), "{comment}");
+    let lost = StartingExecution { nodes: None, commands: Vec::new(), ..first };
+    let preview = Preview {
+        starts: vec![lost],
+        created: vec!["shop/execution/search-2".to_owned()],
+        ..Preview::empty()
+    };
+    let comment = render(&preview, COMMENT_LIMIT, PageLinks::default()).comment;
+    assert!(comment.contains("## ⚠️ planspec: 1 created, 1 execution would wait for a plan\n"), "{comment}");
+    assert!(comment.contains("`shop/plan/search`, which is missing or not valid"), "{comment}");
+    assert!(!comment.contains("would start"), "{comment}");
+}
+
 /// The digest that a comment carries.
 fn digest_of(comment: &str) -> Option<&str> {
     let (_, rest) = comment.split_once("<!-- planspec:digest ")?;

@@ -140,10 +140,11 @@ impl Expression {
         // Before the result: a spent budget shows as an ordinary evaluation error inside, whose text would mislead.
         if budget.is_spent() {
             let error = ExpressionError::new(0, "the expression does too much work");
-            return Err(error.with_hint("let a task compute it, and use its output"));
+            return Err(error.with_hint("let a task compute it, and use its output").of(&self.text));
         }
-        let value = result.map_err(|error| evaluation_error(&error))?;
-        json::from_cel(&value).map_err(|what| ExpressionError::new(0, format!("the result is {what}")))
+        let value = result.map_err(|error| evaluation_error(&error).of(&self.text))?;
+        json::from_cel(&value)
+            .map_err(|what| ExpressionError::new(0, format!("the result is {what}")).of(&self.text))
     }
 
     /// Whether a condition holds.
@@ -293,7 +294,7 @@ fn plain_words(message: &str) -> String {
     // The messages are those of the ANTLR runtime. A wording that is not known here is passed on as it is.
     match prefixes.iter().find_map(|prefix| seen.strip_prefix(prefix)) {
         Some("'<EOF>'") => "the expression ends too early".to_owned(),
-        Some(token) => format!("`{}` is not expected here", token.trim_matches('\'')),
+        Some(token) => format!("`{}` is not expected here", token.trim_matches('\'').trim()),
         None => message.to_owned(),
     }
 }
@@ -437,6 +438,17 @@ mod tests {
         assert_eq!(message("parameters.n + parameters.name"), "`+` does not work with 3 and \"sso\"");
         assert_eq!(message("parameters.n / 0"), "3 is divided by zero");
         assert_eq!(message("parameters.min - 1"), "-9223372036854775808 - 1 does not fit into 64 bits");
+    }
+
+    /// What is evaluated shows no line of a manifest, so that the words have to say where it is.
+    #[test]
+    fn an_error_of_an_evaluation_quotes_the_expression_and_says_what_to_do() {
+        assert_eq!(
+            evaluate("parameters.n > 2 &&\n  parameters.map.nope == 1").unwrap_err().to_string(),
+            "there is no `nope` in `parameters.n > 2 && parameters.map.nope == 1` (ask with `has(…)` first)"
+        );
+        let long = format!("'{}' + 1", "x".repeat(300));
+        assert!(evaluate(&long).unwrap_err().to_string().contains("xxx…` (`string(…)`"));
     }
 
     #[test]

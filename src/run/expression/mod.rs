@@ -21,9 +21,12 @@ pub(crate) use context::{InstanceScope, ROOTS, Scope};
 pub(crate) use names::{Mention, Segment};
 pub(crate) use template::{ExpressionAt, OPEN, Template, TemplateError, without_expressions};
 
+/// How much of an expression is quoted in the message of a node, in characters.
+const SHOWN_TEXT: usize = 80;
+
 /// Why an expression cannot be compiled or evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{message}{}{}", in_expression(.expression.as_ref()), to_do(.hint.as_ref()))]
 pub(crate) struct ExpressionError {
     /// The byte offset in the text where it goes wrong; in a template, in the string that holds the expression.
     pub offset: usize,
@@ -31,15 +34,35 @@ pub(crate) struct ExpressionError {
     pub message: String,
     /// What to write instead, when that is known.
     pub hint: Option<String>,
+    /// The expression, where it went wrong while it was evaluated: nobody sees its place in the manifest then.
+    pub expression: Option<String>,
+}
+
+fn in_expression(text: Option<&String>) -> String {
+    text.map(|text| format!(" in `{text}`")).unwrap_or_default()
+}
+
+fn to_do(hint: Option<&String>) -> String {
+    hint.map(|hint| format!(" ({hint})")).unwrap_or_default()
 }
 
 impl ExpressionError {
     fn new(offset: usize, message: impl Into<String>) -> Self {
-        Self { offset, message: message.into(), hint: None }
+        Self { offset, message: message.into(), hint: None, expression: None }
     }
 
     fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error of an evaluation of this text.
+    fn of(mut self, text: &str) -> Self {
+        // One line, and short: the message is a part of a sentence about a node.
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let line = words.join(" ");
+        let cut: String = line.chars().filter(|c| !c.is_control()).take(SHOWN_TEXT).collect();
+        self.expression = Some(if line.chars().count() > SHOWN_TEXT { format!("{cut}…") } else { cut });
         self
     }
 

@@ -2,10 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::people::{People, ReviewRefusal, is_team};
+use super::owners::{eligible, unowned};
+use super::people::{People, ReviewRefusal};
 use super::subject::difference;
 use super::void::VoidReason;
-use crate::model::{GateSpec, Review, ReviewAction, ReviewBinding};
+use crate::model::{FileOwners, GateSpec, Review, ReviewAction, ReviewBinding};
 
 /// What is asked of the reviewers, as it stands now.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,8 @@ pub(crate) enum GateDecision {
         approvals: Vec<String>,
         /// How many must approve in all.
         needed: u32,
+        /// Whose files have no approval of an owner, in words.
+        unowned: Option<String>,
     },
     /// Enough approved, and nobody rejected.
     Approved {
@@ -66,25 +69,6 @@ pub(crate) struct VoidedReview {
     pub reason: VoidReason,
 }
 
-/// Whether somebody may review. `teams` are those that the Git host has verified.
-///
-/// # Errors
-/// Why not.
-pub(crate) fn eligible(
-    reviewer: &str,
-    teams: &[String],
-    spec: Option<&GateSpec>,
-    people: &People,
-) -> Result<(), ReviewRefusal> {
-    // A gate that names nobody is open to anyone who may write, and only they can record a review.
-    let reviewers = spec.map(|spec| spec.reviewers.as_slice()).unwrap_or_default();
-    let meant = |entry: &String| people.means(entry, reviewer) || is_team(entry, teams);
-    if reviewers.is_empty() || reviewers.iter().any(meant) {
-        return Ok(());
-    }
-    Err(ReviewRefusal::NotAReviewer { reviewer: reviewer.to_owned(), reviewers: reviewers.to_vec() })
-}
-
 /// Decides on a gate for one execution. Of every person the latest approval or rejection counts, comments leave it as it
 /// is; one rejection is enough, approvals must come from as many different people as the gate asks for.
 /// `reviews` are the whole history, oldest first.
@@ -114,13 +98,19 @@ pub(crate) fn decide(asked: &ReviewRequirements<'_>, reviews: &[Review], people:
         GateDecision::Rejected { by: review.reviewer.clone(), comment: review.comment.clone() }
     } else {
         let by: Vec<String> = latest.iter().map(|(_, review)| review.reviewer.clone()).collect();
-        if u32::try_from(by.len()).unwrap_or(u32::MAX) >= needed {
-            GateDecision::Approved { by }
-        } else {
-            GateDecision::Waiting { approvals: by, needed }
+        let enough = u32::try_from(by.len()).unwrap_or(u32::MAX) >= needed;
+        let approvals: Vec<&Review> = latest.iter().map(|(_, review)| *review).collect();
+        match unowned(asked.spec, owners_of(asked), &approvals, people) {
+            None if enough => GateDecision::Approved { by },
+            unowned => GateDecision::Waiting { approvals: by, needed, unowned },
         }
     };
     GateEvaluation { decision, voided }
+}
+
+/// The owners of the files that are shown now: a review that was made for other files counts by these.
+fn owners_of<'a>(asked: &ReviewRequirements<'a>) -> Option<&'a FileOwners> {
+    asked.binding.subject.as_ref()?.owners.as_ref()
 }
 
 /// Reviews of other executions and nodes are not void: they were about something else.
@@ -160,7 +150,8 @@ fn counts(review: &Review, asked: &ReviewRequirements<'_>, people: &People) -> R
     }
     // Judged again each time and not only when the review was recorded: somebody who is no longer a reviewer no longer
     // opens the gate.
-    eligible(&review.reviewer, &binding.teams, asked.spec, people).map_err(VoidReason::NotEligible)?;
+    eligible(&review.reviewer, &binding.teams, (asked.spec, owners_of(asked)), people)
+        .map_err(VoidReason::NotEligible)?;
     let own = asked.author.is_some_and(|author| people.person(author) == people.person(&review.reviewer));
     // An author may always reject: holding back one's own work needs nobody's leave.
     if own && review.action == ReviewAction::Approve {
@@ -238,7 +229,7 @@ mod tests {
 
     fn shown(spec: Option<&GateSpec>, reviews: &[Review]) -> String {
         match decided(spec, reviews).decision {
-            GateDecision::Waiting { approvals, needed } => format!("{}/{needed}", approvals.len()),
+            GateDecision::Waiting { approvals, needed, .. } => format!("{}/{needed}", approvals.len()),
             GateDecision::Approved { by } => format!("approved by {}", by.join(", ")),
             GateDecision::Rejected { by, .. } => format!("rejected by {by}"),
         }
@@ -277,7 +268,8 @@ mod tests {
     fn only_reviewers_count() {
         check(&["user:ann"], 1, &[("eve", Approve), ("eve", Reject), ("stranger@x.org", Approve)], "0/1");
         check(&["ann@x.org"], 1, &[("ann", Approve)], "approved by ann");
-        let refusal = eligible("eve", &[], Some(&spec(&["team:sec", "bob"], 1)), &people()).unwrap_err();
+        let refusal =
+            eligible("eve", &[], (Some(&spec(&["team:sec", "bob"], 1)), None), &people()).unwrap_err();
         assert_eq!(refusal.to_string(), "eve is not a reviewer of this gate; reviewers: team:sec, bob");
     }
 
@@ -303,7 +295,7 @@ mod tests {
         let mut changed = review("ann", Approve);
         change(&mut changed);
         let decided = decided(None, &[changed]);
-        assert_eq!(decided.decision, GateDecision::Waiting { approvals: vec![], needed: 1 });
+        assert_eq!(decided.decision, GateDecision::Waiting { approvals: vec![], needed: 1, unowned: None });
         assert_eq!(void_message(&decided.voided).unwrap_or_default(), expected);
     }
 
@@ -332,6 +324,7 @@ mod tests {
             node: NodeId::new(node).ok(),
             reviewed: [(NodeId::new("build").unwrap(), "1".to_owned())].into(),
             targets: Default::default(),
+            owners: None,
         };
         // What was there to be reviewed has changed; a review without any says nothing about it.
         let asked = ReviewBinding { subject: Some(subject("look")), ..binding() };
@@ -370,7 +363,7 @@ mod tests {
         let since = Some(Timestamp::from_second(2_000).unwrap());
         let asked = ReviewRequirements { spec: None, generation: 2, binding: &binding, since, author: None };
         let decided = decide(&asked, &[review("ann", Reject)], &people());
-        assert_eq!(decided.decision, GateDecision::Waiting { approvals: vec![], needed: 1 });
+        assert_eq!(decided.decision, GateDecision::Waiting { approvals: vec![], needed: 1, unowned: None });
         assert_eq!(decided.voided[0].reason, VoidReason::Retried);
     }
 

@@ -22,6 +22,19 @@ pub(crate) enum ReviewRefusal {
         /// Whom the gate names.
         reviewers: Vec<String>,
     },
+    /// The gate asks owners of files, and shows none yet.
+    #[error(
+        "{0} is not a reviewer of this gate; its reviewers are the owners of the files that it shows, which are not known yet"
+    )]
+    NotShownYet(String),
+    /// The gate asks owners of files, and nobody is known to be one.
+    #[error("{reviewer} is not a reviewer of this gate: {why}")]
+    NoOwners {
+        /// Who asked.
+        reviewer: String,
+        /// Why there is no owner.
+        why: String,
+    },
     /// The configuration does not let the author of a change approve it.
     #[error("{0} is the author, and `gates.authorMayApprove` is false")]
     Author(String),

@@ -50,7 +50,9 @@ pub(crate) fn review_subject(
             targets.insert(declared.clone(), target);
         }
     }
-    ReviewSubject { node: compiled.ids.get(gate).cloned(), reviewed, targets }
+    let id = compiled.ids.get(gate);
+    let owners = id.and_then(|id| status.node_statuses.get(id)?.extensions.owners.as_deref().cloned());
+    ReviewSubject { node: id.cloned(), reviewed, targets, owners }
 }
 
 /// What is approved with a target: its settings before expressions are replaced, since later nodes fill them, and the section

@@ -5,14 +5,14 @@ use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::{PassView, merged_pull};
 use crate::cli::error::CliError;
 use crate::github::{Account, GitHub, GitHubError, PullRequest, RepoName, RepoPermission};
-use crate::model::{GateSpec, NodeId, NodePhase, NodeReason, ResourceKey};
-use crate::run::gate::{People, eligible};
+use crate::model::{FileOwners, GateSpec, Kind, Node, NodeId, NodePhase, NodeReason, ResourceKey};
+use crate::run::gate::{People, eligible, is_named, teams_asked};
 
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Permission<'a> {
-    /// Approve or reject a gate; with its spec, where it has a manifest.
-    Decide(Option<&'a GateSpec>),
+    /// Approve or reject a gate; with its spec, where it has a manifest, and the owners of the files that it shows.
+    Decide(Option<&'a GateSpec>, Option<&'a FileOwners>),
     /// Anything else that changes something.
     Change,
 }
@@ -46,11 +46,19 @@ pub(crate) async fn authorise(
         Ok(name) => name,
         Err(refusal) => return Ok(Err(refusal.to_string())),
     };
-    if let Permission::Decide(Some(spec)) = wish
+    if let Permission::Decide(Some(spec), owners) = wish
         && !spec.reviewers.is_empty()
     {
-        let TeamMembership { teams, unreadable } = teams_of(github, repo, &login, spec).await?;
-        return Ok(match eligible(&name, &teams, Some(spec), people) {
+        let TeamMembership { teams, unreadable } =
+            teams_of(github, repo, &login, teams_asked(spec, owners)).await?;
+        return Ok(match eligible(&name, &teams, (Some(spec), owners), people) {
+            // On the host, too, an owner needs write access: the login of somebody who left may be another person's by now.
+            Ok(())
+                if !is_named(&name, &teams, spec, people)
+                    && github.permission(repo, &login).await? < RepoPermission::Write =>
+            {
+                Err(format!("{login} is a code owner, but may not write to this repository"))
+            }
             Ok(()) => Ok(AuthorizedActor { login, id: who.id, teams }),
             Err(refusal) if unreadable.is_empty() => Err(refusal.to_string()),
             // Otherwise a member of the team hears that they are none, and looks for the mistake in the wrong place.
@@ -78,10 +86,10 @@ async fn teams_of(
     github: &GitHub,
     repo: &RepoName,
     login: &str,
-    spec: &GateSpec,
+    teams: impl Iterator<Item = &str>,
 ) -> Result<TeamMembership, GitHubError> {
     let mut found = TeamMembership { teams: Vec::new(), unreadable: Vec::new() };
-    for team in named_teams(&spec.reviewers) {
+    for team in teams {
         let (organisation, slug) = team.split_once('/').unwrap_or((repo.owner(), team));
         let member = github.is_member(organisation, slug, login).await;
         let readable = match &member {
@@ -105,11 +113,6 @@ async fn teams_of(
         }
     }
     Ok(found)
-}
-
-/// The teams among a gate's reviewers, as it writes them, without `team:`.
-pub(crate) fn named_teams(reviewers: &[String]) -> impl Iterator<Item = &str> {
-    reviewers.iter().filter_map(|entry| entry.trim().strip_prefix("team:").map(str::trim))
 }
 
 /// What is said of teams that the token may not read, and what helps: the same words before the merge and when somebody is
@@ -161,6 +164,35 @@ pub(crate) fn refuse_author(
     Ok(pulls.iter().find(|pull| author(pull)).map(|pull| {
         format!("{login} is the author of #{}, and `gates.authorMayApprove` is false", pull.number)
     }))
+}
+
+/// Who owns the files that a gate shows: for the Execution that was named, else for all that wait there, of which the engine
+/// asks for one.
+pub(crate) fn owners_at(
+    view: &PassView,
+    gate: &ResourceKey,
+    execution: Option<&ResourceKey>,
+) -> Result<Option<FileOwners>, CliError> {
+    let waiting = match execution {
+        Some(key) => vec![key.clone()],
+        None => waiting_at(view, gate)?,
+    };
+    let mut found: Option<FileOwners> = None;
+    for key in waiting {
+        let (Some(record), Some(graph)) = (view.record(&key)?, view.graph(&key)?) else { continue };
+        let Some(status) = record.execution() else { continue };
+        let home = status.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
+        let asks = |node: &&Node| {
+            node.gate_ref.as_ref().is_some_and(|reference| reference.key(Kind::Gate, home) == *gate)
+        };
+        let states = graph.nodes.iter().filter(asks).filter_map(|node| status.node_statuses.get(&node.id));
+        for owners in states.filter_map(|state| state.extensions.owners.as_deref()) {
+            let found = found.get_or_insert_default();
+            found.groups.extend(owners.groups.iter().cloned());
+            found.problem = found.problem.take().or_else(|| owners.problem.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// The Executions that wait at a gate.

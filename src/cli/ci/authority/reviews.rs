@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::cli::Context;
-use crate::cli::ci::authority::authorize::{Permission, authorise, refuse_author};
+use crate::cli::ci::authority::authorize::{Permission, authorise, owners_at, refuse_author};
 use crate::cli::ci::authority::{DecisionSource, record};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
@@ -35,7 +35,9 @@ pub(super) fn count(
 ) -> Result<bool, CliError> {
     let AskedGate { execution, gate, spec, expect } = asked;
     let people = people_of(&view.tips().config);
-    let permit = host.ask(|github, repo| authorise(github, repo, who, Permission::Decide(*spec), &people))?;
+    let owners = owners_at(view, gate, Some(execution))?;
+    let wish = Permission::Decide(*spec, owners.as_ref());
+    let permit = host.ask(|github, repo| authorise(github, repo, who, wish, &people))?;
     let permit = match permit {
         Ok(permit) => permit,
         Err(why) => {

@@ -4,7 +4,7 @@
 use super::resolve::{ResolvedGate, gate_in_force};
 use super::{CommandAnswer, review, source_of, undated};
 use crate::cli::Context;
-use crate::cli::ci::authority::authorize::{Permission, authorise, gates_of};
+use crate::cli::ci::authority::authorize::{authorise, gates_of};
 use crate::cli::ci::authority::{DecisionSource, record};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
@@ -73,9 +73,8 @@ fn approve(
 ) -> Result<Result<Vec<String>, String>, CliError> {
     let OneApproval { chosen, author, words, source } = approval;
     let people = people_of(&view.tips().config);
-    let permit = host.ask(|github, repo| {
-        authorise(github, repo, author, Permission::Decide(chosen.spec.as_ref()), &people)
-    })?;
+    let wish = chosen.wish();
+    let permit = host.ask(|github, repo| authorise(github, repo, author, wish, &people))?;
     let permit = match permit {
         Ok(permit) => permit,
         Err(why) => return Ok(Err(markdown(&why, 300))),

@@ -212,7 +212,7 @@ fn carry_out(
     };
     if let Some((gate, (words, expect))) = reviewed {
         let chosen = resolve::gate(gate, &view, &inventory, context)?;
-        let permit = match allowed(Permission::Decide(chosen.spec.as_ref()))? {
+        let permit = match allowed(chosen.wish())? {
             Ok(permit) => permit,
             Err(why) => return Ok(CommandAnswer::No(markdown(&why, 600))),
         };

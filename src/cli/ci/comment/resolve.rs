@@ -1,13 +1,14 @@
 //! Which gate, node and Execution a command means; where that is not clear, the line that says what can be written.
 
 use crate::cli::Context;
+use crate::cli::ci::authority::authorize::{Permission, owners_at};
 use crate::cli::ci::comment::command::GateSelector;
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::CliError;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::ExecutionTarget;
 use crate::markup::code;
-use crate::model::{GateSpec, Kind, NodeId, NodeKind, NodePhase, PlanGraph, ResourceKey};
+use crate::model::{FileOwners, GateSpec, Kind, NodeId, NodeKind, NodePhase, PlanGraph, ResourceKey};
 
 /// How many choices are listed.
 const MOST: usize = 10;
@@ -17,7 +18,16 @@ pub(crate) struct ResolvedGate {
     pub(crate) gate: ResourceKey,
     /// Its spec, where it has a manifest.
     pub(crate) spec: Option<GateSpec>,
+    /// Who owns the files that it shows.
+    owners: Option<FileOwners>,
     pub(crate) execution: Option<ResourceKey>,
+}
+
+impl ResolvedGate {
+    /// What somebody wants who answers it.
+    pub(crate) fn wish(&self) -> Permission<'_> {
+        Permission::Decide(self.spec.as_ref(), self.owners.as_ref())
+    }
 }
 
 /// The gate that somebody means, which needs no manifest.
@@ -51,7 +61,10 @@ pub(crate) fn gate_in_force(
     let object = if inventory.is_duplicate(gate) { None } else { inventory.object(gate)? };
     let declared = object.and_then(|object| object.resource).map(|resource| resource.spec);
     let spec = view.gate_in_force(gate, declared.as_ref())?;
-    Ok(ResolvedGate { gate: gate.clone(), spec, execution })
+    // Most gates ask no owners, and then no graph is read.
+    let asks = spec.as_ref().is_some_and(GateSpec::asks_code_owners);
+    let owners = if asks { owners_at(view, gate, execution.as_ref())? } else { None };
+    Ok(ResolvedGate { gate: gate.clone(), spec, owners, execution })
 }
 
 /// The Execution that somebody means.

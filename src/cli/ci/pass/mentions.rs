@@ -102,6 +102,10 @@ fn mentioned(reviewer: &str, home: &RepoName, config: &Config) -> Vec<String> {
         let (owner, slug) = team.split_once('/').unwrap_or((home.owner(), team));
         return mention(&[owner, slug]).into_iter().collect();
     }
+    // An owner of files, as CODEOWNERS names them: the host's own names, which nothing here stands for.
+    if let Some(owner) = reviewer.strip_prefix('@') {
+        return mention(&owner.split('/').collect::<Vec<_>>()).into_iter().collect();
+    }
     if let Some(login) = reviewer.strip_prefix("login:") {
         return mention(&[login.trim()]).into_iter().collect();
     }

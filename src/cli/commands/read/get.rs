@@ -34,7 +34,7 @@ Examples:
   planspec get all -o name")]
 pub(crate) struct GetArguments {
     /// Kinds (`goals`, `goals,plans`, `all`), a kind and names, or KIND/NAME
-    #[arg(required = true, value_name = "KIND|KIND/NAME")]
+    #[arg(value_name = "KIND|KIND/NAME", default_value = "all")]
     targets: Vec<String>,
     #[command(flatten)]
     filter: ObjectFilter,

@@ -37,8 +37,11 @@ pub(crate) struct GraphArguments {
     /// Draw the plan that does this node (`plan://`) instead; given again, a node of that one
     #[arg(long, value_name = "NODE")]
     open: Vec<String>,
+    /// Draw every node; without it, a graph of more than 100 nodes is drawn folded
+    #[arg(long)]
+    all: bool,
     /// Of an execution, only what failed: why, the end of its log, and what did not run because of it
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long, conflicts_with_all = ["format", "all"])]
     failed: bool,
 }
 
@@ -86,7 +89,8 @@ pub(crate) fn run(arguments: &GraphArguments, context: &mut Context) -> Result<E
         GraphFormatArgument::Mermaid => GraphFormat::Mermaid,
         GraphFormatArgument::Svg => GraphFormat::Svg,
     };
-    context.out.text(&view.render(format))?;
+    let drawing = if arguments.all { view.render_all(format) } else { view.render(format) };
+    context.out.text(&drawing)?;
     Ok(Exit::Done)
 }
 

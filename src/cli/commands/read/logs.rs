@@ -76,7 +76,8 @@ pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Ex
     };
     let id = match wanted.node {
         Some(id) => id,
-        None if arguments.follow => only_running(&record)?,
+        // What has ended is shown, as by `kubectl logs -f`: a script that follows need not be faster than the work.
+        None if arguments.follow && !has_record_ended(&record) => only_running(&record)?,
         None => return print_all(&workspace, &tips, &record, arguments, context),
     };
     let Some(node) = record.execution().and_then(|status| status.node_statuses.get(&id)) else {
@@ -107,6 +108,10 @@ pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Ex
         None => context.out.note(format!("no log of {id} on this machine, and none recorded"))?,
     }
     Ok(Exit::Done)
+}
+
+fn has_record_ended(record: &StatusRecord) -> bool {
+    record.execution().is_some_and(|status| status.phase.is_terminal())
 }
 
 /// The node to follow where none is named.

@@ -12,3 +12,5 @@ pub(crate) mod status;
 pub(crate) mod verify;
 pub(crate) mod wait;
 pub(crate) mod watch;
+
+mod online;

@@ -26,6 +26,9 @@ use crate::report::text;
 /// How many lines of a failed node's log are shown.
 const LOG_LINES: usize = 3;
 
+/// How many files that are not committed the command for them names.
+const NAMED_FILES: usize = 3;
+
 /// How many failed Executions are shown.
 const FAILURES: usize = 5;
 
@@ -46,6 +49,8 @@ struct Overview {
     branch: String,
     commit: Option<String>,
     uncommitted: Vec<String>,
+    /// The command that commits those.
+    apply: String,
     /// Whether the branch here holds commits that the remote does not have.
     unpushed: bool,
     sections: Sections,
@@ -76,6 +81,7 @@ pub(crate) fn run(_: &StatusArguments, context: &mut Context) -> Result<Exit, Cl
         unpushed: is_unpushed(&workspace)?,
         ..Overview::default()
     };
+    overview.apply = apply_command(&overview.uncommitted, workspace.repo.work_tree(), &workspace.here);
     let inventory = Inventory::load(&workspace, &tips)?;
     let failures;
     (overview.sections, failures) = sections(&workspace, &tips.config, &inventory, context)?;
@@ -106,6 +112,23 @@ fn uncommitted(workspace: &RepoContext, tips: &SelectedCommits) -> Result<Vec<St
         }
     }
     Ok(found)
+}
+
+/// The command that commits these files, as it works in the folder where somebody asks.
+fn apply_command(paths: &[String], root: Option<&Path>, here: &Path) -> String {
+    let below = root.and_then(|root| here.strip_prefix(root).ok()).unwrap_or(Path::new(""));
+    let up = "../".repeat(below.components().count());
+    if paths.len() > NAMED_FILES {
+        let top = up.trim_end_matches('/');
+        return format!("planspec apply -R -f {}", if top.is_empty() { "." } else { top });
+    }
+    let way = |path: &String| match Path::new(path).strip_prefix(below) {
+        Ok(near) => near.display().to_string(),
+        Err(_) => format!("{up}{path}"),
+    };
+    // Quoted as a shell needs it: this is copied and run.
+    let files = paths.iter().map(|path| format!(" -f {}", shell_words::quote(&text::line(&way(path)))));
+    format!("planspec apply{}", files.collect::<String>())
 }
 
 /// A reconcile takes the branch of the remote (Invariant 13), so what is only here does not count yet.
@@ -225,7 +248,15 @@ impl Myself {
     }
 
     fn is_one_of<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> bool {
-        names.any(|name| self.0.contains(&name.strip_prefix("user:").unwrap_or(name).to_lowercase()))
+        names.any(|name| {
+            // An owner of files is written as the host does: `@LOGIN` or `@ORGANISATION/TEAM`.
+            let name = match name.strip_prefix('@') {
+                Some(team) if team.contains('/') => format!("team:{team}"),
+                Some(login) => login.to_owned(),
+                None => name.strip_prefix("user:").unwrap_or(name).to_owned(),
+            };
+            self.0.contains(&name.to_lowercase())
+        })
     }
 
     fn is_asked(
@@ -238,7 +269,8 @@ impl Myself {
             let resource = inventory.object(gate)?.and_then(|object| object.resource);
             let Some(Spec::Gate(spec)) = resource.map(|resource| resource.spec) else { return Ok(true) };
             // A gate that names nobody takes the approval of anybody.
-            return Ok(spec.reviewers.is_empty() || self.is_one_of(spec.reviewers.iter().map(String::as_str)));
+            let asked = spec.asked(state.extensions.owners.as_deref());
+            return Ok(asked.is_empty() || self.is_one_of(asked.iter().map(String::as_str)));
         }
         let provider = state.extensions.binding.as_ref().map(|binding| binding.provider.as_str());
         Ok(self.is_one_of(provider.and_then(|provider| provider.strip_prefix("human://")).into_iter()))
@@ -255,8 +287,9 @@ impl Overview {
         if !self.uncommitted.is_empty() {
             let paths = text::line(&self.uncommitted.join(", ")).into_owned();
             page.push_str(&format!(
-                "  not committed: {}\n    run: planspec apply -f FILE\n",
-                text::shortened(&paths, 200)
+                "  not committed: {}\n    run: {}\n",
+                text::shortened(&paths, 200),
+                self.apply
             ));
         }
         if self.unpushed {

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::online::{self, OnlineBranch};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output_format::OutputFormat;
@@ -19,18 +20,30 @@ use crate::report::text;
 #[command(after_help = "\
 Examples:
   planspec verify
-  planspec verify --since planspec/status~20 -o json")]
+  planspec verify --since planspec/status~20 -o json
+  planspec verify --online")]
 pub(crate) struct VerifyArguments {
     /// Check only the commits after this one
     #[arg(long, value_name = "REV")]
     since: Option<String>,
+    /// Also ask the host what both branches are there, and who may push to them (needs GITHUB_TOKEN and GITHUB_REPOSITORY)
+    #[arg(long)]
+    online: bool,
 }
 
 pub(crate) fn run(arguments: &VerifyArguments, context: &mut Context) -> Result<Exit, CliError> {
     let workspace = RepoContext::open(context)?;
+    let online = match arguments.online {
+        true => {
+            let tips = workspace.tips(context)?;
+            Some(online::ask(&workspace.branch()?, &tips, context)?)
+        }
+        false => None,
+    };
     let branches = workspace.branches(context)?;
     let since = arguments.since.as_deref().map(|rev| branches.repo().resolve_commit(rev)).transpose()?;
     let Some(commits) = branches.verify(since)? else {
+        show_online(online.as_deref().unwrap_or_default(), context)?;
         return Err(CliError::no("nothing has to be signed: .planspec.yaml has no `trust.status`")
             .hint("docs/signing.md shows how to set it up"));
     };
@@ -43,8 +56,10 @@ pub(crate) fn run(arguments: &VerifyArguments, context: &mut Context) -> Result<
             "firstBroken": first.map(|(commit, _)| commit.id.to_string()),
             "commits": commits.iter().map(listed).collect::<Vec<_>>(),
             "desired": desired.iter().map(listed).collect::<Vec<_>>(),
+            "online": online.as_ref().map(|online| online.iter().map(OnlineBranch::to_json).collect::<Vec<_>>()),
         }))?;
-        return Ok(if first.is_none() { Exit::Done } else { Exit::No });
+        let same = online.iter().flatten().all(OnlineBranch::is_same);
+        return Ok(if first.is_none() && same { Exit::Done } else { Exit::No });
     }
     for (commit, by) in &commits {
         let who = match by {
@@ -60,7 +75,12 @@ pub(crate) fn run(arguments: &VerifyArguments, context: &mut Context) -> Result<
         };
         context.out.line(text::line(&format!("{}  {who}  {}", commit.id.short(), commit.subject())))?;
     }
+    let online = online.unwrap_or_default();
+    show_online(&online, context)?;
     let Some((commit, by)) = first else {
+        if let Some(error) = online.iter().find_map(OnlineBranch::error) {
+            return Err(error);
+        }
         context.out.note(format!("{} commits hold", commits.len() + desired.len()))?;
         return Ok(Exit::Done);
     };
@@ -71,6 +91,19 @@ pub(crate) fn run(arguments: &VerifyArguments, context: &mut Context) -> Result<
     } else {
         error.hint("put the branch back to its parent, or let a runner take it over with `planspec reconcile --accept-status-history`")
     })
+}
+
+/// What the host says, and what is open there. On the desired branch before the status branch, as it was asked.
+fn show_online(online: &[OnlineBranch], context: &mut Context) -> Result<(), CliError> {
+    for branch in online {
+        context.out.line(branch.line())?;
+    }
+    for (place, branch) in online.iter().enumerate() {
+        if let Some(advice) = branch.advice(place > 0) {
+            context.out.note(advice)?;
+        }
+    }
+    Ok(())
 }
 
 /// A commit for programs.

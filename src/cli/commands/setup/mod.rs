@@ -4,5 +4,6 @@ pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod schema;
 pub(crate) mod shell_files;
+pub(crate) mod trust;
 
 mod workflows;

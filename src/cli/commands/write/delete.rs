@@ -71,14 +71,20 @@ pub(crate) fn run(arguments: &DeleteArguments, context: &mut Context) -> Result<
         let files = input::read_named(&arguments.filename, arguments.recursive, &workspace.here, &limits)?;
         input::parse_all(&files, &limits).resources.iter().map(Resource::key).collect()
     };
+    let mut all = keys.clone();
+    take_dependents(&mut all, revision.resources());
+    let has_dependents = all.len() > keys.len();
     if arguments.cascade == Some(Cascade::Background) {
-        take_dependents(&mut keys, revision.resources());
+        keys = all;
     }
     revision.remove(&keys)?;
     for (key, _) in revision.changes.iter().filter(|(_, change)| *change == ChangeKind::Unchanged) {
         context.out.note(format!("there is no {} in the desired state", short_name(key)))?;
     }
     let done = publish::publish(&workspace, &revision, "Delete", &arguments.destination, context)?;
+    if !done && has_dependents && arguments.cascade.is_none() {
+        context.out.note("`--cascade` also deletes what belongs to it")?;
+    }
     Ok(if done { Exit::Done } else { Exit::No })
 }
 

@@ -20,7 +20,7 @@ use crate::model::ResourceKey;
 
 /// Edit a manifest in your editor and commit it
 ///
-/// The editor is `--editor`, or else VISUAL, or else EDITOR. Only the document of the resource is edited.
+/// The editor is `--editor`, or else Git's (GIT_EDITOR, `core.editor`), VISUAL, or EDITOR. Only the document of the resource is edited.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -58,8 +58,13 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
     let index = usize::try_from(source.document).unwrap_or(usize::MAX);
     let old = documents::content(&whole, index)
         .ok_or_else(|| CliError::no(format!("{} cannot be edited one document at a time", source.path)))?;
-    let editor = arguments.editor.as_deref().or(context.environment.editor());
-    let new = edited(old, &key, editor)?;
+    // In the order of Git, which people have told what they edit with.
+    let git = match context.environment.text("GIT_EDITOR") {
+        Some(editor) => Some(editor.to_owned()),
+        None => workspace.repo.configured(&["core.editor"])?,
+    };
+    let editor = arguments.editor.clone().or(git).or_else(|| context.environment.editor().map(str::to_owned));
+    let new = edited(old, &key, editor.as_deref())?;
     // Many editors add a line end when they save.
     if new.trim() == old.trim() {
         context.out.note("no changes made")?;

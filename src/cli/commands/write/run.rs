@@ -215,9 +215,15 @@ impl RunRequest {
 
 /// The plan that the user names, or the one that serves the goal that they name.
 fn planned(revision: &DesiredChange<'_>, target: &str, context: &Context) -> Result<RunRequest, CliError> {
-    let target = selector::one(target, None)?;
+    let mut known = revision.keys();
+    let mut wanted = selector::one(target, Some(Kind::Plan))?;
+    if !target.contains('/') {
+        // A bare name is whatever can be run under it; where that is a goal and its plan, the answer lists both.
+        wanted.kind = None;
+        known.retain(|key| matches!(key.kind, Kind::Plan | Kind::Goal | Kind::Schedule));
+    }
     let namespace = context.options.namespace.as_ref();
-    let key = resolve::one(&revision.keys(), &target, namespace, IN_DESIRED_STATE)?;
+    let key = resolve::one(&known, &wanted, namespace, IN_DESIRED_STATE)?;
     let namespace = key.namespace.clone();
     match key.kind {
         Kind::Plan => Ok(RunRequest { plan: key, goal: None, namespace, given: JsonMap::new() }),
