@@ -265,18 +265,16 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
     match change {
         NodeChange::Start { binding, basis, base, runner, token } => {
             start(node, at);
-            let (binding, basis, base) = (binding.clone(), basis.clone(), base.clone());
-            let (begun, runner) = (&mut node.extensions, Some(runner.clone()));
-            (begun.binding, begun.basis, begun.base) = (binding, basis, base);
-            (begun.runner, begun.token) = (runner, *token);
+            let begun = &mut node.extensions;
+            (begun.binding, begun.basis, begun.base) = (binding.clone(), basis.clone(), base.clone());
+            (begun.runner, begun.token) = (Some(runner.clone()), *token);
         }
         NodeChange::Succeed { reason, message, outputs, evidence } => {
             say(node, *reason, message);
-            node.outputs.clone_from(outputs);
             keep(node, evidence);
+            node.outputs.clone_from(outputs);
             // Only of work that succeeded: what a failed attempt changed is nobody's base.
-            node.extensions.result = evidence.result.clone().map(Arc::new);
-            node.extensions.answer = None;
+            (node.extensions.result, node.extensions.answer) = (evidence.result.clone().map(Arc::new), None);
         }
         NodeChange::Reuse { message, state, .. } => take_over(node, state, message),
         NodeChange::Fail { reason, message, evidence } => {

@@ -3,7 +3,7 @@
 use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
 use serde_json::json;
 
-use crate::engine_rig::{Graph, QUICK, Stage, check_history};
+use crate::engine_rig::{Graph, QUICK, Stage, check_history, check_history_with_reruns};
 
 fn diamond(left: &str, right: &str) -> Graph {
     Graph::new("diamond")
@@ -140,5 +140,5 @@ fn a_node_is_made_again_three_times_and_then_a_person_decides() {
     let why = (fourth.phase, fourth.extensions.reason);
     assert_eq!(why, (NodePhase::Blocked, Some(NodeReason::MergeConflict)), "{fourth:#?}");
     assert!(fourth.message.contains("`d`") && fourth.message.contains("`other`"), "{}", fourth.message);
-    check_history(&stage.environment.repo());
+    check_history_with_reruns(&stage.environment.repo(), &["other", "first", "second", "third"]);
 }

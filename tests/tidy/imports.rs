@@ -15,7 +15,7 @@ pub(crate) const DIRECTION: &[(&str, &[&str])] = &[
     ("change", &["model"]),
     ("run", &["model", "graph"]),
     ("manifest", &["model", "diagnostic", "config", "graph", "run"]),
-    ("plan", &["model", "config", "graph", "change", "run"]),
+    ("plan", &["model", "markup", "config", "graph", "change", "run"]),
     ("event", &["model", "diagnostic", "run"]),
     ("git", &["model"]),
     ("github", &["model"]),
