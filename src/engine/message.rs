@@ -92,10 +92,10 @@ impl PollResult {
     }
 
     /// Records what a reviewer wants changed, once.
-    fn request(&self, requested: Option<ChangeRequest>, draft: &mut Draft) {
+    fn request(&self, requested: Option<Box<ChangeRequest>>, draft: &mut Draft) {
         let state = draft.status.node_statuses.get(&self.node);
         let known = state.and_then(|state| state.extensions.requested.as_deref());
-        if let Some(request) = requested.filter(|request| known != Some(request)) {
+        if let Some(request) = requested.filter(|request| known != Some(&**request)) {
             draft.node(&self.node, NodeChange::Request(request), self.at);
         }
     }

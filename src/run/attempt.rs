@@ -130,7 +130,7 @@ pub struct Evidence {
     /// What it says it used up.
     pub usage: Option<Usage>,
     /// What a reviewer wants changed of what it delivers.
-    pub requested: Option<ChangeRequest>,
+    pub requested: Option<Box<ChangeRequest>>,
 }
 
 /// The end of an attempt, with what was seen of it.

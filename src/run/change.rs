@@ -183,11 +183,11 @@ pub(crate) enum NodeChange {
         message: String,
     },
     /// A reviewer wants something changed of what it delivers.
-    Request(ChangeRequest),
+    Request(Box<ChangeRequest>),
     /// It runs again on top of what was reviewed.
     Rework {
         /// What is asked of it, and how often it was asked something.
-        rework: Rework,
+        rework: Box<Rework>,
         /// Whose results what was reviewed holds as well, although the plan does not put them before it.
         onto: Vec<NodeId>,
         /// Who, as text.

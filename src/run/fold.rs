@@ -306,7 +306,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             node.extensions.blocked_since = node.extensions.blocked_since.filter(|_| same).or(Some(at));
         }
         NodeChange::Propose { .. } | NodeChange::Request(_) | NodeChange::Rework { .. } => {
-            review(node, change, at)
+            review(node, change, at);
         }
         NodeChange::Decide(decided) => decide(node, decided),
         NodeChange::Answer(answer) => {
@@ -355,10 +355,10 @@ fn review(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             node.extensions.proposal = Some(Box::new(proposal.clone()));
             node.extensions.requested = None;
         }
-        NodeChange::Request(request) => node.extensions.requested = Some(Box::new(request.clone())),
+        NodeChange::Request(request) => node.extensions.requested = Some(request.clone()),
         NodeChange::Rework { rework, onto, message } => {
             reset(node, message, at);
-            node.extensions.rework = Some(Box::new(rework.clone()));
+            node.extensions.rework = Some(rework.clone());
             node.extensions.onto.clone_from(onto);
         }
         _ => {}

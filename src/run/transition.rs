@@ -83,7 +83,7 @@ mod tests {
                 proposal: WorkProposal { base: "c".into(), handle: None },
                 message: message.clone(),
             },
-            NodeChange::Request(request()),
+            NodeChange::Request(Box::new(request())),
             NodeChange::Decide(Box::new(NodeDecision {
                 result: None,
                 failed: false,
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn only_work_that_was_done_is_done_again_for_a_reviewer() {
         for from in NodePhase::ALL {
-            let rework = Rework { count: 1, request: request() };
+            let rework = Box::new(Rework { count: 1, request: request() });
             let again = NodeChange::Rework { rework, onto: Vec::new(), message: String::new() };
             assert_eq!(next_phase(from, &again).is_ok(), from == NodePhase::Succeeded, "{from}");
         }

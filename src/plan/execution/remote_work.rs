@@ -208,7 +208,7 @@ pub(super) fn run_again(context: &mut PlanContext<'_>) {
                 execution = %context.compiled().key, node = ?request.node, by = request.by, commit = request.commit,
                 "run again what a reviewer wants changed"
             );
-            reset(context, delivery, request, &again);
+            reset(context, delivery, &request, &again);
         }
     }
 }
@@ -252,15 +252,15 @@ fn affected(context: &PlanContext<'_>, delivery: NodeIx, request: &ChangeRequest
     (done && !busy).then_some(again)
 }
 
-fn reset(context: &mut PlanContext<'_>, delivery: NodeIx, request: ChangeRequest, again: &[NodeIx]) {
+fn reset(context: &mut PlanContext<'_>, delivery: NodeIx, request: &ChangeRequest, again: &[NodeIx]) {
     let message = format!("runs again: {} requested changes", request.by);
     for &ix in again {
         let Some(node) = context.node(ix) else { continue };
         let before = context.state(&node.id).cloned().unwrap_or_default();
         if Some(&node.id) == request.node.as_ref() {
             let count = before.extensions.rework.as_ref().map_or(0, |rework| rework.count).saturating_add(1);
-            let (rework, onto) =
-                (Rework { count, request: request.clone() }, reviewed_with(context, delivery, again));
+            let rework = Box::new(Rework { count, request: request.clone() });
+            let onto = reviewed_with(context, delivery, again);
             context.change(&node.id, NodeChange::Rework { rework, onto, message: message.clone() });
             continue;
         }

@@ -28,7 +28,8 @@ impl PullTask {
         let lines: Vec<String> = words.lines().map(|line| plain_line(line.as_bytes())).collect();
         let words = self.redactor.text(&lines.join("\n")).chars().take(PASSED_ON).collect();
         let node = again.ok().flatten();
-        let _ = self.requested.set(ChangeRequest { node, by: login, words, commit: pull.head.sha.clone() });
+        let request = ChangeRequest { node, by: login, words, commit: pull.head.sha.clone() };
+        let _ = self.requested.set(Box::new(request));
         Ok(Some(message))
     }
 

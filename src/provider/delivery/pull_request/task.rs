@@ -45,7 +45,7 @@ pub(super) struct PullTask {
     /// What the Binding says.
     pub(super) settings: DeliverySettings,
     /// What a reviewer wants changed, once the reviews were read.
-    pub(super) requested: OnceLock<ChangeRequest>,
+    pub(super) requested: OnceLock<Box<ChangeRequest>>,
 }
 
 impl PullTask {
