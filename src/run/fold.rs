@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
     BudgetGrant, ExecutionPhase, ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase,
-    NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Usage,
+    NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Rework, Usage, WorkProposal,
 };
 
 /// A change that does not fit the status.
@@ -305,9 +305,9 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             (node.extensions.answer, node.extensions.requested) = (None, None);
             node.extensions.blocked_since = node.extensions.blocked_since.filter(|_| same).or(Some(at));
         }
-        NodeChange::Propose { .. } | NodeChange::Request(_) | NodeChange::Rework { .. } => {
-            review(node, change, at);
-        }
+        NodeChange::Propose { proposal, message } => propose(node, proposal, message),
+        NodeChange::Request(request) => node.extensions.requested = Some(request.clone()),
+        NodeChange::Rework { rework, onto, message } => run_again(node, rework, onto, message, at),
         NodeChange::Decide(decided) => decide(node, decided),
         NodeChange::Answer(answer) => {
             let message = format!("answered by {}; the next reconcile passes it on", answer.by);
@@ -347,22 +347,18 @@ fn grant(node: &mut NodeStatus, granted: &BudgetGrant) {
     node.extensions.granted = Some(Box::new(granted.clone()));
 }
 
-/// What people are shown of the work, what they want changed of it, and that it is done again.
-fn review(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
-    match change {
-        NodeChange::Propose { proposal, message } => {
-            message.clone_into(&mut node.message);
-            node.extensions.proposal = Some(Box::new(proposal.clone()));
-            node.extensions.requested = None;
-        }
-        NodeChange::Request(request) => node.extensions.requested = Some(request.clone()),
-        NodeChange::Rework { rework, onto, message } => {
-            reset(node, message, at);
-            node.extensions.rework = Some(rework.clone());
-            node.extensions.onto.clone_from(onto);
-        }
-        _ => {}
-    }
+/// People are shown something new, of which nobody has wanted anything changed yet.
+fn propose(node: &mut NodeStatus, proposal: &WorkProposal, message: &str) {
+    message.clone_into(&mut node.message);
+    node.extensions.proposal = Some(Box::new(proposal.clone()));
+    node.extensions.requested = None;
+}
+
+/// Back to the beginning, but on top of what was reviewed, and with what is asked of it.
+fn run_again(node: &mut NodeStatus, rework: &Rework, onto: &[NodeId], message: &str, at: Timestamp) {
+    reset(node, message, at);
+    node.extensions.rework = Some(Box::new(rework.clone()));
+    node.extensions.onto = onto.to_vec();
 }
 
 /// Keeps what a person decided until the remote work is cancelled.
