@@ -31,6 +31,14 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
     cut(&line, limit)
 }
 
+/// What somebody said, to stand behind a sentence about them: on one line, and in quotation marks, because it is not ours
+/// (Invariant 8). Nothing where nothing was said.
+#[must_use]
+pub(crate) fn in_their_words(text: &str, limit: usize) -> String {
+    let words = one_line(text, limit);
+    if words.is_empty() { words } else { format!(": “{words}”") }
+}
+
 /// The first `limit` characters; the last of them is `…` when there were more.
 #[must_use]
 pub(crate) fn cut(text: &str, limit: usize) -> String {

@@ -5,7 +5,7 @@ use super::context::PlanContext;
 use super::draft::{Dependency, GateProposal, GateRequest, RemoteWork};
 use super::lookup::{GateVerdict, ProviderResolution, demand};
 use crate::graph::NodeIx;
-use crate::markup::one_line;
+use crate::markup::in_their_words;
 use crate::model::{BindingTarget, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey};
 use crate::plan::required_gates::is_behind;
 
@@ -113,10 +113,8 @@ fn void_message(verdict: GateVerdict) -> Option<String> {
 pub(super) fn with_request(context: &PlanContext<'_>, gate: NodeIx, message: String) -> String {
     let state = delivery_behind(context, gate).and_then(|(ix, _)| context.state(&context.node(ix)?.id));
     let Some(request) = state.and_then(|state| state.extensions.requested.as_deref()) else { return message };
-    let words = one_line(&request.words, REQUEST_SHOWN);
-    // Quoted, because it is somebody's text (Invariant 8).
-    let quoted = if words.is_empty() { String::new() } else { format!(": “{words}”") };
-    format!("{message}; {} requested changes{quoted}", request.by)
+    let words = in_their_words(&request.words, REQUEST_SHOWN);
+    format!("{message}; {} requested changes{words}", request.by)
 }
 
 /// Asks for the delivery behind a gate that waits to be shown. What the gate shows is known only once its results are merged,

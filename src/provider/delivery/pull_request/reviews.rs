@@ -2,7 +2,7 @@
 
 use super::task::PullTask;
 use crate::github::{GitHubError, PullRequest, RepoPermission};
-use crate::markup::one_line;
+use crate::markup::in_their_words;
 use crate::model::{ChangeRequest, NodeId};
 use crate::provider::output::plain_line;
 
@@ -16,10 +16,8 @@ impl PullTask {
     /// What a reviewer wants changed, as a message; it is noted for the report.
     pub(super) async fn change_request(&self, pull: &PullRequest) -> Result<Option<String>, GitHubError> {
         let Some((login, words)) = self.requested_changes(pull).await? else { return Ok(None) };
-        let shown = one_line(&words, SHOWN);
-        // Quoted, because it is somebody's text (Invariant 8).
-        let quoted = if shown.is_empty() { String::new() } else { format!(": “{shown}”") };
-        let mut message = format!("{login} requested changes of pull request #{}{quoted}", pull.number);
+        let shown = in_their_words(&words, SHOWN);
+        let mut message = format!("{login} requested changes of pull request #{}{shown}", pull.number);
         let again = self.again(pull);
         if let Err(why) = &again {
             message = format!("{message}; {why}");
