@@ -157,12 +157,7 @@ impl Repo {
     #[must_use]
     pub fn ssh_signing_key(&self) -> Option<String> {
         // The program knows where people keep their settings, and includes and variables that libgit2 does not read.
-        let get = |name: &str| {
-            let get = GitCommand::new(self.place(), &[]).args(["config", "--type=path", "--get", name]);
-            let output = get.run().ok().filter(|output| output.success)?;
-            let value = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-            (!value.is_empty()).then_some(value)
-        };
+        let get = |name: &str| self.configured(&["--type=path", name]).ok().flatten();
         (get("gpg.format")? == "ssh").then(|| get("user.signingkey"))?
     }
 
