@@ -22,7 +22,7 @@ use crate::engine::code_owners;
 use crate::git::{MergeResult, ObjectId, Repo};
 use crate::github::CommentUpdate;
 use crate::manifest;
-use crate::model::CODE_OWNERS;
+use crate::model::means_code_owners;
 use crate::report::diagnostics::github as workflow_commands;
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
 use crate::report::preview::{MARKER, PageLinks, Preview, render};
@@ -170,7 +170,7 @@ fn host_teams(preview: &Preview, owning: BTreeSet<String>, config: &Config) -> B
 /// no owner: afterwards the Execution would wait for nobody.
 fn owning_teams(repo: &Repo, merged: ObjectId, preview: &mut Preview) -> Result<BTreeSet<String>, CliError> {
     let mut gates = preview.starts.iter().flat_map(|start| &start.gates);
-    let Some(gate) = gates.find(|gate| gate.reviewers.iter().any(|entry| entry.trim() == CODE_OWNERS)) else {
+    let Some(gate) = gates.find(|gate| gate.reviewers.iter().any(|entry| means_code_owners(entry))) else {
         return Ok(BTreeSet::new());
     };
     match code_owners(repo, repo.commit(merged)?.tree)? {

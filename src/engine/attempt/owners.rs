@@ -7,9 +7,6 @@ use crate::git::{GitError, ObjectId, Repo};
 use crate::model::{ExecutionStatus, FileOwners};
 use crate::run::gate::{CODE_OWNERS_BYTES, CODE_OWNERS_PATHS, file_owners};
 
-/// How many digits of a commit are shown.
-const SHOWN_DIGITS: usize = 8;
-
 impl Workspaces {
     /// The owners of all files in which what a gate shows differs from the pinned commit. `known` are those that are recorded.
     pub(crate) fn file_owners(
@@ -46,10 +43,7 @@ impl Workspaces {
                 repo.compare(Some(tree), Some(new))?.into_iter().map(|change| change.path).collect();
             Ok(match code_owners(repo, tree)? {
                 Ok(text) => file_owners(&text, &paths),
-                Err(why) => {
-                    let pinned: String = pinned.to_string().chars().take(SHOWN_DIGITS).collect();
-                    FileOwners::nobody(format!("{why} at commit {pinned}"))
-                }
+                Err(why) => FileOwners::nobody(format!("{why} at commit {}", pinned.short())),
             })
         })?;
         tracing::debug!(%pinned, %work, groups = owners.groups.len(), problem = ?owners.problem, "owners of a gate's files");

@@ -33,11 +33,17 @@ pub struct GateSpec {
 /// The reviewer that stands for the owners of the files that a gate shows.
 pub const CODE_OWNERS: &str = "codeowners:";
 
+/// Whether an entry among the reviewers stands for the owners of files.
+#[must_use]
+pub fn means_code_owners(entry: &str) -> bool {
+    entry.trim() == CODE_OWNERS
+}
+
 impl GateSpec {
     /// Whether owners of files are among the reviewers.
     #[must_use]
     pub fn asks_code_owners(&self) -> bool {
-        self.reviewers.iter().any(|entry| entry.trim() == CODE_OWNERS)
+        self.reviewers.iter().any(|entry| means_code_owners(entry))
     }
 
     /// The reviewers as people are told them: with the owners in place of the entry that stands for them, once they are known.
@@ -45,7 +51,7 @@ impl GateSpec {
     pub fn asked(&self, owners: Option<&FileOwners>) -> Vec<String> {
         let mut asked = Vec::with_capacity(self.reviewers.len());
         for entry in &self.reviewers {
-            let known = owners.filter(|_| entry.trim() == CODE_OWNERS);
+            let known = owners.filter(|_| means_code_owners(entry));
             let mut found = known.into_iter().flat_map(FileOwners::owners).peekable();
             // An entry that stands for nobody is still told, since an empty list reads as everybody.
             if found.peek().is_none() {

@@ -32,7 +32,7 @@ pub use for_each::{ForEach, ForEachItems, INDEX, InstanceJoin, MAX_INSTANCES, Ma
 pub use gate::{
     ApprovedTarget, AskedApproval, CODE_OWNERS, FileOwners, GateExtensions, GateOutcome, GatePhase,
     GateResolution, GateSpec, GateStatus, GateTarget, GateType, HostAccount, OwnedFiles, Review,
-    ReviewAction, ReviewBinding, ReviewSubject,
+    ReviewAction, ReviewBinding, ReviewSubject, means_code_owners,
 };
 pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{

@@ -11,7 +11,7 @@ use super::wire::{
 };
 use crate::diagnostic::Severity;
 use crate::markup::{code, grouped, markdown};
-use crate::model::CODE_OWNERS;
+use crate::model::means_code_owners;
 use crate::report::chart::{ChartEdge, ChartNode, NodeStyle, flowchart};
 use crate::report::markdown::{MarkdownPage, PageSection, counted};
 
@@ -203,7 +203,7 @@ fn gate(gate: &PreviewGate) -> String {
         [] => "anyone with write access".to_owned(),
         reviewers => {
             let (owners, named): (Vec<String>, Vec<String>) =
-                reviewers.iter().cloned().partition(|entry| entry.trim() == CODE_OWNERS);
+                reviewers.iter().cloned().partition(|entry| means_code_owners(entry));
             // Who they are is known when the work is done: they follow from the files that it changes.
             let owners = (!owners.is_empty()).then(|| "the code owners of what the work changes".to_owned());
             let named = (!named.is_empty()).then(|| first_of(&named));

@@ -55,9 +55,12 @@ pub(crate) fn file_owners(text: &str, paths: &[Vec<u8>]) -> FileOwners {
 /// The teams that own anything, as `ORGANISATION/TEAM`.
 pub(crate) fn owning_teams(text: &str) -> BTreeSet<String> {
     let owners = rules(text).into_iter().flat_map(|rule| rule.owners);
-    owners
-        .filter_map(|owner| Some(owner.strip_prefix('@')?.to_owned()).filter(|name| name.contains('/')))
-        .collect()
+    owners.filter_map(|owner| owning_team(&owner).map(ToOwned::to_owned)).collect()
+}
+
+/// The team that an owner is, as `ORGANISATION/TEAM`; none for a person.
+pub(crate) fn owning_team(owner: &str) -> Option<&str> {
+    owner.strip_prefix('@').filter(|name| name.contains('/'))
 }
 
 fn rules(text: &str) -> Vec<OwnerRule> {

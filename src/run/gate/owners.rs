@@ -1,7 +1,8 @@
 //! Owners of files as reviewers of a gate: which of its reviewers they are, and whose files still wait for one of them.
 
+use super::code_owners::owning_team;
 use super::people::{People, ReviewRefusal, is_team};
-use crate::model::{CODE_OWNERS, FileOwners, GateSpec, OwnedFiles, Review};
+use crate::model::{FileOwners, GateSpec, OwnedFiles, Review, means_code_owners};
 
 /// Whether somebody may review. `teams` are those that the Git host has verified, `owners` those of the files that the gate shows.
 ///
@@ -46,8 +47,7 @@ pub(crate) fn teams_asked<'a>(
 ) -> impl Iterator<Item = &'a str> {
     // Only where they are asked: a record that somebody else wrote must not cost a request for each of its names.
     let owners = owners.filter(|_| spec.asks_code_owners()).into_iter().flat_map(FileOwners::owners);
-    named_teams(&spec.reviewers)
-        .chain(owners.filter_map(|owner| owner.strip_prefix('@').filter(|name| name.contains('/'))))
+    named_teams(&spec.reviewers).chain(owners.filter_map(|owner| owning_team(owner)))
 }
 
 /// Whose files wait for one of their owners after these approvals, in words; nothing when all do not, or need none.
@@ -92,16 +92,16 @@ fn teams_of(review: &Review) -> &[String] {
 
 /// Whether the gate itself names somebody, and not only as an owner.
 pub(crate) fn is_named(reviewer: &str, teams: &[String], spec: &GateSpec, people: &People) -> bool {
-    let others = spec.reviewers.iter().filter(|entry| entry.trim() != CODE_OWNERS);
+    let others = spec.reviewers.iter().filter(|entry| !means_code_owners(entry));
     others.into_iter().any(|entry| people.means(entry, reviewer) || is_team(entry, teams))
 }
 
 fn is_owner(owner: &str, reviewer: &str, teams: &[String], people: &People) -> bool {
+    if let Some(team) = owning_team(owner) {
+        let entry = format!("team:{team}");
+        return people.means(&entry, reviewer) || is_team(&entry, teams);
+    }
     match owner.strip_prefix('@') {
-        Some(team) if team.contains('/') => {
-            let entry = format!("team:{team}");
-            people.means(&entry, reviewer) || is_team(&entry, teams)
-        }
         // Through the login and not by the name: `@max` is an account of the host, and `max` may be somebody else here.
         Some(login) => is_person(people.identify_login(login), reviewer, people),
         None => is_person(people.identify(owner), reviewer, people),

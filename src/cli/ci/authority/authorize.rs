@@ -166,13 +166,17 @@ pub(crate) fn refuse_author(
     }))
 }
 
-/// Who owns the files that a gate shows: for the Execution that was named, else for all that wait there, of which the engine
-/// asks for one.
+/// Who owns the files that a gate shows, where it asks them: for the Execution that was named, else for all that wait there, of
+/// which the engine asks for one.
 pub(crate) fn owners_at(
     view: &PassView,
-    gate: &ResourceKey,
+    (gate, spec): (&ResourceKey, Option<&GateSpec>),
     execution: Option<&ResourceKey>,
 ) -> Result<Option<FileOwners>, CliError> {
+    // Most gates ask no owners, and then no graph is read.
+    if !spec.is_some_and(GateSpec::asks_code_owners) {
+        return Ok(None);
+    }
     let waiting = match execution {
         Some(key) => vec![key.clone()],
         None => waiting_at(view, gate)?,

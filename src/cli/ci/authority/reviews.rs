@@ -35,7 +35,7 @@ pub(super) fn count(
 ) -> Result<bool, CliError> {
     let AskedGate { execution, gate, spec, expect } = asked;
     let people = people_of(&view.tips().config);
-    let owners = owners_at(view, gate, Some(execution))?;
+    let owners = owners_at(view, (gate, *spec), Some(execution))?;
     let wish = Permission::Decide(*spec, owners.as_ref());
     let permit = host.ask(|github, repo| authorise(github, repo, who, wish, &people))?;
     let permit = match permit {

@@ -61,9 +61,7 @@ pub(crate) fn gate_in_force(
     let object = if inventory.is_duplicate(gate) { None } else { inventory.object(gate)? };
     let declared = object.and_then(|object| object.resource).map(|resource| resource.spec);
     let spec = view.gate_in_force(gate, declared.as_ref())?;
-    // Most gates ask no owners, and then no graph is read.
-    let asks = spec.as_ref().is_some_and(GateSpec::asks_code_owners);
-    let owners = if asks { owners_at(view, gate, execution.as_ref())? } else { None };
+    let owners = owners_at(view, (gate, spec.as_ref()), execution.as_ref())?;
     Ok(ResolvedGate { gate: gate.clone(), spec, owners, execution })
 }
 

@@ -22,6 +22,7 @@ use crate::model::{
 };
 use crate::report::style::Tone;
 use crate::report::text;
+use crate::run::gate::owning_team;
 
 /// How many lines of a failed node's log are shown.
 const LOG_LINES: usize = 3;
@@ -250,10 +251,9 @@ impl Myself {
     fn is_one_of<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> bool {
         names.any(|name| {
             // An owner of files is written as the host does: `@LOGIN` or `@ORGANISATION/TEAM`.
-            let name = match name.strip_prefix('@') {
-                Some(team) if team.contains('/') => format!("team:{team}"),
-                Some(login) => login.to_owned(),
-                None => name.strip_prefix("user:").unwrap_or(name).to_owned(),
+            let name = match owning_team(name) {
+                Some(team) => format!("team:{team}"),
+                None => name.strip_prefix('@').or(name.strip_prefix("user:")).unwrap_or(name).to_owned(),
             };
             self.0.contains(&name.to_lowercase())
         })
