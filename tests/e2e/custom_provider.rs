@@ -1,12 +1,11 @@
 //! A provider that a user wrote, whose work goes on elsewhere: handed in once, looked at by later reconciles, called off.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Duration;
 
-use planspec::model::{NodePhase, NodeReason};
+use planspec::model::{Kind, NodePhase, NodeReason};
 use serde_json::{Value, json};
 
-use crate::engine_rig::{QUICK, Stage, check_history, document, execution, yaml};
+use crate::engine_rig::{QUICK, Stage, check_history, document, execution, record_in, yaml};
 
 /// Leaves a line for each request, and goes on with the job until somebody writes how it ends to `end`.
 const ROBOT: &str = r#"#!/usr/bin/env python3
@@ -66,20 +65,26 @@ fn words(stage: &Stage, what: &str) -> Vec<String> {
     requests(stage, what).into_iter().map(|(request, _)| request).collect()
 }
 
+/// Reconciles until the work goes on at the robot.
+#[track_caller]
+fn reconcile_until_handed_in(stage: &Stage) {
+    stage.reconcile_until("the work is handed in", || {
+        let statuses = record_in(&stage.environment.repo(), Kind::Execution, "e").is_some();
+        statuses && stage.node("e", "t").extensions.reason == Some(NodeReason::AwaitingProvider)
+    });
+}
+
 #[test]
 fn work_of_a_provider_of_ones_own_is_handed_in_once_and_looked_at_by_later_runners() {
     let stage = stage(&json!({ "outputs": ["place"], "acceptanceCriteria": [
         { "name": "kept", "type": "artifact_exists", "path": "work.yaml" },
     ] }));
-    stage.reconcile(&["--max-duration", "3s"]).succeeds();
+    reconcile_until_handed_in(&stage);
     let node = stage.node("e", "t");
-    assert_eq!(node.extensions.reason, Some(NodeReason::AwaitingProvider), "{node:?}");
     assert_eq!((node.message.as_str(), node.extensions.handle.as_deref()), ("the arm moves", Some("job-1")));
     let tip = stage.status_tip();
-    std::thread::sleep(Duration::from_millis(1100));
-    stage.reconcile(&["--max-duration", "3s"]).succeeds();
-    assert_eq!(stage.status_tip(), tip, "a look that finds nothing new is no commit");
-    assert!(!requests(&stage, "poll").is_empty());
+    stage.reconcile_until("it is polled", || !requests(&stage, "poll").is_empty());
+    assert_eq!(stage.status_tip(), tip, "a poll that finds nothing new is no commit");
     let end = json!({ "status": "succeeded", "outputs": { "place": "B" } });
     std::fs::write(stage.outside("end"), end.to_string()).unwrap();
     stage.reconcile(&[]).succeeds();
@@ -117,7 +122,7 @@ fn work_elsewhere_that_fails_is_another_attempt_or_none_as_the_provider_says() {
 fn work_elsewhere_is_called_off_with_its_node_and_at_its_timeout() {
     for (stuck, expected) in [(false, "cancelled by"), (true, "cancelling it failed: the arm is stuck")] {
         let stage = stage(&json!({}));
-        stage.reconcile(&["--max-duration", "3s"]).succeeds();
+        reconcile_until_handed_in(&stage);
         if stuck {
             std::fs::write(stage.outside("stuck"), "").unwrap();
         }

@@ -166,14 +166,15 @@ fn a_merge_that_was_made_and_not_recorded_is_found_and_not_made_again() {
     let script = "#!/bin/sh\ncase $1 in refs/heads/main) touch merged;; refs/heads/planspec/status) ! test -e merged;; esac\n";
     std::fs::write(&hook, script).unwrap();
     std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let before = git(&stage, &bare, &["rev-parse", "main"]);
     let mut runner = stage.start_in(&clone, &["--max-duration", "20s"]);
-    stage.wait_until("it is merged", || bare.join("merged").exists());
+    // The branch itself: the hook runs before it moves.
+    stage.wait_until("it is merged", || git(&stage, &bare, &["rev-parse", "main"]) != before);
     runner.kill();
     std::fs::remove_file(&hook).unwrap();
     let merge = git(&stage, &bare, &["rev-parse", "main"]);
     push(&stage, &bare, "main", "later", "x\n");
     let tip = git(&stage, &bare, &["rev-parse", "main"]);
-    std::thread::sleep(std::time::Duration::from_millis(1_500));
     stage.reconcile_to_the_end(&clone);
     let status = status_in(&bare, "ship");
     assert_eq!(status.phase, ExecutionPhase::Succeeded, "{status:#?}");

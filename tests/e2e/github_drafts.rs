@@ -21,7 +21,8 @@ impl Offer {
 
     #[track_caller]
     fn check_gate(&self, phase: NodePhase, said: &str) {
-        let gate = self.node_of("review");
+        let gate = self
+            .settled(|| self.node_of("review"), |gate| gate.phase == phase && gate.message.contains(said));
         assert_eq!(gate.phase, phase, "{}", gate.message);
         assert!(gate.message.contains(said), "{}", gate.message);
     }

@@ -1,18 +1,13 @@
 //! Changes that a reviewer requests of a delivery: said where people look, and made by the node that the Binding names.
 
-use std::time::Duration;
-
 use planspec::model::{NodePhase, NodeReason};
 use serde_json::json;
 
-use crate::engine_rig::{Graph, check_history_with_reruns};
+use crate::engine_rig::{Graph, LONG, check_history_with_reruns};
 use crate::github_deliveries::Offer;
 
 /// Adds a line for each attempt: its number, and what a reviewer said.
 const SCRIPT: &str = r#"printf '%s: %s\n' "$PLANSPEC_ATTEMPT" "$PLANSPEC_REVIEW" >> made"#;
-
-/// How long work may take under load.
-const LONG: Duration = Duration::from_secs(120);
 
 impl Offer {
     /// A file of what is offered now.
@@ -121,6 +116,6 @@ fn without_rework_the_words_are_shown_at_the_gate_until_they_are_taken_back() {
     assert_eq!(commits(), before, "what is known already makes no commit");
     offer.review("wendy", "DISMISSED", "");
     offer.poll();
-    let gate = offer.node_of("review").message;
+    let gate = offer.settled(|| offer.node_of("review").message, |gate| !gate.contains("requested"));
     assert!(gate.contains(said) && !gate.contains("requested"), "{gate}");
 }
