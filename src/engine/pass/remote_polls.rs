@@ -77,7 +77,12 @@ impl Driver<'_> {
         let Some(compiled) = step.compiled.clone().filter(|_| !step.draft.proposals.is_empty()) else {
             return Ok(());
         };
-        if self.shutdown.is_leaving() || self.lane.unpublished_base(key).is_some() {
+        if self.shutdown.is_leaving() {
+            // Else the Execution would wait for its Gate alone, and nobody would be shown what the Gate asks about.
+            step.draft.wake_at(now);
+            return Ok(());
+        }
+        if self.lane.unpublished_base(key).is_some() {
             return Ok(());
         }
         for GateProposal { gate, work } in step.draft.proposals.clone() {
