@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::changes::{ChangeSettings, check_globs};
+use super::verify_settings::VerifySettings;
 use crate::config::SandboxPolicy;
 use crate::model::JsonMap;
 use crate::provider::ConfigError;
@@ -10,7 +11,7 @@ use crate::provider::process::{CommandLine, Sandbox};
 use crate::provider::settings::{Settings, has_expression, is_inside};
 use crate::run::shell_line::{HOW_TO_PASS_A_VALUE, has_expression_in_shell_line};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "command",
     "args",
     "env",
@@ -24,6 +25,7 @@ const KEYS: [&str; 13] = [
     "protect",
     "needs",
     "onConflict",
+    "verify",
 ];
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -53,6 +55,8 @@ pub(in crate::provider) struct ToolConfig {
     pub(super) changes: ChangeSettings,
     /// Globs of `NODE/NAME`: the artifacts of nodes before it without which the command does not begin.
     pub(super) needs: Vec<String>,
+    /// Who verifies what the command changed.
+    pub(super) verify: Option<VerifySettings>,
 }
 
 impl ToolConfig {
@@ -70,6 +74,7 @@ impl ToolConfig {
             unsandboxed: false,
             changes: ChangeSettings::default(),
             needs: Vec::new(),
+            verify: None,
         }
     }
 
@@ -106,13 +111,18 @@ impl ToolConfig {
             unsandboxed: settings.value("sandbox").is_some_and(|value| *value == false),
             changes: ChangeSettings::read(provider, &settings)?,
             needs: settings.texts("needs")?,
+            verify: VerifySettings::read(&settings)?,
         };
         read.validate()?;
         Ok(read)
     }
 
-    /// Checks settings in which expressions may stand for values that are not known yet.
-    pub(in crate::provider) fn check(provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+    /// Checks settings in which expressions may stand for values that are not known yet. Who verifies is left to those who know
+    /// what a provider is.
+    pub(in crate::provider) fn check(
+        provider: &str,
+        config: &JsonMap,
+    ) -> Result<Option<VerifySettings>, ConfigError> {
         Settings::new(config, &KEYS)?;
         if has_expression_in_shell_line(config) {
             return Err(ConfigError::Invalid {
@@ -123,7 +133,7 @@ impl ToolConfig {
         let mut known = config.clone();
         // A command that holds an expression is still a command, so it is not missing.
         known.retain(|key, value| key == "command" || !has_expression(value));
-        Self::read(provider, &known).map(|_| ())
+        Self::read(provider, &known).map(|read| read.verify)
     }
 
     /// Whether changes to files become a commit.
@@ -143,6 +153,9 @@ impl ToolConfig {
             return Err(invalid("command", "must not be empty"));
         }
         // Starting the process would fail, too, but only in an attempt; here `validate` says it.
+        if self.verify.is_some() && !self.keeps_changes() {
+            return Err(invalid("verify", "needs `changes: commit`: what is not kept is not verified"));
+        }
         if self.command.contains('\0') {
             return Err(invalid("command", "must not contain a NUL character"));
         }
@@ -178,7 +191,9 @@ mod tests {
     use serde_json::{Value, json};
 
     fn check(config: &Value) -> Result<(), String> {
-        ToolConfig::check("tool://lint", config.as_object().unwrap()).map_err(|error| error.to_string())
+        ToolConfig::check("tool://lint", config.as_object().unwrap())
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 
     fn check_refused(config: &Value, expected: &str) {
@@ -200,6 +215,7 @@ mod tests {
             unsandboxed: false,
             changes: ChangeSettings::default(),
             needs: Vec::new(),
+            verify: None,
         };
         assert_eq!(ToolConfig::read("x", config.as_object().unwrap()), Ok(expected));
     }
@@ -213,7 +229,7 @@ mod tests {
         check_refused(&json!({"comand": "x"}), "unknown setting `config.comand`; did you mean `command`?");
         check_refused(
             &json!({"command": "x", "timeout": "1s"}),
-            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths, protect, needs, onConflict",
+            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths, protect, needs, onConflict, verify",
         );
         check_refused(&json!({"command": ["x"]}), "`config.command` must be a string");
         check_refused(&json!({"command": " "}), "`config.command` must not be empty");

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use globset::GlobSet;
 use serde_json::Value;
 
 pub use self::reader::{ConfigError, SectionError};
@@ -56,6 +57,14 @@ impl ProviderSettings {
     pub(super) fn section(&self, section: &str, name: &str) -> Option<&Value> {
         self.sections.get(section)?.get(name)
     }
+}
+
+/// Whether an allow-list lets a provider string in. A plain word is `tool://WORD` in other words, so a glob for either form does.
+pub(super) fn is_allowed(allow: Option<&GlobSet>, provider: &str) -> bool {
+    allow.is_none_or(|allow| {
+        allow.is_match(provider)
+            || (!provider.contains("://") && allow.is_match(format!("tool://{provider}")))
+    })
 }
 
 /// A repository on the Git host.
