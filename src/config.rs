@@ -8,7 +8,7 @@ mod credentials;
 mod environment;
 
 pub use actions::Actions;
-pub use artifacts::{ArtifactConfig, ArtifactLimits, ArtifactStore};
+pub use artifacts::{ArtifactConfig, ArtifactLimits, ArtifactStore, BucketAccess, BucketCredentials};
 pub use credentials::HANDED_OVER;
 pub use environment::{Ci, Environment, GitIdentity};
 

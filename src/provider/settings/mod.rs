@@ -32,6 +32,8 @@ pub struct ProviderSettings {
     /// Variables that local commands get and whose values are redacted everywhere: what
     /// `providers.secrets` names.
     pub secrets: BTreeMap<String, OsString>,
+    /// Secrets of the runner that no command gets, and that are redacted all the same: the keys of an object store.
+    pub withheld: Vec<String>,
     /// Whether local commands run in a sandbox: `providers.sandbox`.
     pub sandbox: Option<SandboxPolicy>,
     /// Private addresses that requests may go to: `providers.network.allowPrivate`.
