@@ -35,6 +35,8 @@ pub(crate) struct WorkOrder {
     pub(crate) author: Signature,
     /// The message of the commit that the work becomes.
     pub(crate) message: String,
+    /// Whose ignored files it may hold: a name for the node of the plan.
+    pub(crate) whose: String,
 }
 
 /// The user's repository, the cache that objects are borrowed from, and the workspace.

@@ -317,7 +317,9 @@ impl WorkingFolder {
         folder: &RunFolder<'_>,
     ) -> Result<Self, AttemptOutcome> {
         let place = if config.checkout {
-            Self::of(attempt.workspace.prepare().map_err(|error| error.outcome())?)
+            let workspace = &attempt.workspace;
+            let made = if config.keep_ignored { workspace.prepare_keeping() } else { workspace.prepare() };
+            Self::of(made.map_err(|error| error.outcome())?)
         } else {
             let root = folder.work().to_owned();
             Self { directory: root.clone(), root, checkout: None }

@@ -8,7 +8,8 @@ use crate::provider::criteria::CheckedCommit;
 use crate::provider::settings::Settings;
 
 /// Settings of commands that have no meaning for whoever verifies.
-const NONE_OF_ITS: [&str; 7] = ["changes", "paths", "protect", "onConflict", "verify", "needs", "checkout"];
+const NONE_OF_ITS: [&str; 8] =
+    ["changes", "paths", "protect", "onConflict", "verify", "needs", "checkout", "workspace"];
 
 /// Who verifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
