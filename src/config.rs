@@ -8,7 +8,7 @@ mod credentials;
 mod environment;
 
 pub use actions::Actions;
-pub use artifacts::{ArtifactConfig, ArtifactLimits, ArtifactStore};
+pub use artifacts::{ArtifactConfig, ArtifactLimits, ArtifactStore, BucketAccess, BucketCredentials};
 pub use credentials::HANDED_OVER;
 pub use environment::{Ci, Environment, GitIdentity};
 
@@ -170,14 +170,17 @@ pub struct Limits {
 pub struct ResultLimits {
     /// Bytes in all files that changed; 50 MiB.
     pub bytes: u64,
+    /// Bytes in one file; 100 MiB.
+    pub file_bytes: u64,
     /// Files that changed; 10,000.
     pub files: u64,
 }
 
 impl Default for ResultLimits {
     fn default() -> Self {
-        // Half of what hosts refuse of a single file, so that a result that is taken here is taken there.
-        Self { bytes: 50 << 20, files: 10_000 }
+        // Half of what hosts refuse of a single file, so that a result that is taken here is taken there; and where more is allowed
+        // in all, no file with which GitHub would refuse the push.
+        Self { bytes: 50 << 20, file_bytes: 100 << 20, files: 10_000 }
     }
 }
 

@@ -73,6 +73,7 @@ impl PassBounds {
             stream_output: context.is_verbose(),
             work_here: None,
             work_dir: context.environment.work_home(),
+            bucket: context.environment.bucket_access(),
         }
     }
 }
@@ -240,6 +241,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         allow: config.providers.allow.clone(),
         environment: passed,
         secrets: named(&config.providers.secrets),
+        withheld: environment.bucket_access().secrets(),
         sandbox: config.providers.sandbox,
         allow_private: config.providers.network.allow_private.clone(),
         sections: config.providers.sections.clone(),

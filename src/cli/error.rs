@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::json;
 
-use crate::engine::{BranchError, EngineError};
+use crate::engine::{BranchError, EngineError, StoredFileError};
 use crate::git::GitError;
 use crate::index::IndexError;
 use crate::record::RecordError;
@@ -186,6 +186,15 @@ impl From<std::io::Error> for CliError {
         // `planspec get all | head` has to end as any program in a pipe does: without a word.
         let closed_pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
         Self { closed_pipe, ..Self::environment(format!("cannot write the output: {error}")) }
+    }
+}
+
+impl From<StoredFileError> for CliError {
+    fn from(error: StoredFileError) -> Self {
+        match error {
+            StoredFileError::Git(error) => error.into(),
+            StoredFileError::Store(error) => Self::environment(chain(&error)),
+        }
     }
 }
 

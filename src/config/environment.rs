@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
+use super::artifacts::{BucketAccess, BucketCredentials};
 use super::credentials;
 
 /// The variables that the process was started with. Values may be secrets, so `Debug` shows no value.
@@ -161,6 +162,19 @@ impl Environment {
             Some(temporary) => Some(temporary.join("planspec")),
             None => Some(self.cache_home()?.join("work")),
         }
+    }
+
+    /// What there is for object stores, under the names that every client of S3 reads.
+    #[must_use]
+    pub fn bucket_access(&self) -> BucketAccess {
+        let text = |name| self.text(name).map(str::to_owned);
+        let credentials = text("AWS_ACCESS_KEY_ID").zip(text("AWS_SECRET_ACCESS_KEY"));
+        let credentials = credentials.map(|(key_id, secret)| BucketCredentials {
+            key_id,
+            secret,
+            token: text("AWS_SESSION_TOKEN"),
+        });
+        BucketAccess { credentials, region: text("AWS_REGION").or_else(|| text("AWS_DEFAULT_REGION")) }
     }
 
     /// The editor for people: `VISUAL`, else `EDITOR`. A command line, to be split into words.

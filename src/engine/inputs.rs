@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Branches, Clock};
-use crate::config::Config;
+use crate::config::{BucketAccess, Config};
 use crate::event::{Event, Waiting};
 use crate::index::Index;
 use crate::model::ResourceKey;
@@ -81,4 +81,7 @@ pub struct ReconcileOptions {
     pub work_here: Option<PathBuf>,
     /// Where the workspaces of all repositories are; beside the other caches of the repository when absent.
     pub work_dir: Option<PathBuf>,
+    // Of the environment alone: what is in Git is read by everybody.
+    /// What there is for the object store that artifacts may be kept in.
+    pub bucket: BucketAccess,
 }

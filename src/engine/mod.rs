@@ -24,7 +24,7 @@ mod status_history;
 pub(crate) use attempt::base::NodeBase;
 pub(crate) use attempt::collect::ResultTerms;
 pub(crate) use attempt::files::beneath::is_plain;
-pub(crate) use attempt::files::sources::{ArtifactSources, references};
+pub(crate) use attempt::files::sources::{ArtifactSources, StoredFileError, references};
 pub(crate) use attempt::files::upstream::folder_of;
 pub(crate) use attempt::owners::code_owners;
 pub(crate) use attempt::workspace::{WorkPlace, Workspaces};

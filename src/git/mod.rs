@@ -31,6 +31,6 @@ pub use signing_key::{CommitSignature, PublicKey, SigningKey};
 pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
 pub use workspace::{
-    ChangedPaths, CommittedWork, FileChange, JudgedCommit, NewCommit, ObjectCache, Quarantine, ResultMerge,
-    WorkingCopy,
+    ChangedPaths, CommittedWork, FileChange, JudgedCommit, Leftovers, NewCommit, ObjectCache, Quarantine,
+    ResultMerge, WorkingCopy,
 };

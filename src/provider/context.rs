@@ -24,7 +24,8 @@ impl ProviderContext {
         // The host's token too, although no task gets it: one that came by it all the same must not spread it.
         let token = settings.github.as_ref().and_then(|access| access.token.as_deref());
         let secrets = settings.secrets.values().map(|value| value.as_encoded_bytes());
-        let secrets = secrets.chain(token.map(str::as_bytes));
+        let withheld = settings.withheld.iter().map(String::as_bytes);
+        let secrets = secrets.chain(token.map(str::as_bytes)).chain(withheld);
         Self {
             redactor: Arc::new(Redactor::new(secrets)),
             web: Arc::new(Web::new(&settings.allow_private)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::settings::did_you_mean;
+use super::settings::{did_you_mean, is_allowed};
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderContext,
     ProviderSettings, SectionError, agent, delivery, external, github_actions, http, human, local, mcp,
@@ -53,7 +53,8 @@ impl Registry {
     pub fn standard(settings: ProviderSettings) -> Self {
         let mut registry = Self { by_scheme: BTreeMap::new(), allow: allow_list(&settings.allow) };
         let context = ProviderContext::new(settings);
-        let processes = local::LocalProcesses::new(context.clone());
+        let agents = Arc::new(agent::AgentCommands::new(context.clone(), registry.allow.clone()));
+        let processes = local::LocalProcesses::new(context.clone(), agents.clone());
         let built_in: [Arc<dyn Provider>; 10] = [
             Arc::new(DerivedExecutions),
             Arc::new(external::External::new(context.clone())),
@@ -64,7 +65,7 @@ impl Registry {
             Arc::new(delivery::Merge::new(context.clone())),
             Arc::new(delivery::PullRequests::new(context.clone())),
             Arc::new(processes.clone()),
-            Arc::new(agent::Agent::new(processes.clone(), context.clone())),
+            Arc::new(agent::Agent::new(processes.clone(), agents, context.clone())),
         ];
         for provider in &built_in {
             registry.register(provider);
@@ -137,12 +138,8 @@ impl Registry {
         self.by_scheme.get(EXTERNAL)
     }
 
-    /// A plain word is `tool://WORD` in other words, so a glob for either form lets it in.
     fn allows(&self, provider: &str) -> bool {
-        self.allow.as_ref().is_none_or(|allow| {
-            allow.is_match(provider)
-                || (!provider.contains("://") && allow.is_match(format!("tool://{provider}")))
-        })
+        is_allowed(self.allow.as_ref(), provider)
     }
 }
 

@@ -17,6 +17,15 @@ pub trait Workspace: Send + Sync {
     /// When it cannot be made.
     fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError>;
 
+    /// The same, with the ignored files that an earlier attempt at the same node left on this machine, such as the cache of a
+    /// build. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn prepare_keeping(&self) -> Result<PrivateCheckout, WorkspaceError> {
+        self.prepare()
+    }
+
     /// A second checkout, of what an attempt made, in which somebody else judges it: nothing is there that was not committed.
     /// `None` where there is no place but the one in which the work was done, such as a person's own folder. Blocks.
     ///

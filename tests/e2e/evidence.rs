@@ -135,3 +135,111 @@ fn work_that_changes_nothing_is_judged_on_what_it_worked_on() {
     let head = stage.environment.git_output(&["rev-parse", "main"]);
     assert_eq!(node.extensions.criteria[0].checked.clone().unwrap().commit, head);
 }
+
+#[test]
+fn what_a_worker_put_into_a_cache_is_not_there_when_the_work_is_judged() {
+    // A test runner that believes its cache would say "passed" without running anything.
+    let cached = "test -f .cache/verdict && exit 0; sh check.sh";
+    check_fails("echo .cache > .gitignore; mkdir .cache; echo passed > .cache/verdict", &json!({}), cached);
+}
+
+/// Settings by which `sh` or an agent verifies the work.
+fn verified_by(provider: &str, command: &str) -> Value {
+    json!({ "verify": { "provider": provider, "config": { "command": command } } })
+}
+
+/// Verifies with a command, and with an agent that runs it and says what it found.
+fn hands(command: &str) -> [Value; 2] {
+    let agent = format!("if {command}; then p=true; else p=false; fi; echo \"passed=$p\" > $PLANSPEC_OUTPUT");
+    [verified_by("tool://audit", command), verified_by("agent://critic", &agent)]
+}
+
+#[test]
+fn another_provider_verifies_the_commit_and_its_verdict_is_recorded_with_it() {
+    for verify in hands("test \"$(cat answer)\" = 42") {
+        let stage = judged(QUICK, "echo 42 > answer", &verify, "true");
+        let node = run(&stage);
+        assert_eq!(node.phase, NodePhase::Succeeded, "{}", node.message);
+        let [_, verdict] = node.extensions.criteria.as_slice() else { panic!("{node:#?}") };
+        assert!(verdict.name.starts_with("verify: ") && verdict.required, "{verdict:#?}");
+        let checked = verdict.checked.clone().unwrap();
+        assert_eq!(checked.commit, node.extensions.result.clone().unwrap().commit);
+        assert_ne!(checked.digest, node.extensions.criteria[0].checked.clone().unwrap().digest);
+        let node = run(&judged(QUICK, "echo 41 > answer; echo x > more", &verify, "true"));
+        assert_eq!(node.extensions.reason, Some(NodeReason::CriterionFailed), "{node:#?}");
+        assert!(node.extensions.result.is_none(), "what did not pass is nobody's base");
+        // Nobody is asked about work whose own checks fail.
+        let node = run(&judged(QUICK, "echo 42 > answer", &verify, "false"));
+        assert_eq!(node.extensions.criteria.len(), 1, "{node:#?}");
+    }
+}
+
+#[test]
+fn whatever_a_worker_leaves_about_verifies_nothing() {
+    let [command, agent] = hands("sh check.sh");
+    // It knows where its own outputs go, and tries to give the verdict there.
+    let forger = "echo 41.0 > answer; setsid sh -c 'i=0; while [ $i -lt 200 ]; do echo passed=true > $PLANSPEC_OUTPUT; \
+                  sleep 0.01; i=$((i+1)); done' > /dev/null 2>&1 & sleep 0.1";
+    for (verify, script) in [
+        (&command, "echo true > tests/answer; echo true > check.sh"),
+        (&command, "echo helper > .gitignore; echo 42 > helper; rm answer; ln -s helper answer"),
+        (&agent, "rm -r tests && mkdir tests && echo true > tests/easy"),
+        (&agent, forger),
+    ] {
+        let mut verify = verify.clone();
+        verify["protect"] = json!({ "restore": ["tests/**", "check.sh"] });
+        let node = run(&judged(QUICK, script, &verify, "true"));
+        assert_eq!(node.extensions.reason, Some(NodeReason::CriterionFailed), "{script}: {node:#?}");
+    }
+}
+
+#[test]
+fn an_agent_that_verifies_is_told_what_was_done_and_has_to_give_a_verdict() {
+    let check = "grep -q 'Verify the work of tool://sh' $PLANSPEC_BRIEF && grep -q \"$PLANSPEC_VERIFY_COMMIT\" \
+                 $PLANSPEC_BRIEF && git diff --quiet $PLANSPEC_VERIFY_BASE -- tests && echo 43 > answer && \
+                 test -n \"$DEPLOY_TOKEN\"";
+    let config = format!("{QUICK}providers: {{secrets: [DEPLOY_TOKEN]}}\n");
+    let [_, agent] = hands(check);
+    let mut stage = judged(&config, "echo 42 > answer", &agent, "true");
+    stage.environment.set("DEPLOY_TOKEN", "hunter22-of-the-deployer");
+    let node = run(&stage);
+    assert_eq!(node.phase, NodePhase::Succeeded, "{}", node.message);
+    let commit = node.extensions.result.unwrap().commit.clone();
+    assert_eq!(stage.environment.git_output(&["show", &format!("{commit}:answer")]), "42");
+    let silent = verified_by("agent://critic", "true");
+    let node = run(&judged(QUICK, "echo 42 > answer", &silent, "true"));
+    assert!(node.message.contains("`passed` is missing"), "{}", node.message);
+}
+
+#[test]
+fn who_cannot_verify_is_named_before_anything_runs() {
+    let refused = [
+        (json!({ "verify": "http://service" }), "does not run on this machine"),
+        (json!({ "verify": "agent://nobody" }), "needs `command`"),
+        (json!({ "verify": "tool://x", "changes": "discard" }), "needs `changes: commit`"),
+        (
+            json!({ "verify": { "provider": "agent://x", "config": { "changes": "commit" } } }),
+            "is no setting",
+        ),
+        (json!({ "verify": "evil://x" }), "`config.verify.provider` cannot be used"),
+    ];
+    for (settings, expected) in refused {
+        let stage = judged(QUICK, "true", &settings, "true");
+        let said = stage.environment.planspec(&["validate"]).exits(1);
+        assert!(
+            format!("{}{}", said.stdout, said.stderr).contains(expected),
+            "{}{}",
+            said.stdout,
+            said.stderr
+        );
+    }
+    let only = format!("{QUICK}providers: {{allow: ['tool://sh']}}\n");
+    let stage = judged(&only, "true", &verified_by("tool://audit", "true"), "true");
+    let said = stage.environment.planspec(&["validate"]).exits(1);
+    assert!(
+        format!("{}{}", said.stdout, said.stderr).contains("allow-list"),
+        "{}{}",
+        said.stdout,
+        said.stderr
+    );
+}

@@ -79,6 +79,7 @@ mod mcp;
 mod nested;
 mod nested_work;
 mod next_steps;
+mod object_store;
 mod pages;
 mod pins;
 mod postponed;

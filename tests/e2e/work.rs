@@ -148,7 +148,8 @@ fn what_is_discarded_is_counted_and_what_is_forbidden_fails() {
 #[track_caller]
 fn check_refused(script: &str, settings: &serde_json::Value, said: &str) {
     let graph = Graph::new("one").editor_with("a", &[], script, settings);
-    let stage = Stage::with_graphs("limits: {results: {bytes: 100000, files: 5}}\n", &[&graph]);
+    let stage =
+        Stage::with_graphs("limits: {results: {bytes: 100000, fileBytes: 60000, files: 5}}\n", &[&graph]);
     stage.reconcile(&[]).succeeds();
     let node = stage.node("one", "a");
     assert_eq!(node.extensions.reason, Some(NodeReason::ChangeRefused), "{script}: {node:#?}");
@@ -176,7 +177,8 @@ fn a_result_holds_nothing_that_decides_what_runs_next() {
     check_refused("ln -s /etc/passwd link", &json!({}), "`link` (a symbolic link that leads out");
     check_refused("printf 'ghp_%036d\\n' 7 > notes", &json!({}), "`notes` (it holds a secret)");
     check_refused("git init -q inner && echo x > inner/x", &json!({}), "`inner`");
-    check_refused("seq 20000 > big", &json!({}), "`limits.results.bytes`");
+    check_refused("for n in 1 2 3; do seq 9000 > $n; done", &json!({}), "`limits.results.bytes`");
+    check_refused("seq 13000 > big", &json!({}), "`big` has 66894 bytes, and `limits.results.fileBytes`");
     check_refused("for n in 1 2 3 4 5 6; do echo $n > f$n; done", &json!({}), "changed 6 files");
     check_refused(
         "echo x > a",

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use planspec::git::{GitError, ObjectCache, Repo, WorkingCopy};
+use planspec::git::{GitError, Leftovers, ObjectCache, Repo, WorkingCopy};
 use planspec::model::NodePhase;
+use serde_json::json;
 
-use crate::engine_rig::{Graph, QUICK, Stage};
+use crate::engine_rig::{Graph, QUICK, Stage, manifests};
 use crate::environment::TestEnvironment;
 
 /// A stage with files of every kind, and tasks that run these scripts one after the other.
@@ -187,7 +188,7 @@ fn check_out(world: &TestEnvironment, revision: &str) -> Result<std::path::PathB
     let cache = ObjectCache::open(&world.root().join("objects.git")).unwrap();
     cache.import(&repo, commit)?;
     let mut copy = WorkingCopy::take(&world.root().join("pool")).unwrap();
-    copy.check_out(&cache, commit, "")?;
+    copy.check_out(&cache, commit, "", Leftovers::Remove)?;
     Ok(copy.tree())
 }
 
@@ -203,4 +204,31 @@ fn a_hostile_tree_writes_nothing_outside_its_workspace() {
     }
     let tree = check_out(&world, "HEAD").unwrap();
     assert_eq!(fs::read_to_string(tree.join("a")).unwrap(), "secret-content\n");
+}
+
+#[test]
+fn ignored_files_stay_for_the_same_node_and_for_nobody_else() {
+    // Each run of `build` finds the cache of the last one; a file that only its own rules hid is no change of the next one.
+    let script = "test ! -e hidden || exit 7; mkdir -p cache; n=$(cat cache/n 2>/dev/null || echo 0); echo $((n+1)) > cache/n; \
+                  echo hidden >> .gitignore; echo x > hidden; cp cache/n $PLANSPEC_ARTIFACTS/n";
+    let keep = json!({ "workspace": { "clean": "keep-ignored" } });
+    let judged = json!([{ "type": "command_succeeds", "name": "clean", "command": "test ! -e cache" }]);
+    let graph = Graph::new("one")
+        .editor_with("build", &[], script, &keep)
+        .field("acceptanceCriteria", judged)
+        .editor_with("other", &["build"], "test ! -e cache && test ! -e hidden", &keep);
+    let documents = manifests(&[&graph]);
+    let stage = Stage::new(QUICK, &[("work.yaml", &documents), (".gitignore", "cache\n")]);
+    for round in 1..=3 {
+        stage.reconcile(&[]).succeeds();
+        let build = stage.node("one", "build");
+        assert_eq!(build.phase, NodePhase::Succeeded, "{}", build.message);
+        assert_eq!(stage.node("one", "other").phase, NodePhase::Succeeded);
+        let to = format!("got{round}");
+        stage.environment.planspec(&["artifacts", "get", "one/build", "-n", "team", "--to", &to]).succeeds();
+        let count = fs::read_to_string(stage.environment.repo().join(&to).join("n")).unwrap();
+        assert_eq!(count.trim(), round.to_string());
+        fs::remove_dir_all(stage.environment.repo().join(&to)).unwrap();
+        stage.environment.planspec(&["retry", "one", "-n", "team", "--from", "build"]).succeeds();
+    }
 }

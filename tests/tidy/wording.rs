@@ -9,6 +9,8 @@ use crate::project::{Finding, Project};
 /// Hosts that files of this repository may name. Anything else is a slip, or wants a line here.
 const HOSTS: &[&str] = &[
     "api.github.com",
+    // Where the buckets of AWS are.
+    "amazonaws.com",
     "avatars.githubusercontent.com",
     "cel.dev",
     "127.0.0.1",

@@ -46,7 +46,13 @@ pub(crate) fn run(arguments: &GcArguments, context: &mut Context) -> Result<Exit
     let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
     // A span that is longer than all of history keeps everything.
     let cutoff = clock.now().saturating_sub(age).unwrap_or(jiff::Timestamp::MIN);
-    let collected = collect(&branches, cutoff, arguments.dry_run, &clock, &runner_name())?;
+    let collected = collect(
+        &branches,
+        (cutoff, arguments.dry_run),
+        &clock,
+        &runner_name(),
+        &context.environment.bucket_access(),
+    )?;
     show(&collected, arguments.dry_run, context)?;
     Ok(Exit::Done)
 }
@@ -56,10 +62,14 @@ fn show(collected: &GcReport, dry_run: bool, context: &mut Context) -> Result<()
         return context.out.json(&json!({
             "dryRun": dry_run, "shrunk": collected.shrunk, "squashed": collected.squashed,
             "kept": collected.kept, "runs": collected.runs, "shared": collected.shared,
+            "objects": collected.objects, "bucketFault": collected.bucket_fault,
             "references": collected.references, "tip": collected.tip,
         }));
     }
-    let others = collected.shared + collected.references.len();
+    if let Some(fault) = &collected.bucket_fault {
+        context.out.warning(text::line(&format!("nothing was removed from the object store: {fault}")))?;
+    }
+    let others = collected.shared + collected.objects + collected.references.len();
     if collected.shrunk + collected.squashed + collected.runs + others == 0 {
         return context.out.line("nothing to collect");
     }
@@ -68,6 +78,9 @@ fn show(collected: &GcReport, dry_run: bool, context: &mut Context) -> Result<()
     context.out.line(format!("{} commits {would}squashed, {} kept", collected.squashed, collected.kept))?;
     let runs = collected.runs + collected.shared;
     context.out.line(format!("{runs} directories of logs and artifacts {would}removed"))?;
+    if collected.objects > 0 {
+        context.out.line(format!("{} objects of logs and artifacts {would}removed", collected.objects))?;
+    }
     if !collected.references.is_empty() {
         context.out.line(format!("{} references {would}removed:", collected.references.len()))?;
     }

@@ -2,14 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::config::ArtifactStore;
 use crate::engine::{ArtifactSources, folder_of, references};
 use crate::model::{Artifact, ArtifactType, ExecutionStatus, NodeId, NodeStatus, ResourceKey, StatusRecord};
+use crate::provider::ObjectStore;
 
 /// The most that is read of a log that another machine stored.
 const LOG_LIMIT: u64 = 64 << 20;
+
+/// The bucket that holds files of executions, if the configuration names one.
+pub(crate) fn bucket(tips: &SelectedCommits, context: &Context) -> Option<ObjectStore> {
+    ObjectStore::of(&tips.config, &context.environment.bucket_access())
+}
 
 /// The places where the files of one execution may be.
 pub(crate) struct ExecutionFiles<'w> {
@@ -31,13 +38,17 @@ pub(crate) struct ListedArtifact<'s> {
 
 impl<'w> ExecutionFiles<'w> {
     /// Those of the execution of a record.
-    pub(crate) fn of(workspace: &'w RepoContext, tips: &SelectedCommits, record: &StatusRecord) -> Self {
+    pub(crate) fn of(
+        workspace: &'w RepoContext,
+        (tips, bucket): (&SelectedCommits, Option<&'w ObjectStore>),
+        record: &StatusRecord,
+    ) -> Self {
         let key: ResourceKey = record.key();
         let references = record.execution().map_or_else(Vec::new, |status| references(&key, status));
         let runs = workspace.repo.cache_dir().join("runs");
         let store = tips.config.artifacts.store.clone();
         let place = (&workspace.repo, workspace.remote.as_ref());
-        let sources = ArtifactSources::new(&runs, &store, references, place);
+        let sources = ArtifactSources::new(&runs, (&store, bucket), references, place);
         Self { sources, runs, store, uid: record.metadata.uid.clone() }
     }
 
@@ -97,6 +108,7 @@ impl<'w> ExecutionFiles<'w> {
         });
         Some(match (stored, left_out, &self.store) {
             (Some(_), None, ArtifactStore::Directory(shared)) => (true, shared.display().to_string()),
+            (Some(_), None, store @ ArtifactStore::Bucket { .. }) => (true, String::from(store.clone())),
             (Some(_), None, ArtifactStore::Git) => (true, "git".to_owned()),
             (Some(_), None, ArtifactStore::None) => (false, "`artifacts.store` is `none` now".to_owned()),
             (_, Some(why), _) => (false, format!("on the machine that made it: {why}")),

@@ -35,6 +35,8 @@ pub(crate) struct WorkOrder {
     pub(crate) author: Signature,
     /// The message of the commit that the work becomes.
     pub(crate) message: String,
+    /// Whose ignored files it may hold: a name for the node of the plan.
+    pub(crate) whose: String,
 }
 
 /// The user's repository, the cache that objects are borrowed from, and the workspace.
@@ -90,6 +92,11 @@ fn check_size(limits: &ResultLimits, copy: &WorkingCopy, changed: &ChangedPaths)
         let path = tree.join(Path::new(std::ffi::OsStr::from_bytes(path)));
         path.symlink_metadata().map(|found| found.len()).unwrap_or_default()
     };
+    if let Some((path, bytes)) =
+        changed.paths.iter().map(|path| (path, size(path))).find(|(_, bytes)| *bytes > limits.file_bytes)
+    {
+        return Err(CollectError::Refused(too_large(&shown(path), bytes, limits)));
+    }
     let bytes: u64 = changed.paths.iter().map(size).sum();
     if bytes > limits.bytes {
         return Err(CollectError::Refused(format!(
@@ -98,6 +105,15 @@ fn check_size(limits: &ResultLimits, copy: &WorkingCopy, changed: &ChangedPaths)
         )));
     }
     Ok(())
+}
+
+/// Why a file is refused that the host would refuse with the whole push.
+pub(crate) fn too_large(path: &str, bytes: u64, limits: &ResultLimits) -> String {
+    format!(
+        "`{path}` has {bytes} bytes, and `limits.results.fileBytes` of .planspec.yaml allows {}, because hosts refuse larger files; \
+         leave it in `$PLANSPEC_ARTIFACTS`, or let Git ignore it",
+        limits.file_bytes
+    )
 }
 
 fn commit(

@@ -121,10 +121,8 @@ impl AttemptFactory {
         let config = settings(&claim.compiled, status, target, &inputs).map_err(broken)?;
         let provider = provider(&claim.compiled, status, target, &inputs).map_err(broken)?;
         let pinned = status.extensions.pinned.as_ref();
-        let commit = pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default();
         let uid = &claim.record.metadata.uid;
         let state = status.node_statuses.get(id);
-        // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
         let start = status.start_commit().unwrap_or_default();
         let base = state.and_then(|state| state.extensions.base.as_deref()).unwrap_or(start);
         let base: ObjectId =
@@ -136,6 +134,7 @@ impl AttemptFactory {
             reference: results_ref(&claim.key),
             author: self.author(&claim.target.provider),
             message: message(claim, node, &idempotency_key, &work),
+            whose: whose(claim, id),
         };
         // What its owner changed is not this plan's to deliver: a branch that does not hold it does not take the work.
         let merger = self.workspaces.merger(&order, start);
@@ -158,7 +157,7 @@ impl AttemptFactory {
             declared_outputs: node.outputs.clone(),
             criteria: node.acceptance_criteria.clone(),
             timeout: node.timeout.as_ref().map(Duration::span),
-            commit,
+            commit: pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default(),
             run_dir,
             upstream,
             files: Arc::new(files),
@@ -229,6 +228,14 @@ fn approval(gate: &NodeStatus) -> String {
         said.push_str(&format!(", for commit {base}"));
     }
     said
+}
+
+/// A name for all attempts at a node of a plan by one provider, whatever the Execution.
+fn whose(claim: &Claim, id: &NodeId) -> String {
+    let plan = &claim.compiled.spec.plan_ref;
+    let digest = Digest::of_value(&json!([claim.key.namespace, plan, id, claim.target.provider]));
+    let hex = digest.as_str().rsplit(':').next().unwrap_or_default();
+    hex.chars().take(WORK_DIGITS).collect()
 }
 
 /// An address that nobody has.

@@ -10,7 +10,9 @@ use tracing::{debug, warn};
 
 use super::collect::{ResultTerms, WorkOrder, collect};
 use crate::engine::clock::Clock;
-use crate::git::{GitError, JudgedCommit, ObjectCache, ObjectId, Remote, Repo, ResultMerge, WorkingCopy};
+use crate::git::{
+    GitError, JudgedCommit, Leftovers, ObjectCache, ObjectId, Remote, Repo, ResultMerge, WorkingCopy,
+};
 use crate::model::Digest;
 use crate::plan::among;
 use crate::provider::{
@@ -131,13 +133,36 @@ impl Workspaces {
         self.with_repo(|repo| self.bring_in(repo, commit, reference))
     }
 
-    fn check_out(&self, order: &WorkOrder) -> Result<(WorkingCopy, ObjectCache), GitError> {
+    fn check_out(
+        &self,
+        order: &WorkOrder,
+        leftovers: Leftovers,
+    ) -> Result<(WorkingCopy, ObjectCache), GitError> {
         let cache = self.cache()?;
         self.with_repo(|repo| -> Result<_, GitError> {
             self.bring_in(repo, order.base, &order.reference)?;
             cache.import(repo, order.base)
         })?;
-        Ok((self.check_out_cached(&cache, order.base)?, cache))
+        let copy = match leftovers {
+            Leftovers::Remove => self.check_out_cached(&cache, order.base)?,
+            Leftovers::KeepIgnored => self.check_out_kept(&cache, order)?,
+        };
+        Ok((copy, cache))
+    }
+
+    /// A workspace that nobody but earlier attempts at the same node of the same plan has worked in, with what they left of
+    /// ignored files: those of others could hold anything that this one would run.
+    fn check_out_kept(&self, cache: &ObjectCache, order: &WorkOrder) -> Result<WorkingCopy, GitError> {
+        let tags = self.with_repo(Repo::packed_tags)?;
+        let pool = self.dir.join("kept").join(&order.whose);
+        let mut copy = WorkingCopy::take(&pool)?;
+        if let Err(error) = copy.check_out(cache, order.base, &tags, Leftovers::KeepIgnored) {
+            warn!(%error, "workspace cannot be reset");
+            copy.spoil();
+            copy = WorkingCopy::take(&pool)?;
+            copy.check_out(cache, order.base, &tags, Leftovers::KeepIgnored)?;
+        }
+        Ok(copy)
     }
 
     /// A workspace that holds a commit of the cache.
@@ -151,12 +176,12 @@ impl Workspaces {
             best.map(|at| idle.swap_remove(at)).or_else(|| idle.pop())
         };
         let mut copy = idle.map_or_else(|| WorkingCopy::take(&pool), Ok)?;
-        if let Err(error) = copy.check_out(cache, commit, &tags) {
+        if let Err(error) = copy.check_out(cache, commit, &tags, Leftovers::Remove) {
             // What a hostile task left, such as folders without permissions, spoils its own workspace and no other.
             warn!(%error, "workspace cannot be reset");
             copy.spoil();
             copy = WorkingCopy::take(&pool)?;
-            copy.check_out(cache, commit, &tags)?;
+            copy.check_out(cache, commit, &tags, Leftovers::Remove)?;
         }
         Ok(copy)
     }
@@ -175,11 +200,14 @@ impl Workspaces {
         Ok((copy, cache, judged))
     }
 
-    fn give_back(&self, copy: WorkingCopy) {
+    fn give_back(&self, copy: WorkingCopy, leftovers: Leftovers) {
         if copy.is_in_use() {
             return copy.spoil();
         }
-        lock(&self.idle).push(copy);
+        // One whose ignored files stay is let go of: it waits in its own pool, for its own node.
+        if leftovers == Leftovers::Remove {
+            lock(&self.idle).push(copy);
+        }
     }
 }
 
@@ -207,9 +235,9 @@ struct OrderedWorkspace {
     order: Arc<WorkOrder>,
 }
 
-impl Workspace for OrderedWorkspace {
-    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
-        let (copy, cache) = (self.workspaces.check_out(&self.order))
+impl OrderedWorkspace {
+    fn hand_out(&self, leftovers: Leftovers) -> Result<PrivateCheckout, WorkspaceError> {
+        let (copy, cache) = (self.workspaces.check_out(&self.order, leftovers))
             .map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
         let tree = copy.tree();
         debug!(workspace = %tree.display(), base = %self.order.base, "workspace handed out");
@@ -218,7 +246,7 @@ impl Workspace for OrderedWorkspace {
         let workspaces = Arc::clone(&self.workspaces);
         let give_back = move |_| {
             if let Some(copy) = lock(&used).take() {
-                workspaces.give_back(copy);
+                workspaces.give_back(copy, leftovers);
             }
         };
         let workspaces = Arc::clone(&self.workspaces);
@@ -243,13 +271,23 @@ impl Workspace for OrderedWorkspace {
             });
         Ok(checkout)
     }
+}
+
+impl Workspace for OrderedWorkspace {
+    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+        self.hand_out(Leftovers::Remove)
+    }
+
+    fn prepare_keeping(&self) -> Result<PrivateCheckout, WorkspaceError> {
+        self.hand_out(Leftovers::KeepIgnored)
+    }
 
     fn prepare_judged(&self, work: &JudgedWork<'_>) -> Result<Option<JudgedCheckout>, WorkspaceError> {
         let (copy, cache, judged) = (self.workspaces.check_out_judged(&self.order, work))
             .map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
         let (tree, workspaces) = (copy.tree(), Arc::clone(&self.workspaces));
         debug!(workspace = %tree.display(), commit = %judged.commit, "workspace handed out to judge work");
-        let checkout = PrivateCheckout::new(tree, move |_| workspaces.give_back(copy));
+        let checkout = PrivateCheckout::new(tree, move |_| workspaces.give_back(copy, Leftovers::Remove));
         let base = || self.order.base.to_string();
         Ok(Some(JudgedCheckout {
             checkout: checkout.reading(vec![cache.objects()]),

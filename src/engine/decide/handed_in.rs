@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::refuse;
 use super::target::DecisionTarget;
 use crate::engine::EngineError;
-use crate::engine::attempt::collect::{changed_file, shown};
+use crate::engine::attempt::collect::{changed_file, shown, too_large};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approved_target::{bound_target, effective_settings};
 use crate::git::{FileChange, ObjectId, Repo};
@@ -49,6 +49,9 @@ pub(super) fn handed_in(
     }
     let facts = facts(repo, &work.changes, &accepted)?;
     let limits = &snapshot.config.limits.results;
+    if let Some((path, bytes)) = facts.largest.as_ref().filter(|(_, bytes)| *bytes > limits.file_bytes) {
+        return refuse(too_large(path, *bytes, limits));
+    }
     let files = u64::try_from(work.changes.len()).unwrap_or(u64::MAX);
     if files > limits.files || facts.bytes > limits.bytes {
         let bytes = facts.bytes;
@@ -95,11 +98,13 @@ fn parse(commit: &str) -> Result<ObjectId, EngineError> {
 struct WorkFacts {
     files: Vec<ChangedFile>,
     bytes: u64,
+    /// The path and the bytes of the largest file.
+    largest: Option<(String, u64)>,
 }
 
 /// What of the changes is new: files as a result before has them were looked at when that was taken in.
 fn facts(repo: &Repo, changes: &[FileChange], accepted: &[ObjectId]) -> Result<WorkFacts, EngineError> {
-    let mut facts = WorkFacts { files: Vec::new(), bytes: 0 };
+    let mut facts = WorkFacts { files: Vec::new(), bytes: 0, largest: None };
     for change in changes {
         let path = shown(&change.path);
         let mut is_known = false;
@@ -112,7 +117,11 @@ fn facts(repo: &Repo, changes: &[FileChange], accepted: &[ObjectId]) -> Result<W
         }
         if let Some((mode, id)) = change.after.filter(|(mode, _)| mode.is_file()) {
             tracing::trace!(path, ?mode, "look at a file that was handed in");
-            facts.bytes = facts.bytes.saturating_add(repo.blob_size(id)?);
+            let bytes = repo.blob_size(id)?;
+            facts.bytes = facts.bytes.saturating_add(bytes);
+            if facts.largest.as_ref().is_none_or(|(_, largest)| bytes > *largest) {
+                facts.largest = Some((path.clone(), bytes));
+            }
         }
         facts.files.push(changed_file(change, &|id| repo.blob(id, LARGEST), &holds_token)?);
     }

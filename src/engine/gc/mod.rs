@@ -12,10 +12,11 @@ use jiff::Timestamp;
 
 use self::references::{KnownExecution, ReferenceCollector};
 use super::{Branches, Clock, EngineError};
-use crate::config::{ArtifactStore, Config};
+use crate::config::{ArtifactStore, BucketAccess, Config};
 use crate::engine::commit::publisher::{PublishOutcome, Publisher};
 use crate::git::{ObjectId, Repo, SwapResult};
 use crate::model::{Kind, ResourceKey, ResourceStatus, StatusRecord};
+use crate::provider::{ObjectStore, ObjectStoreError};
 use crate::record::{Batch, MAX_RECORD_BYTES, RecordEdit, StatusTree, parse_record, shrink, squash_with};
 
 /// How often a lost race is tried again.
@@ -36,6 +37,10 @@ pub struct GcReport {
     pub runs: usize,
     /// Directories that were removed in the folder that runners share for artifacts.
     pub shared: usize,
+    /// Objects that were removed from the bucket that runners share for artifacts.
+    pub objects: usize,
+    /// Why nothing could be removed there, in words.
+    pub bucket_fault: Option<String>,
     /// References that kept results, artifacts and logs, or showed work, and were removed.
     pub references: Vec<String>,
     /// The tip afterwards.
@@ -48,10 +53,10 @@ pub struct GcReport {
 /// Git; too many lost races.
 pub fn collect(
     branches: &Branches,
-    cutoff: Timestamp,
-    dry_run: bool,
+    (cutoff, dry_run): (Timestamp, bool),
     clock: &Arc<dyn Clock>,
     runner: &str,
+    bucket: &BucketAccess,
 ) -> Result<GcReport, EngineError> {
     let mut publisher = Publisher::new(branches)?;
     for _ in 0..MOST_RACES {
@@ -86,7 +91,7 @@ pub fn collect(
             continue;
         }
         collected.runs = remove_runs(&repo.cache_dir().join("runs"), &executions.open, cutoff, dry_run)?;
-        let_go((branches, &tips.config), (&status, &executions), (cutoff, dry_run), &mut collected)?;
+        let_go((branches, &tips.config, bucket), (&status, &executions), (cutoff, dry_run), &mut collected)?;
         collected.tip = Some(tip.to_string());
         // On top of the shrunk records, whose history before the cut-off can go now.
         let signs = tips.config.trust.status.is_some() && !dry_run;
@@ -114,13 +119,20 @@ pub fn collect(
 /// Removes what old Executions keep elsewhere than in their records. After the records were shortened: whoever reads one in full
 /// finds what it names.
 fn let_go(
-    (branches, config): (&Branches, &Config),
+    (branches, config, bucket): (&Branches, &Config, &BucketAccess),
     (status, executions): (&StatusTree, &Executions),
     (cutoff, dry_run): (Timestamp, bool),
     collected: &mut GcReport,
 ) -> Result<(), EngineError> {
     if let ArtifactStore::Directory(shared) = &config.artifacts.store {
         collected.shared = remove_shared(shared, &executions.old, dry_run)?;
+    }
+    if let Some(store) = ObjectStore::of(config, bucket) {
+        match remove_objects(&store, &executions.old, dry_run) {
+            Ok(removed) => collected.objects = removed,
+            // The status branch is not to grow because a bucket cannot be reached.
+            Err(error) => collected.bucket_fault = Some(error.to_string()),
+        }
     }
     let total = config.limits.artifacts.total_bytes;
     let collector = ReferenceCollector { branches, status, known: &executions.known, cutoff, total };
@@ -190,10 +202,8 @@ fn executions(repo: &Repo, status: &StatusTree, cutoff: Timestamp) -> Result<Exe
 fn remove_shared(shared: &Path, old: &BTreeSet<String>, dry_run: bool) -> Result<usize, EngineError> {
     let mut removed = 0;
     for uid in old {
-        // From a record that anybody may have written: only a plain word names a directory.
-        let is_plain = !uid.is_empty() && uid.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let path = shared.join(uid);
-        if !is_plain || !path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        if !is_plain_word(uid) || !path.symlink_metadata().is_ok_and(|found| found.is_dir()) {
             continue;
         }
         removed += 1;
@@ -203,6 +213,33 @@ fn remove_shared(shared: &Path, old: &BTreeSet<String>, dry_run: bool) -> Result
         }
     }
     Ok(removed)
+}
+
+/// Removes what Executions that ended long ago left in the bucket. Only below their uids: it may hold anything else.
+fn remove_objects(
+    store: &ObjectStore,
+    old: &BTreeSet<String>,
+    dry_run: bool,
+) -> Result<usize, ObjectStoreError> {
+    let mut removed = 0;
+    if old.is_empty() {
+        return Ok(removed);
+    }
+    let open = store.open()?;
+    for uid in old.iter().filter(|uid| is_plain_word(uid)) {
+        for name in open.list(&format!("{uid}/"))? {
+            removed += 1;
+            if !dry_run {
+                open.remove(&name)?;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether a uid, from a record that anybody may have written, names something in one folder.
+fn is_plain_word(uid: &str) -> bool {
+    !uid.is_empty() && uid.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
 /// Removes logs and artifacts of runs that nothing was written to since `cutoff`, but for those of `open` Executions.

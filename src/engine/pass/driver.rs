@@ -111,7 +111,7 @@ impl<'a> Driver<'a> {
         }
         let (snapshot, diagnostics) = Snapshot::open(repo, index, tips, branches.remote().cloned())?;
         let config = &snapshot.config;
-        let files = FileTerms::new(config.artifacts.store.clone(), config.limits.artifacts.clone());
+        let files = FileTerms::of(config, &options.bucket);
         let factory = AttemptFactory::new(workspaces, files, cache.join("runs"), config.identities.clone());
         let (attempts, messages) =
             Attempts::new(jobs, Arc::clone(&clock), providers, factory, options.stream_output);

@@ -15,4 +15,4 @@ pub use merge_results::ResultMerge;
 pub use object_cache::ObjectCache;
 pub use quarantine::{FileChange, NewCommit, Quarantine};
 pub use restore::JudgedCommit;
-pub use working_copy::{ChangedPaths, WorkingCopy};
+pub use working_copy::{ChangedPaths, Leftovers, WorkingCopy};

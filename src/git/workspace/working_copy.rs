@@ -36,6 +36,15 @@ pub struct WorkingCopy {
     holds: Option<ObjectId>,
 }
 
+/// What becomes of the files that an earlier task left in a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftovers {
+    /// All of them are removed.
+    Remove,
+    /// Ignored ones stay, such as what a build keeps for the next one.
+    KeepIgnored,
+}
+
 /// What differs from the commit that was checked out.
 #[derive(Debug, Default)]
 pub struct ChangedPaths {
@@ -94,17 +103,29 @@ impl WorkingCopy {
     ///
     /// # Errors
     /// When an object is missing, or something in the way cannot be removed.
-    pub fn check_out(&mut self, cache: &ObjectCache, commit: ObjectId, tags: &str) -> Result<(), GitError> {
+    pub fn check_out(
+        &mut self,
+        cache: &ObjectCache,
+        commit: ObjectId,
+        tags: &str,
+        leftovers: Leftovers,
+    ) -> Result<(), GitError> {
         let started = Instant::now();
         self.remove_git_dir()?;
-        let reset = self.holds != Some(commit) || !self.is_clean(commit)?;
+        let keep = leftovers == Leftovers::KeepIgnored;
+        let reset = keep || self.holds != Some(commit) || !self.is_clean(commit)?;
         if reset {
             self.holds = None;
             self.open_runner(cache)?;
-            self.remove_untracked(commit)?;
+            self.remove_untracked(commit, leftovers)?;
             let output = self.git(commit).args(["read-tree", "--reset", "-u", &commit.to_string()]).run()?;
             if !output.success {
                 return Err(GitError::Program { doing: "check out the workspace", detail: output.stderr });
+            }
+            if keep {
+                // Once more, by the rules of the commit: what the last task's own `.gitignore` hid would count as a change of
+                // the next one.
+                self.clean(commit, leftovers)?;
             }
             if cache.is_partial() {
                 self.refuse_gaps(commit)?;
@@ -184,7 +205,7 @@ impl WorkingCopy {
         copy_if_there(&cache.dir().join("shallow"), &runner.join("shallow"))
     }
 
-    fn remove_untracked(&self, commit: ObjectId) -> Result<(), GitError> {
+    fn remove_untracked(&self, commit: ObjectId, leftovers: Leftovers) -> Result<(), GitError> {
         let index = self.runner().join("index");
         // What a killed runner left: only the holder of the slot's lock runs Git here.
         let _ = fs::remove_file(self.runner().join("index.lock"));
@@ -193,7 +214,15 @@ impl WorkingCopy {
             let _ = fs::remove_file(index);
             return Ok(());
         }
-        let output = self.git(commit).args(["clean", "-ffdxq"]).run()?;
+        self.clean(commit, leftovers)
+    }
+
+    fn clean(&self, commit: ObjectId, leftovers: Leftovers) -> Result<(), GitError> {
+        let flags = match leftovers {
+            Leftovers::Remove => "-ffdxq",
+            Leftovers::KeepIgnored => "-ffdq",
+        };
+        let output = self.git(commit).args(["clean", flags]).run()?;
         if output.success {
             return Ok(());
         }

@@ -3,57 +3,48 @@
 
 mod a2a;
 mod brief;
+mod commands;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use self::a2a::{Address, RemoteAgents};
 pub(super) use self::brief::brief;
-use super::local::{Job, LocalProcesses, ToolConfig};
-use super::process::ProcessInput;
+pub(super) use self::commands::AgentCommands;
+use self::commands::{SECTION, configured};
+use super::local::LocalProcesses;
 use super::{
     Attempt, AttemptFuture, CancelFuture, ConfigError, Control, Provider, ProviderContext, SectionError,
 };
 use crate::model::JsonMap;
 
-const SCHEME: &str = "agent://";
-
-/// Where the configuration has ready-made settings of agents, by name.
-const SECTION: &str = "agents";
-
 /// The provider.
 pub(super) struct Agent {
     processes: LocalProcesses,
+    commands: Arc<AgentCommands>,
     remote: RemoteAgents,
     context: ProviderContext,
 }
 
 impl Agent {
-    pub(super) fn new(processes: LocalProcesses, context: ProviderContext) -> Self {
-        Self { processes, remote: RemoteAgents::new(context.clone()), context }
-    }
-
-    /// What `providers.agents` of the configuration says about the agent of a provider string.
-    fn configured(&self, provider: &str) -> Option<&JsonMap> {
-        let name = provider.strip_prefix(SCHEME).unwrap_or(provider);
-        self.context.settings.section(SECTION, name)?.as_object()
+    pub(super) fn new(
+        processes: LocalProcesses,
+        commands: Arc<AgentCommands>,
+        context: ProviderContext,
+    ) -> Self {
+        Self { processes, commands, remote: RemoteAgents::new(context.clone()), context }
     }
 
     /// The settings that the configuration has for the name, if they are those of an agent at an address.
     fn at_address(&self, provider: &str) -> Option<&JsonMap> {
         // The configuration alone decides whether a name is a command or an address: no Binding can turn one into the
         // other.
-        self.configured(provider).filter(|settings| Address::is_in(settings))
+        configured(&self.context.settings, provider).filter(|settings| Address::is_in(settings))
     }
 
     fn address(&self, configured: &JsonMap, attempt: &Attempt) -> Result<Address, ConfigError> {
         Address::read(configured, &attempt.config, &self.context.settings)
-    }
-
-    /// The settings of the Binding on top of those that the configuration has for the name.
-    fn settings(&self, provider: &str, config: &JsonMap) -> JsonMap {
-        let mut settings = self.configured(provider).cloned().unwrap_or_default();
-        settings.extend(config.clone());
-        settings
     }
 
     /// Checks what the configuration has for a name.
@@ -64,44 +55,8 @@ impl Agent {
         let mut whole = of_name.clone();
         // A Binding may be what brings the command.
         whole.entry("command").or_insert_with(|| "agent".into());
-        let (config, _) = split(provider, whole)?;
-        ToolConfig::check(provider, &config)
+        self.processes.check_command(provider, &AgentCommands::split(provider, whole)?)
     }
-
-    fn job(&self, attempt: &Attempt) -> Result<Job, ConfigError> {
-        let (config, reads_brief) =
-            split(&attempt.provider, self.settings(&attempt.provider, &attempt.config))?;
-        let config = ToolConfig::read(&attempt.provider, &config)?;
-        let brief = brief(attempt, config.keeps_changes(), attempt.handle.as_deref());
-        let input =
-            if reads_brief { ProcessInput::Bytes(brief.clone().into_bytes()) } else { ProcessInput::Empty };
-        Ok(Job { config, input, brief: Some(brief), answer: None })
-    }
-}
-
-/// Takes apart what an agent's command has beyond any other: whether it reads the brief on standard input.
-fn split(provider: &str, mut settings: JsonMap) -> Result<(JsonMap, bool), ConfigError> {
-    // A Binding that could name an address could send the secrets anywhere.
-    if let Some(key) = ["url", "card"].into_iter().find(|key| settings.contains_key(*key)) {
-        let why = "is allowed only in `providers.agents` of .planspec.yaml".to_owned();
-        return Err(ConfigError::Invalid { key: key.to_owned(), why });
-    }
-    if !settings.contains_key("command") {
-        return Err(ConfigError::Missing {
-            provider: provider.to_owned(),
-            key: "command",
-            why: "the agent's command line; or write it once, as `command` below `providers.agents.NAME` in .planspec.yaml, or `url` there for an agent that speaks A2A",
-        });
-    }
-    let reads_brief = match settings.remove("stdin") {
-        None => true,
-        Some(value) if value == "brief" => true,
-        Some(value) if value == "none" => false,
-        Some(_) => {
-            return Err(ConfigError::WrongType { key: "stdin".to_owned(), expected: "`brief` or `none`" });
-        }
-    };
-    Ok((settings, reads_brief))
 }
 
 impl Provider for Agent {
@@ -113,14 +68,13 @@ impl Provider for Agent {
         if let Some(configured) = self.at_address(provider) {
             return Address::check(configured, config, &self.context.settings);
         }
-        let (config, _) = split(provider, self.settings(provider, config))?;
-        ToolConfig::check(provider, &config)
+        self.processes.check_command(provider, &self.commands.settings(provider, config)?)
     }
 
     fn check_sections(&self) -> Vec<SectionError> {
         let settings = &self.context.settings;
         let wrong = |(name, of_name): (&String, &JsonMap)| {
-            let error = self.check_ready_made(&format!("{SCHEME}{name}"), of_name).err()?;
+            let error = self.check_ready_made(&format!("agent://{name}"), of_name).err()?;
             Some(SectionError::new(SECTION, name, &error))
         };
         settings.maps_of(SECTION).filter_map(wrong).collect()
@@ -131,7 +85,7 @@ impl Provider for Agent {
             let address = self.address(configured, &attempt);
             return self.remote.run(attempt, address, control);
         }
-        let job = self.job(&attempt);
+        let job = self.commands.work(&attempt);
         self.processes.run_job(attempt, job, control)
     }
 

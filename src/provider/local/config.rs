@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::changes::{ChangeSettings, check_globs};
+use super::verify_settings::VerifySettings;
 use crate::config::SandboxPolicy;
 use crate::model::JsonMap;
 use crate::provider::ConfigError;
@@ -10,7 +13,7 @@ use crate::provider::process::{CommandLine, Sandbox};
 use crate::provider::settings::{Settings, has_expression, is_inside};
 use crate::run::shell_line::{HOW_TO_PASS_A_VALUE, has_expression_in_shell_line};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "command",
     "args",
     "env",
@@ -24,6 +27,15 @@ const KEYS: [&str; 13] = [
     "protect",
     "needs",
     "onConflict",
+    "verify",
+    "workspace",
+];
+
+/// What `workspace` cannot do yet, with what holds instead.
+const NOT_BUILT: [(&str, &str); 3] = [
+    ("sparse", "a task gets the whole tree"),
+    ("depth", "a task gets the history that this clone has"),
+    ("submodules", "they are left out; let the command fetch what it needs"),
 ];
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -53,6 +65,10 @@ pub(in crate::provider) struct ToolConfig {
     pub(super) changes: ChangeSettings,
     /// Globs of `NODE/NAME`: the artifacts of nodes before it without which the command does not begin.
     pub(super) needs: Vec<String>,
+    /// Whether the ignored files stay that an earlier attempt left in the checkout.
+    pub(super) keep_ignored: bool,
+    /// Who verifies what the command changed.
+    pub(super) verify: Option<VerifySettings>,
 }
 
 impl ToolConfig {
@@ -70,6 +86,8 @@ impl ToolConfig {
             unsandboxed: false,
             changes: ChangeSettings::default(),
             needs: Vec::new(),
+            verify: None,
+            keep_ignored: false,
         }
     }
 
@@ -106,13 +124,19 @@ impl ToolConfig {
             unsandboxed: settings.value("sandbox").is_some_and(|value| *value == false),
             changes: ChangeSettings::read(provider, &settings)?,
             needs: settings.texts("needs")?,
+            verify: VerifySettings::read(&settings)?,
+            keep_ignored: keeps_ignored(&settings)?,
         };
         read.validate()?;
         Ok(read)
     }
 
-    /// Checks settings in which expressions may stand for values that are not known yet.
-    pub(in crate::provider) fn check(provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+    /// Checks settings in which expressions may stand for values that are not known yet. Who verifies is left to those who know
+    /// what a provider is.
+    pub(in crate::provider) fn check(
+        provider: &str,
+        config: &JsonMap,
+    ) -> Result<Option<VerifySettings>, ConfigError> {
         Settings::new(config, &KEYS)?;
         if has_expression_in_shell_line(config) {
             return Err(ConfigError::Invalid {
@@ -123,7 +147,7 @@ impl ToolConfig {
         let mut known = config.clone();
         // A command that holds an expression is still a command, so it is not missing.
         known.retain(|key, value| key == "command" || !has_expression(value));
-        Self::read(provider, &known).map(|_| ())
+        Self::read(provider, &known).map(|read| read.verify)
     }
 
     /// Whether changes to files become a commit.
@@ -143,6 +167,9 @@ impl ToolConfig {
             return Err(invalid("command", "must not be empty"));
         }
         // Starting the process would fail, too, but only in an attempt; here `validate` says it.
+        if self.verify.is_some() && !self.keeps_changes() {
+            return Err(invalid("verify", "needs `changes: commit`: what is not kept is not verified"));
+        }
         if self.command.contains('\0') {
             return Err(invalid("command", "must not contain a NUL character"));
         }
@@ -172,13 +199,45 @@ impl ToolConfig {
     }
 }
 
+/// Reads `workspace`.
+fn keeps_ignored(settings: &Settings<'_>) -> Result<bool, ConfigError> {
+    let expected = "a map with `clean`";
+    let wrong = || ConfigError::WrongType { key: "workspace".to_owned(), expected };
+    let workspace = match settings.value("workspace") {
+        None => return Ok(false),
+        Some(Value::Object(workspace)) => workspace,
+        Some(_) => return Err(wrong()),
+    };
+    // Known and not there: whoever writes it is told what happens instead, and not that the word is unknown.
+    for (key, instead) in NOT_BUILT {
+        if workspace.contains_key(key) {
+            let why = format!("is not supported: {instead}");
+            return Err(ConfigError::Invalid { key: format!("workspace.{key}"), why });
+        }
+    }
+    if let Some(key) = workspace.keys().find(|key| *key != "clean") {
+        let hint = "; known is `clean`".to_owned();
+        return Err(ConfigError::UnknownKey { key: format!("workspace.{key}"), hint });
+    }
+    match workspace.get("clean").map(Value::as_str) {
+        None | Some(Some("all")) => Ok(false),
+        Some(Some("keep-ignored")) => Ok(true),
+        Some(_) => {
+            let expected = "`all` or `keep-ignored`";
+            Err(ConfigError::WrongType { key: "workspace.clean".to_owned(), expected })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn check(config: &Value) -> Result<(), String> {
-        ToolConfig::check("tool://lint", config.as_object().unwrap()).map_err(|error| error.to_string())
+        ToolConfig::check("tool://lint", config.as_object().unwrap())
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 
     fn check_refused(config: &Value, expected: &str) {
@@ -200,6 +259,8 @@ mod tests {
             unsandboxed: false,
             changes: ChangeSettings::default(),
             needs: Vec::new(),
+            verify: None,
+            keep_ignored: false,
         };
         assert_eq!(ToolConfig::read("x", config.as_object().unwrap()), Ok(expected));
     }
@@ -207,13 +268,25 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_refused() {
         check_refused(
+            &json!({"command": "x", "workspace": {"sparse": ["a"]}}),
+            "`config.workspace.sparse` is not supported: a task gets the whole tree",
+        );
+        check_refused(
+            &json!({"command": "x", "workspace": {"clean": "some"}}),
+            "`config.workspace.clean` must be `all` or `keep-ignored`",
+        );
+        check_refused(
+            &json!({"command": "x", "workspace": {"cleen": "all"}}),
+            "unknown setting `config.workspace.cleen`; known is `clean`",
+        );
+        check_refused(
             &json!({}),
             "`tool://lint` needs `config.command`: the program to run, or a shell line",
         );
         check_refused(&json!({"comand": "x"}), "unknown setting `config.comand`; did you mean `command`?");
         check_refused(
             &json!({"command": "x", "timeout": "1s"}),
-            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths, protect, needs, onConflict",
+            "unknown setting `config.timeout`; known are command, args, env, shell, workingDirectory, grace, checkout, sandbox, changes, paths, protect, needs, onConflict, verify, workspace",
         );
         check_refused(&json!({"command": ["x"]}), "`config.command` must be a string");
         check_refused(&json!({"command": " "}), "`config.command` must not be empty");

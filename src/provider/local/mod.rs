@@ -12,6 +12,8 @@ mod run_folder;
 #[cfg(test)]
 pub(super) mod tests;
 mod travelling;
+mod verify;
+mod verify_settings;
 
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ pub(super) use self::job::Job;
 pub(super) use self::process_report::read_result;
 use self::run::LocalRun;
 use self::run_folder::RunFolders;
+use self::verify::check_verifier;
+pub(super) use self::verify::{DoneWork, Verifiers};
 use super::process::interrupt;
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderContext,
@@ -35,12 +39,21 @@ pub(super) struct LocalProcesses(Arc<LocalRunContext>);
 struct LocalRunContext {
     common: ProviderContext,
     folders: RunFolders,
+    verifiers: Arc<dyn Verifiers>,
 }
 
 impl LocalProcesses {
-    pub(super) fn new(common: ProviderContext) -> Self {
+    pub(super) fn new(common: ProviderContext, verifiers: Arc<dyn Verifiers>) -> Self {
         let folders = RunFolders::new(common.settings.runs.clone());
-        Self(Arc::new(LocalRunContext { common, folders }))
+        Self(Arc::new(LocalRunContext { common, folders, verifiers }))
+    }
+
+    /// Checks the settings of a command, with those of whoever verifies what it did.
+    pub(super) fn check_command(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
+        match ToolConfig::check(provider, config)? {
+            Some(settings) => check_verifier(&settings, &*self.0.verifiers),
+            None => Ok(()),
+        }
     }
 
     /// Runs the job of an attempt to its end.
@@ -50,7 +63,12 @@ impl LocalProcesses {
         job: Result<Job, ConfigError>,
         control: Control,
     ) -> AttemptFuture {
-        match job {
+        // Work that nobody can verify is not begun.
+        let checked = job.and_then(|job| match &job.config.verify {
+            Some(settings) => check_verifier(settings, &*self.0.verifiers).map(|()| job),
+            None => Ok(job),
+        });
+        match checked {
             Ok(job) => Box::pin(run(Arc::clone(&self.0), attempt, job, control)),
             Err(error) => {
                 let outcome = AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
@@ -66,7 +84,7 @@ impl Provider for LocalProcesses {
     }
 
     fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
-        ToolConfig::check(provider, config)
+        self.check_command(provider, config)
     }
 
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {

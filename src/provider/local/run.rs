@@ -106,8 +106,26 @@ impl<'a> LocalRun<'a> {
         log: &mut AttemptLog,
         report: &mut AttemptReport,
     ) -> Result<JsonMap, AttemptOutcome> {
+        let outputs = self.process((folder, place), &self.shared.common.settings.secrets, log, report)?;
+        // Before the criteria: what tests and builds write belongs to no result.
+        if let Some(checkout) = &mut place.checkout {
+            let changes = &self.job.config.changes;
+            changes.collect(checkout, &self.shared.common.redactor, &mut report.evidence)?;
+        }
+        self.judge(folder, place, log, report)?;
+        Ok(outputs)
+    }
+
+    /// Runs the process with these secrets, and reads what it gives.
+    pub(super) fn process(
+        &self,
+        (folder, place): (&RunFolder<'_>, &WorkingFolder),
+        secrets: &BTreeMap<String, OsString>,
+        log: &mut AttemptLog,
+        report: &mut AttemptReport,
+    ) -> Result<JsonMap, AttemptOutcome> {
         let config = &self.job.config;
-        let environment = self.environment(place, folder, &self.shared.common.settings.secrets);
+        let environment = self.environment(place, folder, secrets);
         let enclosure = self.enclosure(place, folder, &environment)?;
         let line = config.command_line();
         let program = line.program(&environment, &place.directory, config.grace);
@@ -141,11 +159,6 @@ impl<'a> LocalRun<'a> {
             None => self.read_outputs(folder)?,
         };
         folder.forget_output();
-        // Before the criteria: what tests and builds write belongs to no result.
-        if let Some(checkout) = &mut place.checkout {
-            config.changes.collect(checkout, &self.shared.common.redactor, &mut report.evidence)?;
-        }
-        self.judge(folder, place, log, report)?;
         Ok(outputs)
     }
 
@@ -213,7 +226,10 @@ impl<'a> LocalRun<'a> {
             let message = format!("`config.env.{name}` cannot be set for a command in a sandbox");
             return Err(AttemptOutcome::permanent(NodeReason::ProviderFailed, message));
         }
-        let writable = [place.root.as_path(), folder.path()];
+        let mut writable = vec![place.root.as_path(), folder.path()];
+        if !folder.artifacts().starts_with(folder.path()) {
+            writable.push(folder.artifacts());
+        }
         let mut readable = vec![folder.inputs()];
         readable.extend(place.checkout.iter().flat_map(PrivateCheckout::readable).map(PathBuf::as_path));
         let runner: EnvVars = (self.shared.common.settings.environment.iter())
@@ -301,7 +317,9 @@ impl WorkingFolder {
         folder: &RunFolder<'_>,
     ) -> Result<Self, AttemptOutcome> {
         let place = if config.checkout {
-            Self::of(attempt.workspace.prepare().map_err(|error| error.outcome())?)
+            let workspace = &attempt.workspace;
+            let made = if config.keep_ignored { workspace.prepare_keeping() } else { workspace.prepare() };
+            Self::of(made.map_err(|error| error.outcome())?)
         } else {
             let root = folder.work().to_owned();
             Self { directory: root.clone(), root, checkout: None }

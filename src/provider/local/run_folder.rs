@@ -133,6 +133,12 @@ pub(super) struct RunFolder<'a> {
 }
 
 impl RunFolder<'_> {
+    /// The same, with the folder for artifacts of another: what one attempt leaves is kept together.
+    pub(super) fn with_artifacts_of(mut self, other: &RunFolder<'_>) -> Self {
+        self.artifacts.clone_from(&other.artifacts);
+        self
+    }
+
     /// The inputs, as a JSON file.
     pub(super) fn inputs(&self) -> &Path {
         &self.inputs

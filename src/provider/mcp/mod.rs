@@ -92,7 +92,7 @@ async fn run(mcp: &Mcp, attempt: Attempt, control: Control) -> AttemptReport {
     let log = AttemptLog::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
     let began = Instant::now();
     let (report, log, place) = match server {
-        Server::Program(config) => stdio::call(shared, config, tool, &attempt, &mut stop, log).await,
+        Server::Program(config) => stdio::call(shared, *config, tool, &attempt, &mut stop, log).await,
         Server::Address(address) => {
             let outcome = session::over_http(shared, &address, tool, &attempt, &mut stop).await;
             (AttemptReport::from(outcome), Some(log), None)

@@ -12,7 +12,7 @@ use crate::provider::{ConfigError, ProviderSettings};
 /// A server.
 pub(super) enum Server {
     /// A program that speaks on its standard input and output.
-    Program(ToolConfig),
+    Program(Box<ToolConfig>),
     /// An address that speaks streamable HTTP.
     Address(ServerAddress),
 }
@@ -41,7 +41,7 @@ impl Server {
                         .to_owned(),
                 });
             }
-            return ToolConfig::read(provider, settings).map(Self::Program);
+            return ToolConfig::read(provider, settings).map(|config| Self::Program(Box::new(config)));
         }
         let read = Settings::new(settings, &["url", "headers", "secretHeaders"])?;
         let url = parse_address(&read.text("url")?.unwrap_or_default()).map_err(|error| {

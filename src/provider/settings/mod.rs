@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use globset::GlobSet;
 use serde_json::Value;
 
 pub use self::reader::{ConfigError, SectionError};
@@ -31,6 +32,8 @@ pub struct ProviderSettings {
     /// Variables that local commands get and whose values are redacted everywhere: what
     /// `providers.secrets` names.
     pub secrets: BTreeMap<String, OsString>,
+    /// Secrets of the runner that no command gets, and that are redacted all the same: the keys of an object store.
+    pub withheld: Vec<String>,
     /// Whether local commands run in a sandbox: `providers.sandbox`.
     pub sandbox: Option<SandboxPolicy>,
     /// Private addresses that requests may go to: `providers.network.allowPrivate`.
@@ -56,6 +59,14 @@ impl ProviderSettings {
     pub(super) fn section(&self, section: &str, name: &str) -> Option<&Value> {
         self.sections.get(section)?.get(name)
     }
+}
+
+/// Whether an allow-list lets a provider string in. A plain word is `tool://WORD` in other words, so a glob for either form does.
+pub(super) fn is_allowed(allow: Option<&GlobSet>, provider: &str) -> bool {
+    allow.is_none_or(|allow| {
+        allow.is_match(provider)
+            || (!provider.contains("://") && allow.is_match(format!("tool://{provider}")))
+    })
 }
 
 /// A repository on the Git host.

@@ -9,7 +9,7 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
-use crate::cli::view::execution_files::{ExecutionFiles, ListedArtifact};
+use crate::cli::view::execution_files::{ExecutionFiles, ListedArtifact, bucket};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::{self, ExecutionTarget, nearest};
 use crate::engine::is_plain;
@@ -78,7 +78,8 @@ fn list(arguments: &ListArguments, context: &mut Context) -> Result<Exit, CliErr
     let target = selector::execution(&arguments.target)?;
     let workspace = RepoContext::open(context)?;
     let (tips, record) = find(&workspace, &target, context)?;
-    let files = ExecutionFiles::of(&workspace, &tips, &record);
+    let bucket = bucket(&tips, context);
+    let files = ExecutionFiles::of(&workspace, (&tips, bucket.as_ref()), &record);
     let listed = of_record(&files, &record, target.node.as_ref())?;
     match format {
         OutputFormat::Json => context.out.json(&as_values(&listed))?,
@@ -123,7 +124,8 @@ fn get(arguments: &FetchArguments, context: &mut Context) -> Result<Exit, CliErr
     let target = selector::execution(&arguments.target)?;
     let workspace = RepoContext::open(context)?;
     let (tips, record) = find(&workspace, &target, context)?;
-    let files = ExecutionFiles::of(&workspace, &tips, &record);
+    let bucket = bucket(&tips, context);
+    let files = ExecutionFiles::of(&workspace, (&tips, bucket.as_ref()), &record);
     let mut listed = of_record(&files, &record, target.node.as_ref())?;
     for name in &arguments.names {
         if !listed.iter().any(|found| found.artifact.name == *name) {

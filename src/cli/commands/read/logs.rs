@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
-use crate::cli::view::execution_files::ExecutionFiles;
+use crate::cli::view::execution_files::{ExecutionFiles, bucket};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::log_window::{LogTimes, LogWindow};
 use crate::cli::view::selector::{self, nearest};
@@ -101,7 +101,8 @@ pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Ex
     if node.extensions.reason == Some(NodeReason::Reused) {
         context.out.note(text::line(&node.message))?;
     }
-    let files = ExecutionFiles::of(&workspace, &tips, &record);
+    let bucket = bucket(&tips, context);
+    let files = ExecutionFiles::of(&workspace, (&tips, bucket.as_ref()), &record);
     let source = LogSource::of(&workspace, &record, &id, node, arguments.attempt_of(node));
     match source.read_anywhere(&files, &id, node)? {
         Some(content) => context.out.text(&ended(&content.part(&arguments.window, node, context.now())))?,
@@ -154,7 +155,8 @@ fn print_all(
     if is_failed && !arguments.all && nodes.iter().any(|(_, node)| node.phase == NodePhase::Failed) {
         nodes.retain(|(_, node)| node.phase == NodePhase::Failed);
     }
-    let files = ExecutionFiles::of(workspace, tips, record);
+    let bucket = bucket(tips, context);
+    let files = ExecutionFiles::of(workspace, (tips, bucket.as_ref()), record);
     for (id, node) in &nodes {
         let source = LogSource::of(workspace, record, id, node, arguments.attempt_of(node));
         if let Some(content) = source.read_anywhere(&files, id, node)? {

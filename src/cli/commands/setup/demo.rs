@@ -139,6 +139,7 @@ fn go_on(context: &mut Context) -> Result<(), CliError> {
         default_jobs: cores(),
         runner: runner_name(),
         work_dir: context.environment.work_home(),
+        bucket: context.environment.bucket_access(),
         ..ReconcileOptions::default()
     };
     verdict(&drive(RepoContext::open(context)?, options, context)?)?;

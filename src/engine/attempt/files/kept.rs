@@ -10,13 +10,15 @@ use std::sync::Arc;
 use tracing::{debug, info};
 
 use super::beneath;
+use super::bucket::Uploads;
+use super::sources::StoredFileError;
 use super::terms::FileTerms;
 use super::upstream::UpstreamFiles;
 use crate::config::ArtifactStore;
 use crate::engine::attempt::workspace::{Workspaces, fault_of};
 use crate::git::{GitError, ObjectId, Repo};
 use crate::model::{Artifact, ExecutionStatus, LeftOutFile, StoredFiles};
-use crate::provider::{AttemptFiles, BringError, LeftFiles, WorkspaceFault};
+use crate::provider::{AttemptFiles, BringError, LeftFiles, ObjectStoreError, WorkspaceFault};
 use crate::run::{CompiledPlan, RunnerFault};
 
 /// Why a file is left out that holds a secret.
@@ -55,6 +57,36 @@ impl KeptFiles {
             path: path.to_string_lossy().into_owned(),
             recorded: status.extensions.stored_bytes,
             upstream: UpstreamFiles::of(compiled, status, uid, ix),
+        }
+    }
+
+    /// Copies everything into the bucket that the configuration names. Like a folder, it has no limits.
+    fn keep_in_bucket(&self, left: &LeftFiles<'_>, kept: &mut StoredFiles) {
+        let Some(store) = &self.terms.bucket else { return };
+        let uploads = match Uploads::open(store, &self.runs, &self.path) {
+            Ok(uploads) => uploads,
+            Err(why) => {
+                let names = left.artifacts.iter().map(|artifact| artifact.name.clone());
+                return kept.left_out.extend(names.map(|name| LeftOutFile { name, why: why.clone() }));
+            }
+        };
+        for artifact in left.artifacts {
+            let path = format!("artifacts/{}", artifact.name);
+            let sent = uploads
+                .send(&path, left.goes_on, |file| copy_checked(left, artifact, &path, file, left.goes_on));
+            match sent {
+                Ok(()) => kept.bytes = kept.bytes.saturating_add(artifact.size.unwrap_or_default()),
+                Err(why) => kept.left_out.push(LeftOutFile { name: artifact.name.clone(), why }),
+            }
+        }
+        if is_longer_than_recorded(left) {
+            let sent = uploads.send("log", left.goes_on, |into| {
+                let mut file = opened(left, "log")?;
+                beneath::copy(&mut file, into, left.goes_on).map(drop).map_err(|error| error.to_string())
+            });
+            if let Err(why) = sent {
+                kept.left_out.push(LeftOutFile { name: "log".to_owned(), why });
+            }
         }
     }
 
@@ -161,6 +193,7 @@ impl AttemptFiles for KeptFiles {
             ArtifactStore::None => return None,
             ArtifactStore::Git => self.keep_in_git(left, &mut kept),
             ArtifactStore::Directory(shared) => self.keep_in_folder(shared, left, &mut kept),
+            ArtifactStore::Bucket { .. } => self.keep_in_bucket(left, &mut kept),
         }
         debug!(
             path = kept.path,
@@ -189,9 +222,14 @@ impl AttemptFiles for KeptFiles {
             Ok(None) => Ok(()),
             Ok(Some(message)) => Err(BringError::Unavailable(message)),
             Err(error) => {
-                let fault = match fault_of(&error) {
-                    WorkspaceFault::Runner(fault) => fault,
-                    WorkspaceFault::Commit | WorkspaceFault::Interrupted => RunnerFault::Commit,
+                let fault = match &error {
+                    StoredFileError::Git(error) => match fault_of(error) {
+                        WorkspaceFault::Runner(fault) => fault,
+                        WorkspaceFault::Commit | WorkspaceFault::Interrupted => RunnerFault::Commit,
+                    },
+                    StoredFileError::Store(ObjectStoreError::Io(_)) => RunnerFault::Machine,
+                    // Of this node alone: others need nothing from there.
+                    StoredFileError::Store(_) => RunnerFault::Commit,
                 };
                 Err(BringError::Runner { fault, message: error.to_string() })
             }

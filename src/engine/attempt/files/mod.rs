@@ -1,6 +1,7 @@
 //! Artifacts and logs of attempts: kept where other machines find them, and brought to the nodes that come after.
 
 pub(crate) mod beneath;
+mod bucket;
 pub(crate) mod kept;
 pub(crate) mod sources;
 pub(crate) mod terms;

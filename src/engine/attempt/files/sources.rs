@@ -1,7 +1,8 @@
-//! Finding what an attempt left: on this machine, in the folder that runners share, or in Git. What is found counts only
+//! Finding what an attempt left: on this machine, in the folder that runners share, in a bucket, or in Git. What is found counts only
 //! with the checksum that the record names.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -9,15 +10,30 @@ use std::path::{Path, PathBuf};
 
 use tracing::debug;
 
-use super::beneath;
+use super::{beneath, bucket};
 use crate::config::ArtifactStore;
 use crate::git::{GitError, Remote, Repo};
 use crate::model::{Artifact, Digest, ExecutionStatus, Kind, Name, ResourceKey};
+use crate::provider::{ObjectStore, ObjectStoreError, OpenBucket};
 use crate::record::artifacts_ref;
+
+/// Why a stored file could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoredFileError {
+    /// Git, or this machine.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The object store.
+    #[error(transparent)]
+    Store(#[from] ObjectStoreError),
+}
 
 /// The places where the files of an Execution may be.
 pub(crate) struct ArtifactSources<'s> {
     folders: Vec<PathBuf>,
+    bucket: Option<&'s ObjectStore>,
+    /// Opened when it is first needed: most files are on this machine or in Git.
+    open: OnceCell<OpenBucket<'s>>,
     /// That of the Execution itself, and of the one whose work it took over.
     references: Vec<String>,
     repo: &'s Repo,
@@ -41,7 +57,7 @@ impl<'s> ArtifactSources<'s> {
     /// The places, `runs` being the folder of this machine.
     pub(crate) fn new(
         runs: &Path,
-        store: &ArtifactStore,
+        (store, bucket): (&ArtifactStore, Option<&'s ObjectStore>),
         references: Vec<String>,
         (repo, remote): (&'s Repo, Option<&'s Remote>),
     ) -> Self {
@@ -49,14 +65,15 @@ impl<'s> ArtifactSources<'s> {
         if let ArtifactStore::Directory(shared) = store {
             folders.push(shared.clone());
         }
-        Self { folders, references, repo, remote, is_fetched: Cell::new(false) }
+        let open = OnceCell::new();
+        Self { folders, bucket, open, references, repo, remote, is_fetched: Cell::new(false) }
     }
 
     /// Copies an artifact to `into`, whole or not at all. Whether it is to be had.
     ///
     /// # Errors
     /// When it cannot be read or written, or the remote cannot be reached.
-    pub(crate) fn copy(&self, artifact: &Artifact, into: &Path) -> Result<bool, GitError> {
+    pub(crate) fn copy(&self, artifact: &Artifact, into: &Path) -> Result<bool, StoredFileError> {
         let (Some(path), Some(checksum)) = (&artifact.path, &artifact.checksum) else { return Ok(false) };
         let written = |source: io::Error| GitError::Io { doing: "write", path: into.to_owned(), source };
         let folder = into.parent().unwrap_or(into);
@@ -71,6 +88,19 @@ impl<'s> ArtifactSources<'s> {
                 return Ok(true);
             }
             debug!(path, folder = %root.display(), "an artifact is not what the record says; looking elsewhere");
+        }
+        if let Some(open) = self.bucket()? {
+            let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(written)?;
+            // One byte more shows that it is not what was stored, whoever wrote it.
+            let limit = artifact.size.unwrap_or_default().saturating_add(1);
+            match bucket::fetch(open, path, limit, &mut whole)? {
+                Some(found) if found == *checksum => {
+                    whole.persist(into).map_err(|error| written(error.error))?;
+                    return Ok(true);
+                }
+                Some(_) => debug!(path, "an artifact in the bucket is not what the record says"),
+                None => {}
+            }
         }
         // The record says how large it is, and the checksum whether that is true.
         let Some(bytes) = self.in_git(path, artifact.size.unwrap_or_default())? else { return Ok(false) };
@@ -88,7 +118,7 @@ impl<'s> ArtifactSources<'s> {
     ///
     /// # Errors
     /// When it cannot be read, or the remote cannot be reached.
-    pub(crate) fn log(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, GitError> {
+    pub(crate) fn log(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, StoredFileError> {
         for root in &self.folders {
             let read = |source: io::Error| GitError::Io { doing: "read", path: root.join(path), source };
             if let Some(mut file) = beneath::open(root, path).map_err(read)? {
@@ -97,14 +127,36 @@ impl<'s> ArtifactSources<'s> {
                 return Ok(Some(bytes));
             }
         }
-        self.in_git(path, limit)
+        if let Some(open) = self.bucket()? {
+            let mut bytes = Vec::new();
+            if bucket::fetch(open, path, limit, &mut bytes)?.is_some() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(self.in_git(path, limit)?)
     }
 
-    /// The attempts of a node whose files are kept in Git, as their names: `<lease token>.<n>`.
+    fn bucket(&self) -> Result<Option<&OpenBucket<'s>>, ObjectStoreError> {
+        let Some(store) = self.bucket else { return Ok(None) };
+        if self.open.get().is_none() {
+            // Nobody else has set it: this is one thread's.
+            let _ = self.open.set(store.open()?);
+        }
+        Ok(self.open.get())
+    }
+
+    /// The attempts of a node whose files are kept in Git or in a bucket, as their names: `<lease token>.<n>`.
     ///
     /// # Errors
     /// When the remote cannot be reached.
-    pub(crate) fn attempts(&self, folder: &str) -> Result<Vec<String>, GitError> {
+    pub(crate) fn attempts(&self, folder: &str) -> Result<Vec<String>, StoredFileError> {
+        if let Some(open) = self.bucket()? {
+            let below = format!("{folder}/");
+            let found = open.list(&below)?;
+            let names = found.iter().filter_map(|name| name.strip_prefix(&below)?.split('/').next());
+            let names: BTreeSet<&str> = names.collect();
+            return Ok(names.into_iter().map(str::to_owned).collect());
+        }
         let found = self.look(|tree| {
             let Some(entry) = self.repo.entry(tree, folder)? else { return Ok(None) };
             let entries = self.repo.entries(entry.id)?;

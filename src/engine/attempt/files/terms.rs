@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use crate::config::{ArtifactLimits, ArtifactStore};
+use crate::config::{ArtifactLimits, ArtifactStore, BucketAccess, Config};
 use crate::engine::attempt::workspace::lock;
+use crate::provider::ObjectStore;
 
 /// What the configuration says about artifacts and logs, and what this runner has stored by it.
 #[derive(Debug, Default)]
 pub(crate) struct FileTerms {
     pub(crate) store: ArtifactStore,
     pub(crate) limits: ArtifactLimits,
+    /// The bucket, where the store is one.
+    pub(crate) bucket: Option<ObjectStore>,
     /// How many bytes are stored of an Execution, by its uid. The record knows only of attempts whose end is recorded, and
     /// others end at the same time.
     stored: Mutex<HashMap<String, u64>>,
@@ -18,8 +21,13 @@ pub(crate) struct FileTerms {
 
 impl FileTerms {
     /// Terms under which nothing is stored yet.
-    pub(crate) fn new(store: ArtifactStore, limits: ArtifactLimits) -> Arc<Self> {
-        Arc::new(Self { store, limits, stored: Mutex::default() })
+    pub(crate) fn of(config: &Config, access: &BucketAccess) -> Arc<Self> {
+        Arc::new(Self {
+            store: config.artifacts.store.clone(),
+            limits: config.limits.artifacts.clone(),
+            bucket: ObjectStore::of(config, access),
+            stored: Mutex::default(),
+        })
     }
 
     /// Notes that so many more bytes of an Execution are stored, if there is room for them; `recorded` are in its record.
@@ -43,7 +51,7 @@ mod tests {
     #[test]
     fn what_is_stored_counts_before_and_after_it_is_recorded() {
         let limits = ArtifactLimits { bytes: 10, ..ArtifactLimits::default() };
-        let terms = FileTerms::new(ArtifactStore::Git, limits);
+        let terms = FileTerms { limits, ..FileTerms::default() };
         assert!(terms.reserve("a", 0, 6).is_ok());
         assert!(terms.reserve("a", 0, 6).is_err(), "the record does not know of the first yet");
         assert!(terms.reserve("a", 6, 4).is_ok(), "and then it does not count twice");

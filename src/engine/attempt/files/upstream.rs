@@ -4,9 +4,9 @@ use std::path::Path;
 use std::slice;
 
 use super::beneath;
-use super::sources::{ArtifactSources, references};
+use super::sources::{ArtifactSources, StoredFileError, references};
 use super::terms::FileTerms;
-use crate::git::{GitError, Remote, Repo};
+use crate::git::{Remote, Repo};
 use crate::model::{Artifact, ArtifactType, ExecutionStatus, NodeId, NodeStatus};
 use crate::plan::among;
 use crate::run::CompiledPlan;
@@ -46,10 +46,11 @@ impl UpstreamFiles {
         needs: &[String],
         (runs, terms): (&Path, &FileTerms),
         place: (&Repo, Option<&Remote>),
-    ) -> Result<Option<String>, GitError> {
+    ) -> Result<Option<String>, StoredFileError> {
         let is_needed = among(needs);
         let limit = terms.limits.file_bytes;
-        let sources = ArtifactSources::new(runs, &terms.store, self.references.clone(), place);
+        let sources =
+            ArtifactSources::new(runs, (&terms.store, terms.bucket.as_ref()), self.references.clone(), place);
         let mut missing = Vec::new();
         for UpstreamArtifact { node, artifact, travels } in &self.artifacts {
             let name = format!("{node}/{}", artifact.name);
