@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{DescribePage, dash};
 use crate::model::{
-    ExecutionStatus, NextStep, Node, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
+    ExecutionStatus, NextStep, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
     PlanGraph, ResourceKey, Usage, next_steps,
 };
 use crate::report::graph::GraphView;
@@ -165,16 +165,13 @@ fn attention(
 ) {
     let home = status.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
     for (phase, heading) in [(NodePhase::Blocked, "Waits"), (NodePhase::Failed, "Failures")] {
-        let mut nodes = status.node_statuses.iter().filter(|(_, node)| node.phase == phase).peekable();
+        // What is in a group, and the instances of a repeated node, are listed themselves, with what can be done about each.
+        let itself = |node: &NodeStatus| node.phase == phase && !node.is_summary();
+        let mut nodes = status.node_statuses.iter().filter(|(_, node)| itself(node)).peekable();
         if nodes.peek().is_some() {
             page.heading(heading);
         }
         for (id, node) in nodes {
-            // Its instances are listed themselves, with what can be done about each.
-            let declared = graph.and_then(|graph| graph.declared(id)).filter(|node| node.id == *id);
-            if declared.is_some_and(Node::is_repeated) && node.extensions.reason.is_none() {
-                continue;
-            }
             let reason = node.extensions.reason;
             let message = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
             let what = if phase == NodePhase::Blocked { waits_for(reason) } else { "failed" };
