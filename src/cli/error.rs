@@ -62,6 +62,18 @@ impl Exit {
     }
 }
 
+/// The words without the numbers that the standard library and libgit2 put behind an error: nobody looks them up.
+fn in_words(message: &str) -> String {
+    let mut words = message.to_owned();
+    for (begin, end) in [(" (os error ", ")"), ("; class=", ")"), ("; code=", ")")] {
+        while let Some(at) = words.find(begin) {
+            let Some(length) = words.get(at..).and_then(|rest| rest.find(end)) else { break };
+            words.replace_range(at..at + length + end.len(), "");
+        }
+    }
+    words
+}
+
 /// A failure on its way to the user.
 #[derive(Debug)]
 pub(crate) struct CliError {
@@ -73,7 +85,7 @@ pub(crate) struct CliError {
 
 impl CliError {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        let message = message.into();
+        let message = in_words(&message.into());
         // Whatever failed to be written, this is why, and everything else in the message is its consequence.
         if exit == Exit::Environment && message.contains(DISK_FULL) {
             let hints = vec!["free space and try again; nothing that is recorded in Git is lost".to_owned()];
@@ -350,6 +362,16 @@ mod tests {
         let error = CliError::caused("cannot write the index", &full);
         assert!(error.to_string().starts_with("the disk is full: cannot write the index"), "{error}");
         assert!(error.hints()[0].contains("free space"));
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_told_in_words() {
+        let missing = std::io::Error::from_raw_os_error(2);
+        let error = CliError::caused("cannot read a.yaml", &missing);
+        assert_eq!(error.to_string(), "cannot read a.yaml: No such file or directory");
+        let git =
+            CliError::environment("cannot open it: no; class=Repository (6); code=Invalid (-21), says git");
+        assert_eq!(git.to_string(), "cannot open it: no, says git");
     }
 
     #[test]

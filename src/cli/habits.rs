@@ -23,6 +23,16 @@ const FLAGS: &[FlagHabit] = &[
         "`planspec watch KIND` shows objects whenever they change, and so does `planspec get KIND -w`",
     ),
     (
+        &["-f", "--filename", "--file"],
+        &["get", "list", "describe", "edit"],
+        "name resources, as in `planspec get plan/NAME`; `planspec diff -f FILE` compares a file with the branch",
+    ),
+    (
+        &["-f", "--follow"],
+        &["run"],
+        "`planspec run … --wait` waits; `planspec logs EXECUTION -f` follows its log",
+    ),
+    (
         &["-f", "--follow"],
         &[],
         "`planspec logs EXECUTION/NODE -f` follows a log, `planspec watch KIND` shows changes",
@@ -56,7 +66,63 @@ const FLAGS: &[FlagHabit] = &[
     ),
     (&["--branch", "-b", "--revision"], &[], "`--ref REV` reads another branch or commit"),
     (&["--repository", "--git-dir"], &[], "`--repo PATH|URL`, or `-C DIR`"),
-    (&["-L", "-n"], &["history"], "`--limit COUNT`"),
+    (&["-L", "-n", "--max-count"], &["history"], "`--limit COUNT`"),
+    (
+        &["--limit", "--chunk-size"],
+        &["get", "list"],
+        "a list is always whole: `--sort-by`, `-l` and `--field-selector` order and choose",
+    ),
+    (&["--timeout"], &["get", "list"], "`planspec watch KIND --timeout 10s` ends by itself"),
+    (
+        &["--ignore-not-found"],
+        &["get", "list", "delete"],
+        "what is not there is exit code 1, and an error on standard error",
+    ),
+    (
+        &["--all"],
+        &["delete", "wait", "cancel", "retry", "suspend", "resume"],
+        "each is named: `planspec get KIND -o name` prints the names",
+    ),
+    (
+        &["--failed", "--log-failed"],
+        &["logs"],
+        "`planspec logs EXECUTION` of one that failed shows what failed",
+    ),
+    (&["--failed"], &["retry"], "`planspec retry EXECUTION` reruns what failed and what it stopped"),
+    (&["--failed"], &["get", "list", "watch"], "`--field-selector status.phase=Failed`"),
+    (&["--prefix"], &["logs"], "a line `==> NODE <==` is before the log of each node"),
+    (
+        &["-l", "--selector", "--all-containers"],
+        &["logs"],
+        "`planspec logs EXECUTION --all` shows every node",
+    ),
+    (
+        &["--dry-run"],
+        &["retry", "cancel", "approve", "complete", "suspend"],
+        "`planspec describe execution/NAME` and `planspec explain EXECUTION/NODE` show where it stands",
+    ),
+    (
+        &["--prune"],
+        &["apply"],
+        "`planspec delete -f FILE` removes what a file declares, and so does deleting the file and committing that",
+    ),
+    (
+        &["-k", "--kustomize", "--server-side", "--field-manager", "--overwrite", "--save-config"],
+        &["apply", "create", "delete"],
+        "`-f FILE|DIR` names manifests, `-R` reads subdirectories; what is committed is what counts",
+    ),
+    (&["--rm"], &["run"], "`planspec run -f FILE --here` tries a plan and keeps nothing"),
+    (&["-s", "--short", "--porcelain"], &["status"], "`-q` prints less, `-o json` is for scripts"),
+    (
+        &["--svg", "--dot", "--mermaid", "--png"],
+        &["graph"],
+        "`-f svg`, `-f dot` or `-f mermaid` chooses the format",
+    ),
+    (
+        &["--name-only", "--name-status", "--cached", "--staged"],
+        &["diff"],
+        "`planspec diff` shows what a change means, `git diff` its lines",
+    ),
     (
         &["-y", "--yes", "--auto-approve", "--force", "--now"],
         &["apply", "delete", "run", "cancel", "retry", "edit"],
@@ -113,7 +179,30 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "the kinds are goal, plan, capability, binding, gate, execution and schedule",
     ),
     (&["version"], "`planspec --version`"),
+    (
+        &["rollout"],
+        "`planspec wait execution/NAME` waits, `planspec history`, `retry`, `suspend` and `resume` are what it has",
+    ),
+    (
+        &["scale", "patch", "label", "annotate", "set", "replace"],
+        "`planspec edit KIND/NAME`, or edit the file and commit it",
+    ),
+    (
+        &["commit", "push", "pull", "fetch", "merge", "add"],
+        "manifests are files: use `git`, or `planspec apply -f FILE`, which commits them (`--push` pushes)",
+    ),
+    (
+        &["config", "configure", "use-context"],
+        "`.planspec.yaml` holds the configuration; `planspec init` writes one",
+    ),
+    (&["test", "try"], "`planspec run -f FILE --here` tries a plan in the working tree and commits nothing"),
+    (&["ls"], "`planspec get`"),
+    (&["log"], "`planspec logs EXECUTION` is what the work printed, `planspec history` what happened"),
+    (&["workflow", "pipeline", "job", "release"], "`planspec get plans`, `planspec get executions`"),
 ];
+
+/// A second word where one is taken, as in `cancel execution NAME`.
+const ONE_WORD: &str = "one name is taken, written as one word: KIND/NAME, EXECUTION or EXECUTION/NODE";
 
 /// The error with advice that is meant, for what other tools call otherwise. `arguments` is the whole command line.
 pub(crate) fn explain(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
@@ -122,7 +211,19 @@ pub(crate) fn explain(mut error: clap::Error, arguments: &[OsString]) -> clap::E
             // No argument of ours begins with a dash, so nobody means "to pass '-w' as a value, use '-- -w'".
             error.remove(ContextKind::Suggested);
             let flag = text(&error, ContextKind::InvalidArg);
-            flag.and_then(|flag| flag_advice(&flag, &command_of(arguments)))
+            flag.and_then(|flag| {
+                if !flag.starts_with('-') {
+                    return Some(ONE_WORD);
+                }
+                let advice = flag_advice(&flag, &command_of(arguments));
+                // `--prefix` and `--ref` share letters and nothing else; a slip is one letter or two.
+                if advice.is_none()
+                    && !text(&error, ContextKind::SuggestedArg).is_some_and(|near| is_slip(&flag, &near))
+                {
+                    error.remove(ContextKind::SuggestedArg);
+                }
+                advice
+            })
         }
         ErrorKind::InvalidSubcommand => {
             error.remove(ContextKind::Suggested);
@@ -140,6 +241,12 @@ pub(crate) fn explain(mut error: clap::Error, arguments: &[OsString]) -> clap::E
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(advice));
     }
     error
+}
+
+/// Whether one is the other, mistyped: with one or two letters too many, too few or swapped, or cut short.
+fn is_slip(flag: &str, near: &str) -> bool {
+    let flag = flag.split('=').next().unwrap_or(flag);
+    near.starts_with(flag) || flag.starts_with(near) || strsim::damerau_levenshtein(flag, near) <= 2
 }
 
 fn flag_advice(flag: &str, command: &str) -> Option<&'static str> {
@@ -190,6 +297,14 @@ mod tests {
             ("planspec rerun x", "planspec retry EXECUTION"),
             ("planspec version", "planspec --version"),
             ("planspec get goals --show-labels", "LABELS:.metadata.labels"),
+            ("planspec get -f plan.yaml", "planspec get plan/NAME"),
+            ("planspec wait execution --all", "-o name"),
+            ("planspec cancel execution x", "KIND/NAME"),
+            ("planspec logs x --log-failed", "what failed"),
+            ("planspec graph x --svg", "-f svg"),
+            ("planspec retry x --failed", "reruns what failed"),
+            ("planspec rollout status x", "planspec wait"),
+            ("planspec commit", "planspec apply -f FILE"),
         ] {
             let text = answer(line);
             assert!(text.contains(advice), "{line}: {text}");
@@ -202,5 +317,14 @@ mod tests {
             assert!(!answer(line).contains("as a value"), "{}", answer(line));
         }
         assert!(answer("planspec get goals --no-heders").contains("--no-headers"));
+    }
+
+    #[test]
+    fn a_flag_that_only_looks_alike_is_not_suggested() {
+        for line in ["planspec delete goal/x --al1", "planspec logs x --perfix", "planspec run plan/x --rm"] {
+            let text = answer(line);
+            assert!(!text.contains("similar"), "{line}: {text}");
+        }
+        assert!(answer("planspec apply --dryrun").contains("--dry-run"));
     }
 }

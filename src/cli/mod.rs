@@ -37,8 +37,8 @@ use crate::{git, provider};
 #[derive(Debug, Parser)]
 #[command(name = "planspec", version, propagate_version = true, max_term_width = 100)]
 #[command(after_long_help = "\
-Kinds are goal, plan, capability, binding, gate and execution; `goals`, `Goal`,
-`goal/NAME` and the short names go, pl, cap, bi, ga and ex are accepted too.
+Kinds are goal, plan, capability, binding, gate, execution and schedule; `goals`, `Goal`,
+`goal/NAME` and the short names go, pl, cap, bi, ga, ex and sched are accepted too.
 
 Exit codes: 0 success or yes; 1 a clear no; 2 usage error; 3 the environment (Git, network, permission);
 4 lost a race after all retries; 70 a bug in planspec; 130 interrupted.

@@ -53,6 +53,13 @@ impl FromStr for OutputChoice {
                 "write `-o jsonpath='{.items[*].metadata.name}'` or `-o custom-columns=NAME:.metadata.name`"
                     .to_owned(),
             ),
+            _ if ["svg", "dot", "mermaid", "text"].contains(&text) => {
+                Err("`-o` is for objects; `planspec graph NAME -f svg` draws, and so do `-f dot` and `-f mermaid`".to_owned())
+            }
+            _ if text.starts_with("go-template") || text.starts_with("template") => {
+                Err("write `-o jsonpath='{range .items[*]}{.metadata.name}{\"\\n\"}{end}'`, or `-o json`"
+                    .to_owned())
+            }
             _ => OutputFormat::from_str(text, true).map(Self::Plain).map_err(|_| {
                 let known = OutputFormat::value_variants().iter().filter_map(ValueEnum::to_possible_value);
                 let known: Vec<String> = known.map(|value| value.get_name().to_owned()).collect();
@@ -105,6 +112,8 @@ mod tests {
         assert!(matches!("custom-columns=N:.metadata.name".parse(), Ok(OutputChoice::Columns(_))));
         let wrong = |text: &str| text.parse::<OutputChoice>().unwrap_err();
         assert!(wrong("xml").contains("known are table, wide"));
+        assert!(wrong("svg").contains("planspec graph NAME -f svg"));
+        assert!(wrong("go-template={{.kind}}").contains("-o jsonpath="));
         assert!(wrong("jsonpath").contains("-o jsonpath='{"));
         assert!(wrong("jsonpath={.a").contains("`}` is missing"));
     }

@@ -76,6 +76,35 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// The table without columns that can be missed, in this order, as long as it does not fit into a width: for tables whose
+    /// last column says the most.
+    #[must_use]
+    pub(crate) fn without(mut self, missable: &[&str], width: usize) -> Self {
+        for name in missable {
+            if self.width() <= width {
+                break;
+            }
+            let Some(at) = self.head.iter().position(|head| head.eq_ignore_ascii_case(name)) else {
+                continue;
+            };
+            self.head.remove(at);
+            for row in self.rows.iter_mut().filter(|row| at < row.len()) {
+                row.remove(at);
+            }
+        }
+        self
+    }
+
+    /// How many characters its widest line takes.
+    fn width(&self) -> usize {
+        let widest = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.as_str());
+            let head = self.head.get(column).map(String::as_str);
+            cells.chain(head).map(|text| text.chars().count()).max().unwrap_or(0)
+        };
+        (0..self.head.len()).map(widest).sum::<usize>() + 3 * self.head.len().saturating_sub(1)
+    }
+
     /// The table without as many columns as do not fit into a width, from the right; the first `kept` stay in any case.
     #[must_use]
     pub(crate) fn fitting(mut self, width: usize, kept: usize) -> Self {
@@ -178,6 +207,17 @@ mod tests {
         assert_eq!(heads(80), "NAME                PHASE       AGE");
         assert_eq!(heads(36), "NAME                PHASE");
         assert_eq!(heads(10), "NAME                PHASE");
+    }
+
+    #[test]
+    fn what_can_be_missed_goes_first_where_the_last_column_says_the_most() {
+        let heads = |width| {
+            let table = sample().without(&["phase", "name"], width);
+            anstream::adapter::strip_str(&table.lines()[0]).to_string()
+        };
+        assert_eq!(heads(80), "NAME                PHASE       AGE");
+        assert_eq!(heads(30), "NAME                AGE");
+        assert_eq!(heads(10), "AGE");
     }
 
     #[test]

@@ -392,6 +392,8 @@ fn the_nightly_report_is_built_once_for_the_last_night() {
     assert!(phases(done).values().all(|&phase| phase == "Succeeded"), "{done:#}");
     assert_eq!(output(done, "totals", "total"), "249 EUR");
     assert_eq!(artifacts(done), ["regions.txt"]);
+    let attempted = done["status"]["nodeStatuses"].as_object().unwrap().values();
+    assert_eq!(attempted.filter(|node| node["attempt"] == 1).count(), 40, "forty tasks");
     let night = done["metadata"]["annotations"]["planspec.io/scheduled-at"].as_str().unwrap();
     assert!(
         ["T00:30:00Z", "T01:30:00Z"].iter().any(|half_past_two| night.ends_with(half_past_two)),

@@ -249,3 +249,31 @@ fn instances_of_a_computed_list_are_taken_over_by_a_later_execution() {
     environment.planspec(&["reconcile", "-q"]).succeeds();
     assert_eq!(reused(&of("z")), [""; 0], "{:#}", of("z"));
 }
+
+/// Written, so that `validate` expands it too; each instance is there in the record, and shown as one line.
+#[test]
+fn a_thousand_instances_are_planned_validated_and_drawn() {
+    let nodes = r#"
+- { id: list, kind: Task, outputs: [names], run: "seq 1 1000 | sed 's/.*/\"n&\"/' | paste -sd, | sed 's/.*/{\"names\": [&]}/' > \"$PLANSPEC_OUTPUT\"" }
+- { id: agree, kind: Gate, dependsOn: [list], gateRef: { name: agree } }
+- id: load
+  kind: Task
+  dependsOn: [list, agree]
+  forEach: { items: "${{ nodes.list.outputs.names }}", as: name, maxItems: 1000, maxParallel: 4 }
+  when: index >= 995
+  run: { command: 'echo "$NAME"', env: { NAME: "${{ name }}" } }
+- { id: report, kind: Task, dependsOn: [load], run: "echo all" }"#;
+    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("repeat", nodes))]);
+    environment.planspec(&["validate"]).succeeds();
+    driven(&environment, "repeat");
+    environment.planspec(&["approve", "agree", "-n", "team"]).succeeds();
+    let status = again(&environment);
+    assert_eq!(status["phase"], "Succeeded", "{}", status["message"]);
+    let nodes = status["nodeStatuses"].as_object().unwrap();
+    let load = |phase: &str| {
+        nodes.iter().filter(|(id, node)| id.starts_with("load-") && node["phase"] == phase).count()
+    };
+    assert_eq!((load("Succeeded"), load("Skipped")), (5, 995));
+    let drawn = environment.planspec(&["graph", "execution/x", "-n", "team"]).succeeds().stdout;
+    assert!(drawn.contains("×1000: 5 ✓ 995 –") && drawn.lines().count() < 10, "{drawn}");
+}

@@ -310,3 +310,50 @@ fn a_directory_without_a_repository_is_named() {
         assert!(matches!(error, GitError::NotARepository { .. }), "{error}");
     }
 }
+
+#[test]
+fn a_format_that_is_not_supported_is_named_in_words_with_the_way_out() {
+    let world = TestEnvironment::new();
+    for (format, name) in [("--object-format=sha256", "sha256"), ("--ref-format=reftable", "refstorage")] {
+        let directory = world.root().join(name);
+        // Reftables are known to Git 2.45 and newer.
+        if world.git(&["init", "--quiet", format, directory.to_str().unwrap()]).code != 0 {
+            continue;
+        }
+        let refused = world.planspec_in(&directory, &["validate"]).exits(3).stderr;
+        assert!(refused.contains("not supported") && refused.contains(name), "{refused}");
+        assert!(
+            refused.contains("hint: planspec supports only SHA-1 objects and file-based references"),
+            "{refused}"
+        );
+        assert!(!refused.contains("class="), "{refused}");
+    }
+}
+
+/// libgit2 knows neither a parent with `/*` nor what the environment configures; the program does.
+#[test]
+fn a_repository_of_somebody_else_is_opened_where_git_is_told_that_it_is_safe() {
+    let mut world = TestEnvironment::with_files(&[("README", "x")]);
+    let given = std::process::Command::new("chown").args(["-R", "12345:12345"]).arg(world.repo()).output();
+    // Only root can give files away, and nothing that could be installed helps.
+    if !given.is_ok_and(|output| output.status.success()) {
+        return;
+    }
+    let refused = world.planspec(&["validate"]).exits(3).stderr;
+    assert!(refused.contains("safe.directory"), "{refused}");
+    let parent = world.repo().parent().unwrap().join("*");
+    let global = world.root().join("global");
+    world.set("GIT_CONFIG_GLOBAL", global.to_str().unwrap());
+    // Git 2.46 and newer know a parent; this one may not.
+    world.git(&["config", "--global", "safe.directory", parent.to_str().unwrap()]).succeeds();
+    if world.git(&["status", "--short"]).code == 0 {
+        world.planspec(&["validate"]).succeeds();
+    }
+    world.git(&["config", "--global", "--unset", "safe.directory"]).succeeds();
+    for (name, value) in
+        [("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "safe.directory"), ("GIT_CONFIG_VALUE_0", "*")]
+    {
+        world.set(name, value);
+    }
+    world.planspec(&["validate"]).succeeds();
+}

@@ -251,6 +251,43 @@ fn a_token_in_a_configured_address_reaches_no_argument_of_any_process() {
     }
 }
 
+/// `pushurl` and `pushInsteadOf` may lead over another protocol than fetches take.
+#[test]
+fn pushes_go_over_the_protocol_that_is_configured_for_them() {
+    for by_rule in [false, true] {
+        let server = GitServer::over_http();
+        let (dir, repo) = local();
+        let (fetched, bare) = (server.http_url(Some("tok-write")), server.bare());
+        git(dir.path(), &["remote", "add", "origin", &fetched]);
+        let bare = bare.to_str().unwrap();
+        match by_rule {
+            true => git(dir.path(), &["config", &format!("url.{bare}.pushInsteadOf"), &fetched]),
+            false => git(dir.path(), &["remote", "set-url", "--push", "origin", bare]),
+        }
+        let remote = Remote::open(&repo, "origin", options()).unwrap();
+        let ours = commit(&repo, &[], "ours");
+        assert_eq!(remote.push(&repo, STATUS, None, ours).unwrap(), SwapResult::Done);
+        assert_eq!(tip(&server, STATUS), Some(ours));
+        assert_eq!(remote.fetch(&repo, &[STATUS]).unwrap(), [Some(ours)]);
+    }
+}
+
+#[test]
+fn an_address_is_rewritten_as_the_user_says() {
+    let server = GitServer::over_http();
+    let (dir, repo) = local();
+    git(
+        dir.path(),
+        &["config", &format!("url.{}.insteadOf", server.http_url(Some("tok-write"))), "work:app"],
+    );
+    git(dir.path(), &["remote", "add", "origin", "work:app"]);
+    let remote = Remote::open(&repo, "origin", options()).unwrap();
+    let ours = commit(&repo, &[], "ours");
+    assert_eq!(remote.push(&repo, STATUS, None, ours).unwrap(), SwapResult::Done);
+    assert_eq!(tip(&server, STATUS), Some(ours));
+    assert_eq!(remote.fetch(&repo, &[STATUS]).unwrap(), [Some(ours)]);
+}
+
 #[test]
 fn a_remote_that_is_gone_is_named() {
     let (_dir, repo) = local();

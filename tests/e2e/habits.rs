@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::environment::TestEnvironment;
 use crate::fixtures::{SSO, goal, plan};
@@ -296,7 +297,33 @@ fn nodes_are_counted_by_how_they_ended() {
     assert!(table.stdout.contains("2/2 ✓1 ✘1"), "{}", table.stdout);
 }
 
-/// The demo asks before it approves. Neither the end of input nor Ctrl-C is a yes; the second ends it at once.
+#[test]
+fn what_people_type_is_taken_or_answered_at_once() {
+    let environment = worked();
+    let says = |line: &[&str], code: i32, expected: &str| {
+        let outcome = environment.planspec(line);
+        let all = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(
+            outcome.code == code && all.contains(expected),
+            "{line:?} exits with {}: {all}",
+            outcome.code
+        );
+    };
+    says(&["wait", "ex/work-1", "--for=condition=Failed"], 0, "execution/work-1 Failed");
+    // It has ended, so that waiting for the ten minutes of the default would be for nothing.
+    says(&["wait", "ex/work-1", "--for=condition=Succeeded"], 1, "execution/work-1 is Failed");
+    says(&["logs", "work-1", "--node", "good", "--tail", "1"], 0, "three");
+    says(&["logs", "work-1/good", "--node", "bad"], 2, "two nodes");
+    says(&["logs", "plan/work"], 2, "is a plan, and an execution is expected");
+    says(&["diff", "HEAD..HEAD"], 0, "no differences");
+    says(&["diff", "HEAD...HEAD"], 2, "BASE..HEAD");
+    says(&["diff", "HEAD..HEAD", "HEAD"], 2, "no second commit");
+    says(&["describe", "work-1"], 2, "plan/NAME");
+    says(&["graph", "work", "-o", "svg"], 2, "planspec graph NAME -f svg");
+    says(&["run", "-f", "work.yaml", "--dry-run"], 2, "planspec validate -f FILE");
+}
+
+/// The demo works slowly on a terminal, and asks before it approves. Neither the end of input nor Ctrl-C is a yes; the second ends it at once.
 #[test]
 fn a_question_is_answered_with_no_by_ctrl_c_and_by_the_end_of_input() {
     let environment = TestEnvironment::new();
@@ -307,6 +334,7 @@ fn a_question_is_answered_with_no_by_ctrl_c_and_by_the_end_of_input() {
         command.args(["-c", terminal, env!("CARGO_BIN_EXE_planspec"), "demo", "--color", "never"]);
         command.env("HOME", environment.root().join("home")).env("TMPDIR", environment.root());
         command.stdin(Stdio::piped());
+        let begun = Instant::now();
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut out = child.stdout.take().unwrap();
         let mut input = child.stdin.take().unwrap();
@@ -321,6 +349,8 @@ fn a_question_is_answered_with_no_by_ctrl_c_and_by_the_end_of_input() {
             if !sent && String::from_utf8_lossy(&seen).contains("[y/N]") {
                 std::io::Write::write_all(&mut input, more.as_bytes()).unwrap();
                 std::io::Write::flush(&mut input).unwrap();
+                // Two tasks of a second each, so that there is something to see.
+                assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
                 sent = true;
             }
         }

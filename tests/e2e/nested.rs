@@ -155,6 +155,27 @@ fn a_plan_that_would_run_itself_fails() {
 }
 
 #[test]
+fn plans_are_nested_eight_deep_and_not_deeper() {
+    let stage = Stage::new(QUICK, &[]);
+    let names: Vec<String> = (1..=9).map(|depth| format!("p{depth}")).collect();
+    let mut graphs: Vec<Graph> =
+        names.iter().map(|name| Graph::new(name).node(json!({ "id": "x", "kind": "Task" }))).collect();
+    graphs[8] = Graph::new("p9").node(json!({ "id": "x", "kind": "Task", "run": "true" }));
+    let inner: Vec<String> = names.iter().skip(1).map(|name| format!("plan://{name}")).collect();
+    let rules: Vec<(&str, &str, &str)> =
+        names.iter().zip(&inner).map(|(name, provider)| (name.as_str(), "x", provider.as_str())).collect();
+    let binding = with_plans(&graphs.iter().collect::<Vec<&Graph>>(), &rules);
+    let mut all: Vec<Value> = graphs.iter().map(Graph::plan).collect();
+    all.extend([binding, execution("run", "p1"), execution("less", "p2")]);
+    stage.commit("work.yaml", &yaml(&all));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("less").phase, ExecutionPhase::Succeeded);
+    assert_eq!(stage.status("run").phase, ExecutionPhase::Failed);
+    let deepest = stage.node("run-x-x-x-x-x-x-x", "x");
+    assert!(deepest.message.contains("nested more than 8 deep"), "{deepest:?}");
+}
+
+#[test]
 fn a_name_that_is_taken_fails_the_node() {
     let stage = nested("true", &json!({}));
     stage.commit(

@@ -1,4 +1,4 @@
 # The sum of each region, as an artifact.
 set -eu
-awk -F, 'NR > 1 { sum[$1] += $2 } END { for (region in sum) print region, sum[region] }' "$1" |
+cat data/*.csv | awk -F, '$2 ~ /^[0-9]+$/ { sum[$1] += $2 } END { for (region in sum) print region, sum[region] }' |
   sort > "$PLANSPEC_ARTIFACTS/regions.txt"

@@ -149,6 +149,8 @@ pub(crate) fn execution(argument: &str) -> Result<ExecutionTarget, CliError> {
         // The kind wins over an Execution that is itself called `execution`; that one is named in the longer
         // form.
         [kind, name] if is_kind(kind) => (None, *name, None),
+        // An Execution may be called `plan`, but whoever writes `plan/NAME` means the kind.
+        [other, name] if spelled_kind(other).is_some() => return Err(no_execution(argument, other, name)),
         [name, node] => (None, *name, Some(*node)),
         [kind, name, node] if is_kind(kind) => (None, *name, Some(*node)),
         [namespace, kind, name] if is_kind(kind) => (Some(*namespace), *name, None),
@@ -169,6 +171,24 @@ pub(crate) fn execution(argument: &str) -> Result<ExecutionTarget, CliError> {
         name: resource_name(name)?,
         node,
     })
+}
+
+/// The kind that a word spells out; an abbreviation may as well be the name of an execution.
+fn spelled_kind(word: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.singular() == word || kind.plural() == word)
+}
+
+fn no_execution(argument: &str, other: &str, name: &str) -> CliError {
+    let kind = spelled_kind(other).map_or("resource", Kind::singular);
+    let error = CliError::usage(format!("`{argument}` is a {kind}, and an execution is expected"));
+    let error = match kind {
+        "plan" | "goal" => error
+            .hint(format!("`planspec get executions` lists what ran; `planspec run {kind}/{name}` runs it")),
+        _ => error.hint("`planspec get executions` lists them"),
+    };
+    error.hint(format!(
+        "the node `{name}` of an execution that is called `{other}` is execution/{other}/{name}"
+    ))
 }
 
 fn full(argument: &str) -> Result<ResourceSelector, CliError> {
@@ -195,7 +215,7 @@ pub(crate) fn kind(word: &str) -> Result<Kind, CliError> {
         let words = Kind::ALL.into_iter().flat_map(|kind| [kind.singular(), kind.plural()]);
         match nearest(&word.to_ascii_lowercase(), words) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error,
+            None => error.hint("a resource is named with its kind, as in `plan/NAME` or `plan NAME`"),
         }
     })
 }
@@ -262,7 +282,8 @@ mod tests {
     fn a_misspelt_kind_brings_a_suggestion() {
         let error = kind("exection").unwrap_err().render(false);
         assert!(error.contains("did you mean `execution`?"), "{error}");
-        assert!(!kind("pod").unwrap_err().render(false).contains("did you mean"));
+        let other = kind("pod").unwrap_err().render(false);
+        assert!(!other.contains("did you mean") && other.contains("plan/NAME"), "{other}");
     }
 
     #[test]
@@ -273,6 +294,10 @@ mod tests {
         assert_eq!(node("run-1/build"), Some("build".to_owned()));
         assert_eq!(node("team/execution/run-1/build"), Some("build".to_owned()));
         assert!(execution("goal/run-1/build").is_err());
+        assert_eq!(node("execution/plan/build"), Some("build".to_owned()));
+        let other = execution("plan/build").unwrap_err().render(false);
+        assert!(other.contains("is a plan, and an execution is expected"), "{other}");
+        assert!(other.contains("planspec run plan/build"), "{other}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Remote {
     /// # Errors
     /// When the remote cannot be reached, or takes none of it.
     pub fn remove_refs(&self, repo: &Repo, refs: &[(String, ObjectId)]) -> Result<Vec<String>, GitError> {
-        let mut program = self.program().args(PUSH);
+        let mut program = self.push_program().args(PUSH);
         for (name, tip) in refs {
             check_name(name)?;
             // A runner that goes on with the Execution just now moves it, and then it stays (Invariant 3).

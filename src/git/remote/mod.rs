@@ -117,6 +117,8 @@ pub struct Remote {
     // Apart from `refs/remotes/`, which the user's own `git fetch` prunes and rewrites.
     space: String,
     address: RemoteUrl,
+    /// Where it is pushed to, where that is configured to be another address than it is fetched from.
+    push_address: Option<RemoteUrl>,
     /// The address as configured, when it holds credentials.
     original: Option<String>,
     directory: PathBuf,
@@ -153,6 +155,7 @@ impl Remote {
                 shown,
                 space: name_or_url.to_owned(),
                 original: address.credentials.is_some().then_some(configured),
+                push_address: configured_push_url(repo, name_or_url)?.as_deref().map(RemoteUrl::parse),
                 address,
                 directory,
                 options,
@@ -173,6 +176,7 @@ impl Remote {
             shown: redact(&address.url),
             space,
             original: None,
+            push_address: None,
             address,
             directory,
             options,
@@ -314,6 +318,13 @@ impl Remote {
         self.program_in(&self.directory)
     }
 
+    /// The same for a push, whose address may be of another protocol: `pushurl`, or `pushInsteadOf`.
+    fn push_program(&self) -> GitCommand {
+        let address = self.push_address.as_ref().unwrap_or(&self.address);
+        // Not both at once: what a server redirects a fetch to is not what the user named for pushes.
+        self.program().env("GIT_ALLOW_PROTOCOL", address.protocols())
+    }
+
     /// The same in another repository than the clone.
     fn program_in(&self, directory: &Path) -> GitCommand {
         let mut settings: Vec<OsString> = Vec::new();
@@ -370,6 +381,13 @@ impl Remote {
 fn configured_url(repo: &Repo, name: &str) -> Result<String, GitError> {
     let remote = repo.git2().find_remote(name).map_err(GitError::doing("cannot read the remote"))?;
     Ok(remote.url().map(str::to_owned).unwrap_or_default())
+}
+
+/// The address that pushes to a configured remote go to, where it is another one.
+fn configured_push_url(repo: &Repo, name: &str) -> Result<Option<String>, GitError> {
+    let remote = repo.git2().find_remote(name).map_err(GitError::doing("cannot read the remote"))?;
+    let address = remote.pushurl().map_err(GitError::doing("cannot read the remote"))?;
+    Ok(address.map(str::to_owned))
 }
 
 /// The part of `refs/planspec/` for a remote that has no name.

@@ -149,7 +149,7 @@ impl Remote {
     }
 
     fn push_once(&self, updates: &[RefUpdate]) -> Result<(), PushFailure> {
-        let mut program = self.program().args(PUSH);
+        let mut program = self.push_program().args(PUSH);
         // Alone, a reference is atomic anyway, and old servers refuse the option.
         if updates.len() > 1 {
             program = program.args(["--atomic"]);

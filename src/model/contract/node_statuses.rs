@@ -26,6 +26,15 @@ pub struct NodeStatuses {
     len: usize,
 }
 
+impl NodeStatus {
+    /// Whether its phase only sums up those of other nodes, as that of a group or of a repeated node does: whatever fails by
+    /// itself has a reason.
+    #[must_use]
+    pub fn is_summary(&self) -> bool {
+        self.extensions.reason.is_none() && self.attempt == 0
+    }
+}
+
 impl NodeStatuses {
     /// No nodes.
     #[must_use]

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::{DescribePage, dash};
-use crate::graph::Topology;
 use crate::model::{
-    ExecutionStatus, NextStep, Node, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
+    ExecutionStatus, NextStep, NodeId, NodePhase, NodeReason, NodeSituation, NodeStatus, PIN_MISMATCH,
     PlanGraph, ResourceKey, Usage, next_steps,
 };
+use crate::report::graph::GraphView;
 use crate::report::style::Tone;
 use crate::report::table::{Table, TableCell};
 use crate::report::{age, text};
@@ -79,12 +79,16 @@ fn nodes(status: &ExecutionStatus, graph: Option<&PlanGraph>, now: Timestamp, pa
     page.heading("Nodes");
     let mut table = Table::new(["node", "phase", "attempt", "elapsed", "provider", "reason", "message"]);
     // In the order of the graph, because a page is read from the cause to its effect; what was made of a node while it ran
-    // stands where the node does.
+    // stands below it, by its number: the tenth instance comes after the ninth, whichever began first.
     let order = graph.map(graph_order).unwrap_or_default();
     let place = |id: &NodeId| {
         let id = id.as_str();
-        let made_of = || order.get(id.rsplit_once('-')?.0);
-        order.get(id).or_else(made_of).copied().unwrap_or(usize::MAX)
+        let made_of = || {
+            let (node, number) = id.rsplit_once('-')?;
+            Some((*order.get(node)?, number.parse::<usize>().map_or(usize::MAX, |number| number + 1)))
+        };
+        let own = order.get(id).map(|place| (*place, 0));
+        own.or_else(made_of).unwrap_or((usize::MAX, usize::MAX))
     };
     let mut nodes: Vec<(&NodeId, &NodeStatus)> = status.node_statuses.iter().collect();
     nodes.sort_by_cached_key(|(id, node)| (place(id), node.start_time.unwrap_or(Timestamp::MAX)));
@@ -110,10 +114,9 @@ fn nodes(status: &ExecutionStatus, graph: Option<&PlanGraph>, now: Timestamp, pa
 }
 
 /// The nodes with their places, each after everything that it waits for.
-fn graph_order(graph: &PlanGraph) -> HashMap<&str, usize> {
-    let Ok(topology) = Topology::build(graph) else { return HashMap::new() };
-    let ids = topology.order().iter().filter_map(|ix| graph.nodes.get(*ix));
-    ids.enumerate().map(|(place, node)| (node.id.as_str(), place)).collect()
+fn graph_order(graph: &PlanGraph) -> HashMap<String, usize> {
+    let ids = GraphView::reading_order(graph).unwrap_or_default();
+    ids.into_iter().enumerate().map(|(place, id)| (id, place)).collect()
 }
 
 /// What stands for the message of a node with instances, and of one of them: its number says little about what it is for.
@@ -162,16 +165,13 @@ fn attention(
 ) {
     let home = status.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
     for (phase, heading) in [(NodePhase::Blocked, "Waits"), (NodePhase::Failed, "Failures")] {
-        let mut nodes = status.node_statuses.iter().filter(|(_, node)| node.phase == phase).peekable();
+        // What is in a group, and the instances of a repeated node, are listed themselves, with what can be done about each.
+        let itself = |node: &NodeStatus| node.phase == phase && !node.is_summary();
+        let mut nodes = status.node_statuses.iter().filter(|(_, node)| itself(node)).peekable();
         if nodes.peek().is_some() {
             page.heading(heading);
         }
         for (id, node) in nodes {
-            // Its instances are listed themselves, with what can be done about each.
-            let declared = graph.and_then(|graph| graph.declared(id)).filter(|node| node.id == *id);
-            if declared.is_some_and(Node::is_repeated) && node.extensions.reason.is_none() {
-                continue;
-            }
             let reason = node.extensions.reason;
             let message = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
             let what = if phase == NodePhase::Blocked { waits_for(reason) } else { "failed" };
@@ -418,5 +418,31 @@ mod tests {
           NODE       OUTPUT    VALUE
           research   summary   two lines
         "#);
+    }
+    #[test]
+    fn nodes_are_in_the_order_of_the_graph_and_instances_in_that_of_their_numbers() {
+        let graph: PlanGraph = serde_json::from_value(json!({
+            "nodes": [
+                {"id": "tell", "kind": "Task", "dependsOn": ["each"]},
+                {"id": "each", "kind": "Group", "children": ["load"], "dependsOn": ["find"],
+                 "forEach": {"items": "${{ nodes.find.outputs.all }}", "as": "item", "maxItems": 20}},
+                {"id": "load", "kind": "Task"},
+                {"id": "find", "kind": "Task", "outputs": ["all"]},
+            ],
+        }))
+        .unwrap();
+        let mut nodes = serde_json::Map::new();
+        for (at, id) in ["tell", "load-10", "load-9", "load", "find", "each"].into_iter().enumerate() {
+            let start = format!("2026-03-04T12:00:0{at}Z");
+            nodes.insert(id.to_owned(), json!({"phase": "Succeeded", "attempt": 1, "startTime": start}));
+        }
+        let status = json!({"phase": "Succeeded", "nodeStatuses": nodes});
+        let status: ExecutionStatus = serde_json::from_value(status).unwrap();
+        let mut page = DescribePage::default();
+        super::nodes(&status, Some(&graph), "2026-03-04T12:01:00Z".parse().unwrap(), &mut page);
+        let shown = anstream::adapter::strip_str(&page.out).to_string();
+        let ids: Vec<&str> =
+            shown.lines().skip(3).filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(ids, ["find", "load", "load-9", "load-10", "each", "tell"], "{shown}");
     }
 }

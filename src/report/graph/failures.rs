@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::tree::listed;
 use crate::graph::Topology;
 use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeStatus, PlanGraph};
 use crate::report::style::{Tone, node_sign};
@@ -14,8 +15,10 @@ const LOG_LINES: usize = 5;
 #[must_use]
 pub(crate) fn render(title: &str, graph: &PlanGraph, status: &ExecutionStatus) -> String {
     let mut out = format!("{}\n", Tone::Strong.paint(text::line(title)));
+    // A group that failed is the consequence of what failed in it, which is listed.
+    let itself = |node: &NodeStatus| node.phase == NodePhase::Failed && !node.is_summary();
     let failed: Vec<(&NodeId, &NodeStatus)> =
-        status.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Failed).collect();
+        status.node_statuses.iter().filter(|(_, node)| itself(node)).collect();
     if failed.is_empty() {
         out.push_str("nothing failed\n");
         return out;
@@ -35,18 +38,19 @@ pub(crate) fn render(title: &str, graph: &PlanGraph, status: &ExecutionStatus) -
         let stopped =
             topology.as_ref().map(|topology| not_run(id, topology, graph, status)).unwrap_or_default();
         if !stopped.is_empty() {
-            out.push_str(&format!("  so these did not run: {}\n", stopped.join(", ")));
+            out.push_str(&format!("  so these did not run: {}\n", listed(&stopped)));
         }
     }
     out
 }
 
-/// What comes after a node, over any number of edges, and was skipped.
+/// What comes after a node, or after a group that holds it, over any number of edges, and was skipped.
 fn not_run(id: &NodeId, topology: &Topology, graph: &PlanGraph, status: &ExecutionStatus) -> Vec<String> {
     let (mut seen, mut stack) = (BTreeSet::new(), Vec::new());
     stack.extend(topology.find(id.as_str()));
     while let Some(ix) = stack.pop() {
-        for (to, _) in topology.targets(ix) {
+        let holders = (0..topology.len()).filter(|&holder| topology.children(holder).contains(&ix));
+        for to in topology.targets(ix).map(|(to, _)| to).chain(holders) {
             if seen.insert(to) {
                 stack.push(to);
             }
@@ -64,6 +68,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_group_that_failed_is_no_failure_of_its_own_and_what_comes_after_it_did_not_run() {
+        let mut nodes = vec![
+            json!({ "id": "a", "kind": "Task" }),
+            json!({ "id": "g", "kind": "Group", "children": ["a"] }),
+        ];
+        let mut phases = serde_json::Map::new();
+        phases.insert("a".into(), json!({ "phase": "Failed", "attempt": 1, "message": "exit code 1" }));
+        phases.insert("g".into(), json!({ "phase": "Failed", "message": "0 of 1 succeeded" }));
+        for at in 1..=9 {
+            nodes.push(json!({ "id": format!("n{at}"), "kind": "Task", "dependsOn": ["g"] }));
+            phases.insert(format!("n{at}"), json!({ "phase": "Skipped" }));
+        }
+        let graph: PlanGraph = serde_json::from_value(json!({ "nodes": nodes })).unwrap();
+        let status: ExecutionStatus =
+            serde_json::from_value(json!({ "phase": "Failed", "nodeStatuses": phases })).unwrap();
+        let text = anstream::adapter::strip_str(&render("team/x", &graph, &status)).to_string();
+        assert!(!text.contains("0 of 1"), "{text}");
+        assert!(text.contains("did not run: n1, n2, n3, n4, n5, n6 and 3 more"), "{text}");
+    }
 
     #[test]
     fn a_failure_is_shown_with_its_log_and_what_it_stopped() {

@@ -97,7 +97,19 @@ impl GraphView {
         // A node that runs after everything else waits for each of the others. Only the last ones of those are drawn, or
         // every node would have a line to it.
         let is_last = |ix: NodeIx| plan.nodes.get(ix).is_some_and(|node| node.finally);
-        let goes_on = |ix: NodeIx| topology.targets(ix).any(|(to, _)| !is_last(to));
+        let leads_on = |ix: NodeIx| topology.targets(ix).any(|(to, _)| !is_last(to));
+        // What comes after a group comes after what it holds.
+        let mut group = vec![None; topology.len()];
+        for holder in 0..topology.len() {
+            for &child in topology.children(holder) {
+                if let Some(slot) = group.get_mut(child) {
+                    *slot = Some(holder);
+                }
+            }
+        }
+        let goes_on = |ix: NodeIx| {
+            std::iter::successors(Some(ix), |&ix| group.get(ix).copied().flatten()).any(leads_on)
+        };
         edges.retain(|edge| {
             edge.kind == EdgeType::Hard || !is_last(edge.to) || is_last(edge.from) || !goes_on(edge.from)
         });
@@ -109,6 +121,15 @@ impl GraphView {
             edges,
             order: topology.order().to_vec(),
         })
+    }
+
+    /// The ids of a graph as they are read: each after everything that it waits for, a group after what it holds.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the graph.
+    pub(crate) fn reading_order(plan: &PlanGraph) -> Result<Vec<String>, Vec<GraphError>> {
+        let view = frames::entered(&Self::new("", plan, None, Timestamp::UNIX_EPOCH)?);
+        Ok(view.order.iter().filter_map(|&node| view.node(node)).map(|node| node.id.clone()).collect())
     }
 
     /// The graph in a format, with a line end at its end. A large one is drawn folded, except for Graphviz, which draws whatever it
@@ -124,7 +145,10 @@ impl GraphView {
     pub(crate) fn render_all(&self, format: GraphFormat) -> String {
         match format {
             // Rails show every join, but a wide graph would not fit on a screen.
-            GraphFormat::Text => rails::render(self).unwrap_or_else(|| tree::render(self)),
+            GraphFormat::Text => {
+                let view = frames::entered(self);
+                rails::render(&view).unwrap_or_else(|| tree::render(&view))
+            }
             GraphFormat::Dot => dot::render(self),
             GraphFormat::Mermaid => mermaid::render(self),
             GraphFormat::Svg => svg::render(self),

@@ -228,11 +228,16 @@ fn draw(node: &GraphNodeView, cell: GridCell) -> String {
     };
     let name = escaped(&fitted(node.name.as_deref().unwrap_or(&node.id), LABEL_CHARACTERS));
     // Commands take the id, so that a name alone leaves a reader without the word to type.
-    let caption = match node.name {
-        Some(_) => format!("{} · {}", fitted(&node.id, LABEL_CHARACTERS / 2), node.caption()),
-        None => node.caption(),
+    let captioned = |said: &str| match node.name {
+        Some(_) => format!("{} · {said}", fitted(&node.id, LABEL_CHARACTERS / 2)),
+        None => said.to_owned(),
     };
-    let caption = escaped(&text::shortened(&caption, LABEL_CHARACTERS + 6));
+    let most = LABEL_CHARACTERS + 6;
+    let whole = captioned(&node.caption());
+    // The colour says the phase too, and nothing else says how many of a group failed.
+    let is_long = whole.chars().count() > most && node.phase.is_some() && !node.detail.is_empty();
+    let whole = if is_long { captioned(&node.detail) } else { whole };
+    let caption = escaped(&text::shortened(&whole, most));
     format!(
         "  <g><title>{}</title>{shape}<text x=\"{middle_x}\" y=\"{}\" text-anchor=\"middle\" font-size=\"13\" \
          fill=\"#111827\">{name}</text><text x=\"{middle_x}\" y=\"{}\" text-anchor=\"middle\" font-size=\"11\" \
@@ -335,6 +340,17 @@ mod tests {
         assert!(picture.contains("prefers-color-scheme: dark"), "{picture}");
         let named = samples::plain().nodes.into_iter().find(|node| node.name.is_some()).unwrap();
         assert!(picture.contains(&format!(">{} · ", named.id)), "{picture}");
+    }
+
+    #[test]
+    fn a_long_caption_keeps_the_counts_and_leaves_the_phase_to_the_colour() {
+        let mut view = samples::plain();
+        let node = view.nodes.iter_mut().find(|node| node.name.is_some()).unwrap();
+        node.phase = Some(NodePhase::Failed);
+        node.detail = "18 nodes: 15 ✓ 1 ✘".to_owned();
+        let caption = format!(">{} · 18 nodes: 15 ✓ 1 ✘</text>", fitted(&node.id, LABEL_CHARACTERS / 2));
+        let picture = render(&view);
+        assert!(picture.contains(&caption), "{caption}: {picture}");
     }
 
     #[test]

@@ -129,7 +129,7 @@ fn names(view: &GraphView, nodes: &[NodeIx]) -> String {
 }
 
 /// The names, as far as they fit on a line beside everything else.
-fn listed(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     match names.get(..MOST_NAMES) {
         Some(first) if names.len() > MOST_NAMES + 1 => {
             format!("{} and {} more", first.join(", "), names.len() - MOST_NAMES)

@@ -64,6 +64,11 @@ pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result
         format => {
             // For a single resource, the column would repeat its name.
             let table = history::table(&entries, filter.keys.len() != 1, format == OutputFormat::Wide);
+            // Who looks at a narrow window wants what happened; `-o wide` and a pipe have everything.
+            let table = match context.out.width() {
+                Some(width) if format != OutputFormat::Wide => table.without(&["desired", "by"], width),
+                _ => table,
+            };
             for line in table.lines() {
                 context.out.line(line)?;
             }

@@ -43,11 +43,14 @@ pub(crate) struct LogsArguments {
     /// EXECUTION, or EXECUTION/NODE
     #[arg(value_name = "EXECUTION[/NODE]")]
     target: String,
+    /// Only this node, as EXECUTION/NODE says it too
+    #[arg(long, value_name = "NODE")]
+    node: Option<NodeId>,
     /// Which attempt, from 1 (default: the last)
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     attempt: Option<u32>,
     /// The attempt before the last
-    #[arg(long, conflicts_with = "attempt")]
+    #[arg(short, long, conflicts_with = "attempt")]
     previous: bool,
     /// Keep printing until the node has ended, across attempts; with `--attempt`, until that attempt has ended
     #[arg(short, long, conflicts_with = "previous")]
@@ -67,7 +70,15 @@ impl LogsArguments {
 }
 
 pub(crate) fn run(arguments: &LogsArguments, context: &mut Context) -> Result<Exit, CliError> {
-    let wanted = selector::execution(&arguments.target)?;
+    let mut wanted = selector::execution(&arguments.target)?;
+    match (&wanted.node, &arguments.node) {
+        (Some(one), Some(other)) if one != other => {
+            return Err(CliError::usage(format!("`{one}` and `{other}` are two nodes"))
+                .hint("without a node, the logs of all are shown"));
+        }
+        (None, Some(node)) => wanted.node = Some(node.clone()),
+        _ => {}
+    }
     let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let object = Inventory::load(&workspace, &tips)?.one(&wanted.clone().into(), context)?;

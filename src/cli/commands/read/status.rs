@@ -181,7 +181,8 @@ fn sections(
             let report = || NodeReport::of(&object.key, id, state, gate.as_ref());
             match state.phase {
                 NodePhase::Running if state.attempt > 0 => running.push(report()),
-                NodePhase::Failed => failed.push(report()),
+                // A group that failed has no log, and what failed in it is listed itself.
+                NodePhase::Failed if !state.is_summary() => failed.push(report()),
                 NodePhase::Blocked if state.extensions.reason.is_none() => {}
                 NodePhase::Blocked if me.is_asked(state, gate.as_ref(), inventory)? => mine.push(report()),
                 NodePhase::Blocked => waiting.push(report()),

@@ -180,19 +180,7 @@ fn answer(object: Option<&LiveObject>, goal: &WaitCondition) -> WaitState {
             if wanted.iter().any(|wanted| wanted.eq_ignore_ascii_case(&phase)) {
                 return WaitState::Yes;
             }
-            match object.record.as_ref().and_then(|record| record.execution()) {
-                // Only a retry changes what has ended (Invariant 10), so that waiting would use up the time
-                // for nothing.
-                Some(status) if status.phase.is_terminal() => {
-                    let why = status.message.as_deref().map(|message| format!(": {message}"));
-                    WaitState::Never(format!(
-                        "{} is {phase}{}",
-                        short_name(&object.key),
-                        why.unwrap_or_default()
-                    ))
-                }
-                _ => WaitState::NotYet,
-            }
+            not_met(object)
         }
         WaitCondition::Found(path, wanted) => {
             let value = object.to_value();
@@ -204,10 +192,26 @@ fn answer(object: Option<&LiveObject>, goal: &WaitCondition) -> WaitState {
             if holds { WaitState::Yes } else { WaitState::NotYet }
         }
         WaitCondition::Condition(kind, status) => {
-            let found = Condition::find(conditions(object), kind);
-            let holds = found.is_some_and(|found| format!("{:?}", found.status).eq_ignore_ascii_case(status));
-            if holds { WaitState::Yes } else { WaitState::NotYet }
+            let holds = match Condition::find(conditions(object), kind) {
+                Some(found) => format!("{:?}", found.status).eq_ignore_ascii_case(status),
+                // `condition=Failed` is typed where objects of other tools have such a condition; here it is the phase.
+                None => status.eq_ignore_ascii_case("True") && kind.eq_ignore_ascii_case(&object.phase()),
+            };
+            if holds { WaitState::Yes } else { not_met(object) }
         }
+    }
+}
+
+/// That it is not so yet, or never will be.
+fn not_met(object: &LiveObject) -> WaitState {
+    match object.record.as_ref().and_then(|record| record.execution()) {
+        // Only a retry changes what has ended (Invariant 10), so that waiting would use up the time for nothing.
+        Some(status) if status.phase.is_terminal() => {
+            let why = status.message.as_deref().map(|message| format!(": {message}"));
+            let why = why.unwrap_or_default();
+            WaitState::Never(format!("{} is {}{why}", short_name(&object.key), object.phase()))
+        }
+        _ => WaitState::NotYet,
     }
 }
 

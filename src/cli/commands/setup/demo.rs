@@ -28,6 +28,10 @@ const FILES: [(&str, &str); 9] = [
     ("app/button.template", include_str!("../../../../examples/sso/app/button.template")),
 ];
 
+/// What makes a task of the example slow enough to be seen at work, and where in its script.
+const BEGIN: &str = "set -eu\n";
+const SLOWLY: &str = "set -eu\nsleep 1 # to be seen on a terminal\n";
+
 const GATE: &str = "sso-security-review";
 const EXECUTION: &str = "execution/sso-exec-001";
 const WORK_BRANCH: &str = "planspec/work/team-platform/sso-exec-001/review";
@@ -88,10 +92,10 @@ pub(crate) fn run(arguments: &DemoArguments, context: &mut Context) -> Result<Ex
     context.out.line("")?;
     step(&format!("git diff --stat main {WORK_BRANCH}"), context)?;
     show_branch(context)?;
-    context.out.line(format!("\nThe repository is {}", dir.display()))?;
-    context.out.line(
-        "Look around: planspec get all, planspec describe execution/sso-exec-001, planspec logs sso-exec-001",
-    )?;
+    context.out.line(format!("\nTo look around:\n\n  cd {}", dir.display()))?;
+    context
+        .out
+        .line(format!("  planspec get all\n  planspec describe {EXECUTION}\n  planspec logs sso-exec-001"))?;
     Ok(Exit::Done)
 }
 
@@ -123,8 +127,12 @@ fn make_repository(dir: &Path, context: &mut Context) -> Result<(), CliError> {
             person
         }
     };
-    let edits: BTreeMap<String, Option<Vec<u8>>> =
-        FILES.iter().map(|(path, text)| ((*path).to_owned(), Some(text.as_bytes().to_vec()))).collect();
+    // Nobody watches a pipe, and a test or a script only wants the end.
+    let pace = if std::io::stdout().is_terminal() { SLOWLY } else { BEGIN };
+    let edits: BTreeMap<String, Option<Vec<u8>>> = FILES
+        .iter()
+        .map(|(path, text)| ((*path).to_owned(), Some(text.replacen(BEGIN, pace, 1).into_bytes())))
+        .collect();
     repo.commit_on_branch("main", &edits, "Add sign-in with Google", &author, context.now())?;
     Ok(())
 }

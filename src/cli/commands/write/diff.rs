@@ -34,6 +34,7 @@ Examples:
   planspec diff
   planspec diff origin/main
   planspec diff origin/main HEAD -o json
+  planspec diff origin/main..HEAD
   planspec diff origin/main --markdown > preview.md
   planspec diff -f goal.yaml
   planspec diff execution/sso-exec-001 --node implement")]
@@ -67,12 +68,13 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         return show_work(&target, arguments.stat, &workspace, context);
     }
     let tips = workspace.tips(context)?;
-    let base = match &arguments.base {
+    let (base, head) = sides(arguments)?;
+    let base = match base {
         Some(revision) => Some(workspace.repo.resolve_commit(revision)?),
         // The branch as it is here, not on the remote: the question is what these files change in it.
         None => workspace.local_desired()?,
     };
-    let head = match (&arguments.head, workspace.repo.work_tree()) {
+    let head = match (head, workspace.repo.work_tree()) {
         // The rest of the branch stays as it is.
         _ if !arguments.filename.is_empty() => base,
         (Some(revision), _) => Some(workspace.repo.resolve_commit(revision)?),
@@ -106,13 +108,12 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
     // graph.
     let status = workspace.status(&tips)?;
     let difference = DesiredDiff::of(&old, &new, &config, read, &workspace, &status)?;
-    if arguments.markdown {
-        let mut preview = preview::of_difference(&difference, &old, &new, &config);
-        (preview.base, preview.head) = (base.map(|id| id.to_string()), head.map(|id| id.to_string()));
-        context.out.text(&render(&preview, COMMENT_LIMIT, PageLinks::default()).summary)?;
-        return Ok(exit(&difference));
-    }
     match context.options.format()? {
+        _ if arguments.markdown => {
+            let mut preview = preview::of_difference(&difference, &old, &new, &config);
+            (preview.base, preview.head) = (base.map(|id| id.to_string()), head.map(|id| id.to_string()));
+            context.out.text(&render(&preview, COMMENT_LIMIT, PageLinks::default()).summary)?;
+        }
         OutputFormat::Json => context.out.json(&difference.to_value())?,
         OutputFormat::Yaml => context.out.yaml(&difference.to_value())?,
         _ if difference.is_empty() => context.out.note("no differences")?,
@@ -125,6 +126,22 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         }
     }
     Ok(exit(&difference))
+}
+
+/// The two commits that are named: apart, or as one range, which is how `git diff` takes them too.
+fn sides(arguments: &DiffArguments) -> Result<(Option<&str>, Option<&str>), CliError> {
+    let (base, head) = (arguments.base.as_deref(), arguments.head.as_deref());
+    match base.and_then(|range| range.split_once("..")) {
+        Some((_, after)) if after.starts_with('.') => {
+            Err(CliError::usage("a range with three dots begins at no named commit")
+                .hint("write BASE..HEAD, where `git merge-base BASE HEAD` prints BASE"))
+        }
+        Some(_) if head.is_some() => Err(CliError::usage("BASE..HEAD is both; no second commit can follow")),
+        Some((from, to)) => {
+            Ok((Some(from).filter(|from| !from.is_empty()), Some(to).filter(|to| !to.is_empty())))
+        }
+        None => Ok((base, head)),
+    }
 }
 
 /// The state that applying files would make, and their texts.

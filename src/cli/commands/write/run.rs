@@ -43,7 +43,7 @@ const NAME_LIMIT: usize = 63;
 Examples:
   planspec run -f hello.yaml --here
   planspec run goal/enable-google-sso
-  planspec run plan/sso-implementation-v2 -p dryRun=true -p 'tags:=[\"a\", \"b\"]'
+  planspec run plan/sso-implementation-v2 -p dryRun:=true -p 'tags:=[\"a\", \"b\"]'
   planspec run goal/enable-google-sso --name sso-exec-002 --push --wait
   planspec run --from-execution sso-exec-001
   planspec run plan/sso-implementation-v3 --from-execution sso-exec-001 -o json")]
@@ -78,6 +78,15 @@ pub(crate) struct RunArguments {
     destination: Destination,
 }
 
+fn nothing_named(no_file: bool) -> CliError {
+    match no_file {
+        true => CliError::usage("name a goal or a plan to run"),
+        // clap does not ask for `--here` beside what it conflicts with.
+        false => CliError::usage("a file is run with `--here`, which commits nothing and has no `--dry-run`")
+            .hint("`planspec validate -f FILE` checks it, `planspec run -f FILE --here` runs it"),
+    }
+}
+
 pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exit, CliError> {
     let workspace = RepoContext::open(context)?;
     let base = publish::base(&workspace, &arguments.destination, context)?;
@@ -102,7 +111,7 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
         }
         _ => None,
     };
-    let Some(planned) = planned else { return Err(CliError::usage("name a goal or a plan to run")) };
+    let Some(planned) = planned else { return Err(nothing_named(arguments.filename.is_empty())) };
     let name = match &arguments.name {
         Some(name) => name.clone(),
         None => generated_name(&planned.plan.name, context.now())?,
