@@ -2,6 +2,7 @@
 
 mod client;
 mod comments;
+mod commits;
 mod error;
 mod issues;
 mod mutations;
@@ -15,6 +16,7 @@ mod workflows;
 
 pub(crate) use client::{Access, GitHub};
 pub(crate) use comments::{Comment, CommentUpdate, FOOT, Reaction};
+pub(crate) use commits::{Contributor, HostCommit};
 pub(crate) use error::GitHubError;
 pub(crate) use issues::{Issue, IssueChange, NewIssue};
 pub(crate) use mutations::MergeMethod;

@@ -52,6 +52,7 @@ mod git_push;
 mod git_remote;
 mod git_server;
 mod github_action;
+mod github_authors;
 mod github_ci;
 mod github_deliveries;
 mod github_dispatch;

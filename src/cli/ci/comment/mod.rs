@@ -8,9 +8,8 @@ mod resolve;
 pub(crate) use self::command::parse;
 use self::resolve::ResolvedGate;
 use crate::cli::Context;
-use crate::cli::ci::authority::authorize::{
-    AuthorizedActor, Permission, authorise, refuse_author, waiting_at,
-};
+use crate::cli::ci::authority::authorize::{AuthorizedActor, Permission, authorise, waiting_at};
+use crate::cli::ci::authority::authors::refuse_author;
 use crate::cli::ci::authority::{DecisionSource, record};
 use crate::cli::ci::comment::command::{CommandError, CommentCommand, HELP};
 use crate::cli::ci::event::CommentRef;
