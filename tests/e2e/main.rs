@@ -66,6 +66,7 @@ mod github_limits;
 mod github_notices;
 mod github_owners;
 mod github_page;
+mod github_push_rules;
 mod github_replay;
 mod github_rework;
 mod github_runs;

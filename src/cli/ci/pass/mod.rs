@@ -5,6 +5,7 @@ mod live_updates;
 mod mentions;
 mod pass_report;
 mod progress;
+mod push_rules;
 
 use std::time::Instant;
 
