@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::decisions::{CONFIG, WORK, check_phases};
 use crate::environment::{Outcome, TestEnvironment};
 use crate::skip;
@@ -218,6 +220,25 @@ fn a_signed_history_holds_and_says_who_did_what() {
     }
     let json = stage.runner(&["verify", "-o", "json"]).succeeds().json();
     assert_eq!(json["holds"], true);
+
+    // Who signed a record last stands beside it: she completed the node that ended it. No key is needed to read
+    // that.
+    let page = stage.environment.planspec(&["describe", "execution/e", "-n", "team"]).succeeds().stdout;
+    assert!(page.contains("Signed by:") && page.contains("wendy (person), commit "), "{page}");
+    let show =
+        |kind: &str| stage.environment.planspec(&["get", kind, "-n", "team", "-o", "json"]).succeeds().json();
+    let signed = show("execution/e")["status"]["signedBy"].clone();
+    assert_eq!((&signed["name"], &signed["role"]), (&json!("wendy"), &json!("person")), "{signed}");
+    let plan = show("plan/p")["status"]["signedBy"].clone();
+    assert_eq!((&plan["name"], &plan["role"]), (&json!("ci"), &json!("runner")), "{plan}");
+    assert_eq!(show("executions")["items"][0]["status"]["signedBy"], signed);
+    // What somebody without a key changed is refused, and says so.
+    let tip = stage.git(&["rev-parse", STATUS]);
+    let forged = stage.edited(&tip, EXECUTION, Some(("phase: Succeeded", "phase: Failed")));
+    let forged = stage.commit(None, &forged, &[&tip]);
+    stage.git(&["update-ref", STATUS_REF, &forged]);
+    let page = stage.environment.planspec(&["describe", "execution/e", "-n", "team"]).succeeds().stdout;
+    assert!(page.contains("REFUSED: it is not signed"), "{page}");
 }
 
 #[test]
