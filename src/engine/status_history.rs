@@ -104,7 +104,7 @@ impl Branches {
     }
 
     /// The memory of the last status tip.
-    fn memory(&self, reference: &str) -> Result<StatusMemory, EngineError> {
+    pub(super) fn memory(&self, reference: &str) -> Result<StatusMemory, EngineError> {
         let name = match self.remote() {
             Some(remote) => remote.local_name(reference)?,
             None => reference.to_owned(),
@@ -141,7 +141,8 @@ impl StatusMemory {
         fs::read(&self.file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
-    fn last(&self) -> Option<ObjectId> {
+    /// The tip that was seen last.
+    pub(super) fn last(&self) -> Option<ObjectId> {
         self.all().get(&self.branch)?.parse().ok()
     }
 

@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    fn commit(author: serde_json::Value, email: &str, message: &str) -> HostCommit {
+    fn commit(author: &serde_json::Value, email: &str, message: &str) -> HostCommit {
         serde_json::from_value(json!({
             "sha": "a", "author": author, "committer": { "login": "web-flow" },
             "commit": { "message": message, "author": { "email": email }, "committer": { "email": HOST_ADDRESS } },
@@ -149,14 +149,14 @@ mod tests {
         let login = |login: &str| Contributor::Login(login.to_owned());
         let address = |address: &str| Contributor::Address(address.to_owned());
         let message = "Do it (#7)\n\n* one\n\nCo-authored-by: Ann <12+Ann@users.noreply.github.com>\n\nco-authored-by: Bob <bob@example.com>";
-        let found = commit(json!({ "login": "wendy" }), "w@example.com", message);
+        let found = commit(&json!({ "login": "wendy" }), "w@example.com", message);
         assert_eq!(found.contributors(), [login("wendy"), login("ann"), address("bob@example.com")]);
         assert_eq!(found.subject(), "Do it (#7)");
         // Where the host knows no account it answers with nothing, or with an object without fields.
-        for none in [json!(null), json!({})] {
+        for none in [&json!(null), &json!({})] {
             assert_eq!(commit(none, "w@example.com", "x").contributors(), [address("w@example.com")]);
         }
-        let hidden = commit(json!(null), "wendy@users.noreply.github.com", "Co-authored-by: <>");
+        let hidden = commit(&json!(null), "wendy@users.noreply.github.com", "Co-authored-by: <>");
         assert_eq!(hidden.contributors(), [login("wendy"), address("")]);
     }
 }

@@ -1,5 +1,6 @@
 //! The API of the Git host. The only user of octocrab; knows nothing of plans or executions.
 
+mod activity;
 mod client;
 mod comments;
 mod commits;

@@ -621,9 +621,10 @@ fn a_long_pass_tells_in_between_what_changed() {
     assert!(texts[0].contains("1 Running") && texts[0].contains("▶ build"), "{texts:#?}");
     assert!(texts[1].contains("1 Blocked") && texts[1].contains("✓ build"), "{texts:#?}");
     assert_eq!(world.host.own_comments(), [texts[1].clone()]);
-    // In between the host was asked for one commit and one list of comments, whatever the number of looks, and once who may push.
+    // In between the host was asked for one commit and one list of comments, whatever the number of looks,
+    // and once who may push and what was moved back, which takes two requests each.
     let asked = world.host.with(|state| state.seen.iter().filter(|seen| seen.starts_with("GET")).count());
-    assert!(asked <= 7, "{asked}");
+    assert!(asked <= 9, "{asked}");
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(crate) pull_commits: Vec<(u64, String, Option<&'static str>)>,
     /// What the messages of commits say below their subject.
     pub(crate) messages: Vec<(String, &'static str)>,
+    /// What the host remembers of the pushes of a branch.
+    pub(crate) activity: Vec<Value>,
     pub(crate) reviews: Vec<Value>,
     /// The repository whose branches pull requests are made of.
     pub(crate) repository: Option<std::path::PathBuf>,
@@ -469,6 +471,11 @@ impl State {
                     }
                     (200, pull)
                 })
+            }
+            ("GET", ["activity"]) => {
+                assert!(query.starts_with("ref=refs%2Fheads%2Fplanspec%2Fstatus&"), "{query}");
+                let asked = |one: &&Value| query.contains(one["activity_type"].as_str().unwrap());
+                (200, self.activity.iter().filter(asked).cloned().collect())
             }
             ("GET", ["pulls", number, "commits"]) => {
                 let found = self.pulls.iter().find(|pull| pull["number"].as_u64() == number.parse().ok());

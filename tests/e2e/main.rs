@@ -70,6 +70,7 @@ mod github_push_rules;
 mod github_replay;
 mod github_rework;
 mod github_runs;
+mod github_witness;
 mod goals;
 mod habits;
 mod http_provider;
