@@ -43,6 +43,9 @@ fn whoever_wrote_a_commit_of_a_squashed_pull_request_or_merged_it_does_not_appro
         state.messages.push((merge, both));
     });
     world.pass().succeeds();
+    // Whoever moves the file afterwards is not its author, and its author stays it.
+    world.environment.git(&["mv", "work.yaml", "moved.yaml"]).succeeds();
+    world.environment.commit_files(&[], "Move it");
     check_refused(&world, "author", "is the author of #7");
     check_refused(&world, "wendy", "is an author of commit bbbbbbbb");
     check_refused(&world, "Merger", "merged #7");

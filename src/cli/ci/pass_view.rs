@@ -252,26 +252,41 @@ impl PassView {
             return Ok(Err("it is not pinned yet"));
         };
         let declared = self.declared_owner(key.clone())?;
-        let origins = self.origins(&BTreeSet::from([declared.clone()]))?;
-        let Some(origin) = origins.get(&declared) else {
+        let Some(origin) = self.origin_before(&declared, pin)? else {
             return Ok(Err("the commit that introduced it is not found; check out with `fetch-depth: 0`"));
         };
         let repo = &self.workspace.repo;
         if declared.kind == Kind::Schedule {
             let mut ends = vec![repo.commit(pin)?];
-            ends.extend((*origin != pin).then(|| repo.commit(*origin)).transpose()?);
+            ends.extend((origin != pin).then(|| repo.commit(origin)).transpose()?);
             return Ok(Ok(ends));
         }
         let mut range = Vec::new();
         for commit in repo.log(pin).take(most) {
             let commit = commit?;
-            let last = commit.id == *origin;
+            let last = commit.id == origin;
             range.push(commit);
             if last {
                 return Ok(Ok(range));
             }
         }
         Ok(Err("too many commits lie between the one that introduced it and the one that it is pinned to"))
+    }
+
+    /// The commit that introduced a resource, as seen from this one: a manifest that was moved to another file since would seem
+    /// to be younger than what runs.
+    fn origin_before(&self, key: &ResourceKey, pin: ObjectId) -> Result<Option<ObjectId>, CliError> {
+        let repo = &self.workspace.repo;
+        let then = match self.tips.desired == Some(pin) {
+            true => None,
+            false => Some(desired::load(repo, pin, &self.tips.config)?),
+        };
+        let Some(desired) = then.as_ref().or(self.desired()?) else { return Ok(None) };
+        let declared = desired.resources.iter().filter(|resource| resource.key() == *key);
+        let wanted = BTreeSet::from([key.clone()]);
+        let files = declared.map(|resource| (resource.source.path.clone(), wanted.clone())).collect();
+        let mut origins = origin::origins(repo, pin, files, &self.tips.config.limits)?;
+        Ok(origins.remove(key))
     }
 
     /// What a manifest declares of what made an Execution: itself, unless a Schedule or a node made it.
