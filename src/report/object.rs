@@ -18,6 +18,8 @@ pub(crate) struct LiveObject {
     pub resource_version: Option<String>,
     /// Who signed the last change of the record, where somebody has to and it was asked for.
     pub signature: Option<RecordSignature>,
+    /// The same of the manifest on the desired branch.
+    pub declared_by: Option<RecordSignature>,
 }
 
 /// Who signed a change of a record.
@@ -35,7 +37,7 @@ impl RecordSignature {
         let commit: String = self.commit.chars().take(8).collect();
         match &self.by {
             Ok((name, role)) => format!("{name} ({role}), commit {commit}"),
-            Err(why) => format!("REFUSED: {why}, commit {commit}"),
+            Err(why) => format!("nobody who counts: {why}, commit {commit}"),
         }
     }
 
@@ -77,8 +79,10 @@ impl LiveObject {
             self.record.as_ref().map(value_of).and_then(|mut record| take(&mut record, "status"))
         {
             // Within the status, which is left out when somebody applies what `get` printed.
-            if let (Some(signature), Some(fields)) = (&self.signature, status.as_object_mut()) {
-                fields.insert("signedBy".to_owned(), signature.to_value());
+            for (name, signature) in [("signedBy", &self.signature), ("declaredBy", &self.declared_by)] {
+                if let (Some(signature), Some(fields)) = (signature, status.as_object_mut()) {
+                    fields.insert(name.to_owned(), signature.to_value());
+                }
             }
             object.insert("status".to_owned(), status);
         }
@@ -193,6 +197,7 @@ pub(crate) mod samples {
             record: Some(record),
             resource_version: version,
             signature: None,
+            declared_by: None,
         }
     }
 }

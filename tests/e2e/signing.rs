@@ -238,7 +238,7 @@ fn a_signed_history_holds_and_says_who_did_what() {
     let forged = stage.commit(None, &forged, &[&tip]);
     stage.git(&["update-ref", STATUS_REF, &forged]);
     let page = stage.environment.planspec(&["describe", "execution/e", "-n", "team"]).succeeds().stdout;
-    assert!(page.contains("REFUSED: it is not signed"), "{page}");
+    assert!(page.contains("nobody who counts: it is not signed"), "{page}");
 }
 
 #[test]
@@ -403,6 +403,20 @@ fn what_nobody_listed_has_signed_does_not_come_into_force() {
         .map(|commit| commit["subject"].as_str().unwrap())
         .collect();
     assert_eq!(subjects, ["Signed", "Ask for all signatures"]);
+    // Beside a resource stands who signed the last change of its manifest.
+    let declared_by = || {
+        let plan =
+            stage.environment.planspec(&["get", "plan/p", "-n", "team", "-o", "json"]).succeeds().json();
+        plan["status"]["declaredBy"].clone()
+    };
+    assert_eq!(declared_by()["refused"], "it is not signed");
+    stage.push(Some("wendy"), &[("work.yaml", &format!("# Reviewed\n{WORK}"))], "Reviewed");
+    assert_eq!(
+        (&declared_by()["name"], &declared_by()["commit"]),
+        (&json!("wendy"), &json!(stage.git(&["rev-parse", "HEAD"])))
+    );
+    let page = stage.environment.planspec(&["describe", "plan/p", "-n", "team"]).succeeds().stdout;
+    assert!(page.contains("Declared by:   wendy ("), "{page}");
 }
 
 #[test]
@@ -444,6 +458,9 @@ fn a_person_signs_with_openpgp() {
     decide(&home).succeeds();
     let verified = stage.runner(&["verify"]).succeeds();
     assert!(verified.stdout.contains("wendy (person)"), "{verified:?}");
+    // Whoever reads finds the key in the file that the configuration names.
+    let page = stage.environment.planspec(&["describe", "gate/look", "-n", "team"]).succeeds().stdout;
+    assert!(page.contains("Signed by:     wendy (person), commit "), "{page}");
     // Without the private key nothing is recorded in that name.
     let refused = decide(stage.environment.root()).exits(3);
     assert!(refused.stderr.contains("could not be"), "{refused:?}");
