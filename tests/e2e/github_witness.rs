@@ -53,6 +53,28 @@ fn a_fresh_clone_refuses_a_branch_that_went_back_by_what_the_host_remembers() {
     world.pass().succeeds();
 }
 
+/// The clone that a job of the written workflow makes: without files, and without what the branch has lost.
+#[test]
+fn a_partial_clone_fetches_what_the_branch_lost() {
+    let (world, lost) = rewound();
+    world.environment.git(&["config", "uploadpack.allowFilter", "true"]).succeeds();
+    world.host.with(|state| state.activity = vec![moved("force_push", &lost)]);
+    let place = world.file("job");
+    let url = format!("file://{}", world.environment.repo().display());
+    let clone = ["clone", "--quiet", "--no-local", "--filter=blob:none", &url, place.to_str().unwrap()];
+    world.environment.git(&clone).succeeds();
+    // Any question about one object would fetch it.
+    let has = |commit: &str| {
+        let all = ["cat-file", "--batch-all-objects", "--batch-check"];
+        world.environment.git_in(&place, &all).succeeds().stdout.contains(commit)
+    };
+    assert!(!has(&lost));
+    let event = json!({ "ref": "refs/heads/main", "repository": { "default_branch": "main" } });
+    let refused = world.ci_in(&place, "push", &event.to_string(), &[]).exits(3);
+    assert!(refused.stderr.contains("would run again: team/e"), "{refused:?}");
+    assert!(has(&lost));
+}
+
 #[test]
 fn what_the_host_remembers_holds_up_nobody_where_nothing_was_lost() {
     let (world, lost) = rewound();
