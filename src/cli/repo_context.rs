@@ -97,6 +97,11 @@ impl RepoContext {
         Ok(branches)
     }
 
+    /// The same, without a word: beside what the command reads and has spoken of.
+    pub(crate) fn branches_beside(self) -> Result<Branches, CliError> {
+        Ok(Branches::open(self.repo, self.remote, self.choice)?)
+    }
+
     /// The branch that holds the desired state: `--ref`, else what the repository, its remote and the configuration say.
     pub(crate) fn branch(&self) -> Result<String, CliError> {
         if let Some(branch) = self.branch.get() {

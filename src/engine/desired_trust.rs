@@ -9,7 +9,7 @@ use super::clock::{Clock as _, SystemClock};
 use super::desired_branch::MAX_CONFIG_BYTES;
 use super::signed::{SignedBy, VerifiedCommit, cannot_sign, keys_of, named_by, signer_of};
 use crate::config::{Config, DesiredTrust, SignedCommits};
-use crate::git::{Commit, ObjectId};
+use crate::git::{Commit, CommitSignature, ObjectId};
 use crate::record::{DESIRED_COMMIT, RUNNER};
 
 /// How many status commits are read for the desired commit that was in force before. Each commit of a runner names one; those
@@ -162,6 +162,30 @@ impl Branches {
             })?;
         }
         Ok(())
+    }
+
+    /// The configuration of a desired commit, with the keys that it names by their files.
+    ///
+    /// # Errors
+    /// Git; an invalid configuration.
+    pub(crate) fn config_of(&self, desired: ObjectId) -> Result<Config, EngineError> {
+        Ok(self.read("", desired)?.config)
+    }
+
+    /// Whose signature a commit of the desired branch has, by the list in force, or why it is nobody's.
+    ///
+    /// # Errors
+    /// Git.
+    pub(crate) fn desired_signer(
+        &self,
+        trust: &DesiredTrust,
+        commit: ObjectId,
+    ) -> Result<Result<SignedBy, String>, EngineError> {
+        let (signers, keys) = keys_of(trust.signers.iter());
+        let signatures = self.repo().signatures(&[commit], &keys)?;
+        let signature = signatures.first().unwrap_or(&CommitSignature::Missing);
+        let by = signer_of(signature, &signers);
+        Ok(by.map(|signer| SignedBy { name: signer.name.clone(), role: signer.role }))
     }
 
     /// The commits whose signatures are asked for, newest first, with who signed each or why it does not hold.

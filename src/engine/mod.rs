@@ -20,6 +20,7 @@ mod remote_work;
 mod signed;
 mod snapshot;
 mod status_history;
+mod witness;
 
 pub(crate) use attempt::base::NodeBase;
 pub(crate) use attempt::collect::ResultTerms;

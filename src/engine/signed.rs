@@ -203,10 +203,7 @@ impl Branches {
             if Some(commit.id) == since {
                 break;
             }
-            let by = match self.judged(&tips.config, &commit)? {
-                Ok(by) => Ok(by),
-                Err(why) => self.judged_then(&commit, tips.desired.id)?.ok_or(why),
-            };
+            let by = self.signer(&tips.config, tips.desired.id, &commit)?;
             let ends = takes_over(&commit) && by.as_ref().is_ok_and(|by| by.role == SignerRole::Runner);
             found.push((commit, by));
             if ends {
@@ -214,6 +211,23 @@ impl Branches {
             }
         }
         Ok(Some(found))
+    }
+
+    /// Who signed one commit of the status branch, or why it does not hold. `desired` is the desired commit that has this
+    /// configuration.
+    ///
+    /// # Errors
+    /// Git.
+    pub(crate) fn signer(
+        &self,
+        config: &Config,
+        desired: ObjectId,
+        commit: &Commit,
+    ) -> Result<Result<SignedBy, String>, EngineError> {
+        Ok(match self.judged(config, commit)? {
+            Ok(by) => Ok(by),
+            Err(why) => self.judged_then(commit, desired)?.ok_or(why),
+        })
     }
 
     /// Who signed a commit that does not hold by the configuration in force: one of the signers of the desired commit that it
@@ -279,7 +293,7 @@ pub(super) fn named_by(commit: &Commit) -> Option<ObjectId> {
 }
 
 /// Whether a commit takes over a history that was refused.
-fn takes_over(commit: &Commit) -> bool {
+pub(super) fn takes_over(commit: &Commit) -> bool {
     let trailers = commit.trailers();
     trailers.iter().any(|(name, value)| name == RUNNER && value == ACCEPTED)
 }

@@ -8,14 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::EngineError;
 use super::branches::{BranchTips, Branches, status_ref};
 use super::clock::{Clock as _, SystemClock};
 use super::signed::ACCEPTED;
 use crate::config::Config;
-use crate::git::{Commit, GitError, ObjectId, RefUpdate, Repo, Signature, SwapResult};
+use crate::git::{Commit, GitError, ObjectId, RefUpdate, Repo, Signature, SwapResult, TreeChange};
 use crate::model::{
     ExecutionPhase, ExecutionStatus, Kind, NodeStatus, ResourceKey, ResourceStatus, StatusMetadata,
     StatusRecord,
@@ -104,7 +104,7 @@ impl Branches {
     }
 
     /// The memory of the last status tip.
-    fn memory(&self, reference: &str) -> Result<StatusMemory, EngineError> {
+    pub(super) fn memory(&self, reference: &str) -> Result<StatusMemory, EngineError> {
         let name = match self.remote() {
             Some(remote) => remote.local_name(reference)?,
             None => reference.to_owned(),
@@ -141,7 +141,8 @@ impl StatusMemory {
         fs::read(&self.file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
     }
 
-    fn last(&self) -> Option<ObjectId> {
+    /// The tip that was seen last.
+    pub(super) fn last(&self) -> Option<ObjectId> {
         self.all().get(&self.branch)?.parse().ok()
     }
 
@@ -196,12 +197,21 @@ fn lost_records(
     before: StatusTree,
     now: StatusTree,
 ) -> Result<Vec<(StatusRecord, Option<StatusRecord>)>, EngineError> {
-    let mut lost = Vec::new();
+    let mut changes: Vec<(ResourceKey, TreeChange)> = Vec::new();
     for change in repo.compare_within(before.tree, now.tree, &may_hold_records)? {
         let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { continue };
-        if !matches!(key.kind, Kind::Execution | Kind::Gate) || change.old.is_none() {
-            continue;
+        if matches!(key.kind, Kind::Execution | Kind::Gate) && change.old.is_some() {
+            changes.push((key, change));
         }
+    }
+    // A partial clone lacks the records of a branch that it never read, and would fetch one after the other.
+    let blobs =
+        changes.iter().flat_map(|(_, change)| [&change.old, &change.new]).flatten().map(|entry| entry.id);
+    if let Err(error) = repo.fetch_promised(blobs) {
+        debug!(%error, "the records could not be fetched together");
+    }
+    let mut lost = Vec::new();
+    for (key, _) in changes {
         let Ok(Some(old)) = before.get(repo, &key) else { continue };
         // One that cannot be read is healed from history, which may be the very history that was lost.
         let new = now.get(repo, &key).unwrap_or_default();

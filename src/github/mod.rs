@@ -1,7 +1,9 @@
 //! The API of the Git host. The only user of octocrab; knows nothing of plans or executions.
 
+mod activity;
 mod client;
 mod comments;
+mod commits;
 mod error;
 mod issues;
 mod mutations;
@@ -15,6 +17,7 @@ mod workflows;
 
 pub(crate) use client::{Access, GitHub};
 pub(crate) use comments::{Comment, CommentUpdate, FOOT, Reaction};
+pub(crate) use commits::{Contributor, HostCommit};
 pub(crate) use error::GitHubError;
 pub(crate) use issues::{Issue, IssueChange, NewIssue};
 pub(crate) use mutations::MergeMethod;

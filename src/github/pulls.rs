@@ -26,6 +26,12 @@ pub(crate) struct PullRequest {
     pub merged_at: Option<String>,
     /// Its author.
     pub user: Option<Account>,
+    /// Who merged it; only where one pull request is read, and not a list of them.
+    #[serde(default)]
+    pub merged_by: Option<Account>,
+    /// How many commits it has; likewise.
+    #[serde(default)]
+    pub commits: Option<usize>,
     /// What is to be merged.
     pub head: PullRequestSide,
     /// Into what.

@@ -272,6 +272,10 @@ async fn the_answers_that_the_host_itself_shows_are_understood() {
     assert_eq!((pull.number, pull.state.as_str(), pull.is_from_fork()), (1347, "open", false));
     assert_eq!((pull.head.branch.as_str(), pull.base.branch.as_str()), ("new-topic", "master"));
     assert_eq!(github.pulls_of(&repo, &"a".repeat(40)).await.unwrap()[0].number, 1347);
+    assert_eq!(pull.merged_by.map(|account| account.login).as_deref(), Some("octocat"));
+    let commit = github.host_commit(&repo, &"a".repeat(40)).await.unwrap();
+    assert_eq!((commit.subject(), commit.contributors().len()), ("Fix all the bugs", 2));
+    assert_eq!(github.pull_commits(&repo, 1347).await.unwrap()[0].subject(), "Fix all the bugs");
     let opened = github.open_pull(&repo, &NewPullRequest::default()).await.unwrap();
     assert_eq!((opened.number, opened.mergeable_state.as_deref()), (1347, Some("clean")));
     let change = PullRequestChange::default();

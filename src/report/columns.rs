@@ -352,7 +352,14 @@ mod tests {
         for kind in Kind::ALL {
             let mut key = samples::goal().key;
             key.kind = kind;
-            let object = LiveObject { key, resource: None, record: None, resource_version: None };
+            let object = LiveObject {
+                key,
+                resource: None,
+                record: None,
+                resource_version: None,
+                signature: None,
+                declared_by: None,
+            };
             let heads = 4 + narrow_heads(kind).len() + wide_heads(kind).len();
             assert_eq!(row(&object, true, true, now).len(), heads, "{kind}");
         }

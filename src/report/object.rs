@@ -16,6 +16,37 @@ pub(crate) struct LiveObject {
     pub record: Option<StatusRecord>,
     /// The id of the blob that holds the record.
     pub resource_version: Option<String>,
+    /// Who signed the last change of the record, where somebody has to and it was asked for.
+    pub signature: Option<RecordSignature>,
+    /// The same of the manifest on the desired branch.
+    pub declared_by: Option<RecordSignature>,
+}
+
+/// Who signed a change of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordSignature {
+    /// The commit of the status branch.
+    pub commit: String,
+    /// Name and role, or why the commit does not hold.
+    pub by: Result<(String, &'static str), String>,
+}
+
+impl RecordSignature {
+    /// For people.
+    pub(crate) fn line(&self) -> String {
+        let commit: String = self.commit.chars().take(8).collect();
+        match &self.by {
+            Ok((name, role)) => format!("{name} ({role}), commit {commit}"),
+            Err(why) => format!("nobody who counts: {why}, commit {commit}"),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        match &self.by {
+            Ok((name, role)) => json!({ "name": name, "role": role, "commit": self.commit }),
+            Err(why) => json!({ "refused": why, "commit": self.commit }),
+        }
+    }
 }
 
 impl LiveObject {
@@ -44,9 +75,15 @@ impl LiveObject {
         if let Some(resource) = &self.resource {
             object.insert("spec".to_owned(), spec_value(&resource.spec));
         }
-        if let Some(status) =
+        if let Some(mut status) =
             self.record.as_ref().map(value_of).and_then(|mut record| take(&mut record, "status"))
         {
+            // Within the status, which is left out when somebody applies what `get` printed.
+            for (name, signature) in [("signedBy", &self.signature), ("declaredBy", &self.declared_by)] {
+                if let (Some(signature), Some(fields)) = (signature, status.as_object_mut()) {
+                    fields.insert(name.to_owned(), signature.to_value());
+                }
+            }
             object.insert("status".to_owned(), status);
         }
         Value::Object(object)
@@ -159,6 +196,8 @@ pub(crate) mod samples {
             resource: Some(resource),
             record: Some(record),
             resource_version: version,
+            signature: None,
+            declared_by: None,
         }
     }
 }

@@ -161,6 +161,47 @@ fn a_required_gate_holds_back_a_plan_that_does_a_node_and_is_asked_for_inside_it
     is_held_back(&stage, "run-load", "ship");
 }
 
+/// A Schedule and a node may name another Binding than the default one, which says that nothing dangerous runs.
+#[test]
+fn a_required_gate_is_asked_for_where_a_schedule_a_goal_or_an_outer_plan_brings_another_binding() {
+    let ship = Graph::new("ship").task("ship", &[], "true");
+    let outer = Graph::new("outer").task("load", &[], "true");
+    let binding = |name: &str, rules: &[(&str, &str)]| {
+        let rules: Vec<_> = rules
+            .iter()
+            .map(|(plan, provider)| {
+                json!({ "selector": { "planRef": { "name": plan } },
+                    "target": { "provider": provider, "config": if provider.starts_with("tool") { json!({ "command": "true" }) } else { json!({}) } } })
+            })
+            .collect();
+        document("Binding", name, &json!({ "rules": rules }))
+    };
+    let harmless = || binding("default", &[("ship", "tool://echo"), ("outer", "tool://echo")]);
+    let dangerous = || binding("dangerous", &[("ship", "tool://deploy"), ("outer", "plan://ship")]);
+    let schedule = |what: serde_json::Value| {
+        let mut spec = json!({ "cron": "* * * * *", "bindingRef": { "name": "dangerous" } });
+        spec.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        document("Schedule", "nightly", &spec)
+    };
+    let mut for_goal = ship.plan();
+    for_goal["spec"]["goalRef"] = json!({ "name": "done" });
+    let goal = document("Goal", "done", &json!({ "description": "x" }));
+    let mut run = execution("run", "outer");
+    run["spec"]["bindingRef"] = json!({ "name": "dangerous" });
+    for documents in [
+        vec![ship.plan(), schedule(json!({ "planRef": { "name": "ship" } }))],
+        vec![for_goal, goal, schedule(json!({ "goalRef": { "name": "done" } }))],
+        vec![ship.plan(), outer.plan(), schedule(json!({ "planRef": { "name": "outer" } }))],
+        vec![ship.plan(), outer.plan(), run],
+    ] {
+        let documents = [documents, vec![harmless(), dangerous()]].concat();
+        let stage = requiring("tool://deploy", "", &documents);
+        let outcome = stage.environment.planspec(&["validate"]).exits(1);
+        assert!(outcome.stdout.contains("PS3019") && outcome.stdout.contains("`ship`"), "{outcome:?}");
+        assert_eq!(outcome.stdout.matches("PS3019").count(), 1, "{outcome:?}");
+    }
+}
+
 #[test]
 fn no_value_becomes_a_part_of_a_shell_line_or_makes_one() {
     let stage = Stage::new(QUICK, &[]);

@@ -53,6 +53,19 @@ fn stage(fields: &Value) -> Stage {
     stage
 }
 
+#[test]
+fn validate_knows_the_schemes_that_the_configuration_names_and_no_others() {
+    let stage = stage(&json!({}));
+    for place in [&["--ref", "HEAD"][..], &["-f", "work.yaml"], &[]] {
+        let arguments: Vec<&str> = ["validate"].iter().chain(place).copied().collect();
+        let known = stage.environment.planspec(&arguments).succeeds();
+        assert!(!format!("{known:?}").contains("PS2006"), "{known:?}");
+    }
+    stage.commit(".planspec.yaml", &format!("{QUICK}providers: {{plugins: [robots]}}\n"));
+    let unknown = stage.environment.planspec(&["validate"]).succeeds();
+    assert!(unknown.stdout.contains("no provider serves `robot://`; did you mean `robots`?"), "{unknown:?}");
+}
+
 /// The requests of one kind, and when they came, in milliseconds.
 fn requests(stage: &Stage, what: &str) -> Vec<(String, u64)> {
     let trace = stage.trace("trace");

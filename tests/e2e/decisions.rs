@@ -170,6 +170,26 @@ fn the_author_of_a_change_does_not_approve_it_where_the_configuration_says_so() 
     by(&environment, "rosa", &["approve", "look"]).succeeds();
 }
 
+/// Whoever wrote any commit of a branch that was merged had a hand in it, not only whoever merged it.
+#[test]
+fn nobody_who_wrote_a_part_of_a_merge_approves_it_where_authors_may_not() {
+    let environment = environment(true);
+    let config = format!("{CONFIG}gates: {{authorMayApprove: false}}\n");
+    environment.git(&["switch", "--quiet", "-c", "feature"]).succeeds();
+    environment.commit_files(&[(".planspec.yaml", &config)], "Four eyes");
+    environment.commit_files(&[("notes.txt", "x")], "Notes");
+    let rosa = ["-c", "user.name=Rosa", "-c", "user.email=rosa@example.com"];
+    let amend = ["commit", "--quiet", "--amend", "--no-edit", "--author=Rosa <rosa@example.com>"];
+    environment.git(&[&rosa[..], &amend].concat()).succeeds();
+    environment.git(&["switch", "--quiet", "main"]).succeeds();
+    environment.git(&["merge", "--quiet", "--no-ff", "-m", "Merge", "feature"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    for author in ["wendy", "rosa"] {
+        let said = by(&environment, author, &["approve", "look"]);
+        check_refused(&said, &format!("{author} is the author"));
+    }
+}
+
 #[test]
 fn a_person_completes_a_node_with_the_outputs_that_it_declares() {
     let environment = environment(true);

@@ -550,6 +550,8 @@ fn an_execution_in_a_file_that_was_there_belongs_to_the_pull_request_that_added_
     let config = "gates: {authorMayApprove: false}\n";
     let world = World::new(config, &GATE.replace("'user:rosa'", "author, wendy"));
     let more = format!("{WORK}---{}", WORK.rsplit("---").next().unwrap().replace("name: e,", "name: e2,"));
+    // Otherwise it would run what the next pull request left, and be the work of both.
+    world.pass().succeeds();
     world.environment.commit_files(&[("work.yaml", &more)], "Merge #9");
     let merge = world.environment.git_output(&["rev-parse", "HEAD"]);
     world.host.with(|state| state.pulls.push(pull(9, "wendy", &merge, Some(&merge))));
@@ -619,9 +621,10 @@ fn a_long_pass_tells_in_between_what_changed() {
     assert!(texts[0].contains("1 Running") && texts[0].contains("▶ build"), "{texts:#?}");
     assert!(texts[1].contains("1 Blocked") && texts[1].contains("✓ build"), "{texts:#?}");
     assert_eq!(world.host.own_comments(), [texts[1].clone()]);
-    // In between the host was asked for one commit and one list of comments, whatever the number of looks.
+    // In between the host was asked for one commit and one list of comments, whatever the number of looks,
+    // and once who may push and what was moved back, which takes two requests each.
     let asked = world.host.with(|state| state.seen.iter().filter(|seen| seen.starts_with("GET")).count());
-    assert!(asked <= 5, "{asked}");
+    assert!(asked <= 9, "{asked}");
 }
 
 #[test]

@@ -31,6 +31,14 @@ pub(crate) struct State {
     pub(crate) pulls: Vec<Value>,
     /// Commits that a pull request brought, besides its head and its merge.
     pub(crate) brought: Vec<(String, u64)>,
+    /// The accounts of the author and the committer of commits that no pull request tells of; no login where the host knows none.
+    pub(crate) written: Vec<(String, [Option<&'static str>; 2])>,
+    /// The commits of pull requests, with their authors; those not named here have one, of the one who opened them.
+    pub(crate) pull_commits: Vec<(u64, String, Option<&'static str>)>,
+    /// What the messages of commits say below their subject.
+    pub(crate) messages: Vec<(String, &'static str)>,
+    /// What the host remembers of the pushes of a branch.
+    pub(crate) activity: Vec<Value>,
     pub(crate) reviews: Vec<Value>,
     /// The repository whose branches pull requests are made of.
     pub(crate) repository: Option<std::path::PathBuf>,
@@ -149,6 +157,45 @@ impl State {
         });
         self.comments.push(comment.clone());
         comment
+    }
+
+    /// A commit as the host shows it, which knows an account for some addresses.
+    fn commit(&self, sha: &str, [author, committer]: [Option<&str>; 2]) -> Value {
+        let account = |login: Option<&str>| {
+            login.map(|login| json!({ "login": login, "id": account_id(login), "type": "User" }))
+        };
+        let git = |login: Option<&str>| {
+            let email = if login == Some("web-flow") { "noreply@github.com" } else { "somebody@example.com" };
+            json!({ "name": "Somebody", "email": email, "date": "2026-01-01T00:00:00Z" })
+        };
+        let message = self.messages.iter().find(|(of, _)| of == sha).map_or("Change", |(_, text)| *text);
+        json!({
+            "sha": sha, "author": account(author), "committer": account(committer),
+            "commit": { "message": message, "author": git(author), "committer": git(committer) },
+        })
+    }
+
+    /// The commits of a pull request.
+    fn commits_of(&self, pull: &Value) -> Vec<Value> {
+        let listed: Vec<Value> = self
+            .pull_commits
+            .iter()
+            .filter(|(number, ..)| pull["number"] == *number)
+            .map(|(_, sha, author)| self.commit(sha, [*author, *author]))
+            .collect();
+        let author = pull["user"]["login"].as_str();
+        if listed.is_empty() { vec![self.commit(&"c".repeat(40), [author, author])] } else { listed }
+    }
+
+    /// One commit: of the pull request that it merged, or of those who are said to have written it.
+    fn host_commit(&self, sha: &str) -> Value {
+        if let Some((_, who)) = self.written.iter().find(|(of, _)| of == sha) {
+            return self.commit(sha, *who);
+        }
+        match self.pulls.iter().find(|pull| pull["merge_commit_sha"] == *sha) {
+            Some(pull) => self.commit(sha, [pull["user"]["login"].as_str(), Some("web-flow")]),
+            None => self.commit(sha, [None, None]),
+        }
     }
 
     /// Opens a pull request, as the host does: from a branch that is there, and one only for two branches.
@@ -349,7 +396,13 @@ impl State {
                         || pull["head"]["sha"] == *sha
                         || self.brought.iter().any(listed)
                 };
-                (200, self.pulls.iter().filter(has).cloned().collect())
+                // A list does not say who merged.
+                let simple = |mut pull: Value| {
+                    pull.as_object_mut().unwrap().retain(|name, _| name != "merged_by" && name != "commits");
+                    pull
+                };
+                let shown = self.pulls.iter().filter(|pull| pull["hidden"] != true);
+                (200, shown.filter(has).cloned().map(simple).collect())
             }
             ("GET", ["pulls"]) => {
                 let all = query.contains("state=all");
@@ -360,7 +413,9 @@ impl State {
                 let shown = self.pulls.iter().filter(|pull| all || pull["state"] == "open").filter(from);
                 // In a list the host says nothing of what stands in the way of a merge.
                 let simple = |mut pull: Value| {
-                    pull.as_object_mut().unwrap().remove("mergeable_state");
+                    for name in ["mergeable_state", "merged_by", "commits"] {
+                        pull.as_object_mut().unwrap().remove(name);
+                    }
                     pull
                 };
                 (200, shown.cloned().map(simple).collect())
@@ -403,8 +458,30 @@ impl State {
             ("GET", ["commits", _, "check-runs"]) => (200, json!({ "total_count": 0, "check_runs": [] })),
             ("GET", ["pulls", number]) => {
                 let found = self.pulls.iter().find(|pull| pull["number"].as_u64() == number.parse().ok());
-                found.map_or(missing, |pull| (200, pull.clone()))
+                found.map_or(missing, |pull| {
+                    let mut pull = pull.clone();
+                    let commits = self.commits_of(&pull).len();
+                    let fields = pull.as_object_mut().unwrap();
+                    fields.remove("hidden");
+                    fields.entry("commits").or_insert(json!(commits));
+                    if fields["merged_at"].is_string() {
+                        fields
+                            .entry("merged_by")
+                            .or_insert(json!({ "login": "merger", "id": 5, "type": "User" }));
+                    }
+                    (200, pull)
+                })
             }
+            ("GET", ["activity"]) => {
+                assert!(query.starts_with("ref=refs%2Fheads%2Fplanspec%2Fstatus&"), "{query}");
+                let asked = |one: &&Value| query.contains(one["activity_type"].as_str().unwrap());
+                (200, self.activity.iter().filter(asked).cloned().collect())
+            }
+            ("GET", ["pulls", number, "commits"]) => {
+                let found = self.pulls.iter().find(|pull| pull["number"].as_u64() == number.parse().ok());
+                found.map_or(missing, |pull| (200, json!(self.commits_of(pull))))
+            }
+            ("GET", ["commits", sha]) => (200, self.host_commit(sha)),
             ("GET", ["pulls", _, "reviews"]) => (200, json!(self.reviews)),
             _ => missing,
         }

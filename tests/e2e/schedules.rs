@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use planspec::model::{ExecutionPhase, Kind, ResourceStatus, ScheduleStatus};
+use planspec::model::{ExecutionPhase, Kind, NodePhase, NodeReason, ResourceStatus, ScheduleStatus};
 use serde_json::{Value, json};
 
 use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, record_in, status_in, yaml};
@@ -92,6 +92,19 @@ fn two_runners_start_one_run_for_the_last_of_the_missed_times() {
     assert_eq!(stage.environment.git_in(&server.bare(), &["rev-parse", "planspec/status"]).stdout, tip);
     let name = listed.split_whitespace().find(|word| word.starts_with("yearly-20")).unwrap();
     assert_eq!(status_in(&server.bare(), name).phase, ExecutionPhase::Succeeded);
+}
+
+/// Nobody looked at a manifest of the run, so that the gate of the configuration counts all the more.
+#[test]
+fn no_node_of_a_run_starts_without_the_gate_that_the_configuration_requires() {
+    let stage =
+        Stage::new(&format!("{QUICK}gates: {{require: [{{providers: ['tool://*'], gate: prod}}]}}\n"), &[]);
+    let graph = plan(&stage, false);
+    commit_in_2024(&stage, &[graph.plan(), bindings(&[&graph]), schedule(&json!({}))]);
+    stage.reconcile(&[]).succeeds();
+    let node = stage.node(&only_run(&stage), "a");
+    assert_eq!((node.phase, node.extensions.reason), (NodePhase::Blocked, Some(NodeReason::GateRequired)));
+    assert!(stage.trace("trace").is_empty());
 }
 
 #[test]

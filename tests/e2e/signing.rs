@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::decisions::{CONFIG, WORK, check_phases};
 use crate::environment::{Outcome, TestEnvironment};
 use crate::skip;
@@ -218,6 +220,25 @@ fn a_signed_history_holds_and_says_who_did_what() {
     }
     let json = stage.runner(&["verify", "-o", "json"]).succeeds().json();
     assert_eq!(json["holds"], true);
+
+    // Who signed a record last stands beside it: she completed the node that ended it. No key is needed to read
+    // that.
+    let page = stage.environment.planspec(&["describe", "execution/e", "-n", "team"]).succeeds().stdout;
+    assert!(page.contains("Signed by:") && page.contains("wendy (person), commit "), "{page}");
+    let show =
+        |kind: &str| stage.environment.planspec(&["get", kind, "-n", "team", "-o", "json"]).succeeds().json();
+    let signed = show("execution/e")["status"]["signedBy"].clone();
+    assert_eq!((&signed["name"], &signed["role"]), (&json!("wendy"), &json!("person")), "{signed}");
+    let plan = show("plan/p")["status"]["signedBy"].clone();
+    assert_eq!((&plan["name"], &plan["role"]), (&json!("ci"), &json!("runner")), "{plan}");
+    assert_eq!(show("executions")["items"][0]["status"]["signedBy"], signed);
+    // What somebody without a key changed is refused, and says so.
+    let tip = stage.git(&["rev-parse", STATUS]);
+    let forged = stage.edited(&tip, EXECUTION, Some(("phase: Succeeded", "phase: Failed")));
+    let forged = stage.commit(None, &forged, &[&tip]);
+    stage.git(&["update-ref", STATUS_REF, &forged]);
+    let page = stage.environment.planspec(&["describe", "execution/e", "-n", "team"]).succeeds().stdout;
+    assert!(page.contains("nobody who counts: it is not signed"), "{page}");
 }
 
 #[test]
@@ -382,6 +403,20 @@ fn what_nobody_listed_has_signed_does_not_come_into_force() {
         .map(|commit| commit["subject"].as_str().unwrap())
         .collect();
     assert_eq!(subjects, ["Signed", "Ask for all signatures"]);
+    // Beside a resource stands who signed the last change of its manifest.
+    let declared_by = || {
+        let plan =
+            stage.environment.planspec(&["get", "plan/p", "-n", "team", "-o", "json"]).succeeds().json();
+        plan["status"]["declaredBy"].clone()
+    };
+    assert_eq!(declared_by()["refused"], "it is not signed");
+    stage.push(Some("wendy"), &[("work.yaml", &format!("# Reviewed\n{WORK}"))], "Reviewed");
+    assert_eq!(
+        (&declared_by()["name"], &declared_by()["commit"]),
+        (&json!("wendy"), &json!(stage.git(&["rev-parse", "HEAD"])))
+    );
+    let page = stage.environment.planspec(&["describe", "plan/p", "-n", "team"]).succeeds().stdout;
+    assert!(page.contains("Declared by:   wendy ("), "{page}");
 }
 
 #[test]
@@ -423,6 +458,9 @@ fn a_person_signs_with_openpgp() {
     decide(&home).succeeds();
     let verified = stage.runner(&["verify"]).succeeds();
     assert!(verified.stdout.contains("wendy (person)"), "{verified:?}");
+    // Whoever reads finds the key in the file that the configuration names.
+    let page = stage.environment.planspec(&["describe", "gate/look", "-n", "team"]).succeeds().stdout;
+    assert!(page.contains("Signed by:     wendy (person), commit "), "{page}");
     // Without the private key nothing is recorded in that name.
     let refused = decide(stage.environment.root()).exits(3);
     assert!(refused.stderr.contains("could not be"), "{refused:?}");

@@ -11,6 +11,7 @@ mod pass;
 mod pass_view;
 mod pull_request;
 mod step;
+mod witness;
 
 use std::path::PathBuf;
 

@@ -14,16 +14,21 @@ use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::execution_progress;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::config::{Actions, Config, Limits};
-use crate::git::ObjectId;
+use crate::git::{Commit, ObjectId};
 use crate::github::{GitHubError, PullRequest};
 use crate::manifest;
-use crate::model::{ExecutionPhase, FileOwners, GateSpec, Kind, PlanGraph, ResourceKey, Spec, StatusRecord};
+use crate::model::{
+    DerivedExecution, ExecutionPhase, FileOwners, GateSpec, Kind, PlanGraph, ResourceKey, Spec, StatusRecord,
+};
 use crate::record::{StatusTree, parse_message};
 use crate::report::markdown::{COMMENT_LIMIT, PageLinks, RenderedComment};
 use crate::report::progress_comment::{ExecutionProgress, render};
 
 /// How many commits a pull request brings at most, where it is merged without a merge commit.
 const NEAR: usize = 250;
+
+/// How many owners an Execution has above it at most, of which each is a node's or a Schedule's.
+const MOST_OWNERS: usize = 64;
 
 /// How many commits of the status branch are read for what has ended lately: more than a runner may push in an hour.
 const RECENT_COMMITS: usize = 500;
@@ -73,6 +78,16 @@ impl PassView {
     /// The record of a resource.
     pub(crate) fn record(&self, key: &ResourceKey) -> Result<Option<StatusRecord>, CliError> {
         Ok(self.status.get(&self.workspace.repo, key)?)
+    }
+
+    /// Whether anything of these kinds is recorded.
+    pub(crate) fn holds(&self, kinds: &[Kind]) -> Result<bool, CliError> {
+        for kind in kinds {
+            if !self.status.list(&self.workspace.repo, Some(*kind), None)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Every Execution that has a record.
@@ -223,6 +238,71 @@ impl PassView {
         origin::origins(&self.workspace.repo, tip, files, &self.tips.config.limits)
     }
 
+    /// The commits of the desired branch that made an Execution what it is: from the one that introduced it to the one that it is
+    /// pinned to. Of what a Schedule started, only these two: everything in between was merged for other reasons. The inner
+    /// error says why that is not known.
+    pub(crate) fn change_range(
+        &self,
+        key: &ResourceKey,
+        most: usize,
+    ) -> Result<Result<Vec<Commit>, &'static str>, CliError> {
+        let Some(record) = self.record(key)? else { return Ok(Err("it has no record")) };
+        let pin = record.execution().and_then(|status| status.extensions.pinned.as_ref());
+        let Some(pin) = pin.and_then(|pin| pin.commit.parse::<ObjectId>().ok()) else {
+            return Ok(Err("it is not pinned yet"));
+        };
+        let declared = self.declared_owner(key.clone())?;
+        let Some(origin) = self.origin_before(&declared, pin)? else {
+            return Ok(Err("the commit that introduced it is not found; check out with `fetch-depth: 0`"));
+        };
+        let repo = &self.workspace.repo;
+        if declared.kind == Kind::Schedule {
+            let mut ends = vec![repo.commit(pin)?];
+            ends.extend((origin != pin).then(|| repo.commit(origin)).transpose()?);
+            return Ok(Ok(ends));
+        }
+        let mut range = Vec::new();
+        for commit in repo.log(pin).take(most) {
+            let commit = commit?;
+            let last = commit.id == origin;
+            range.push(commit);
+            if last {
+                return Ok(Ok(range));
+            }
+        }
+        Ok(Err("too many commits lie between the one that introduced it and the one that it is pinned to"))
+    }
+
+    /// The commit that introduced a resource, as seen from this one: a manifest that was moved to another file since would seem
+    /// to be younger than what runs.
+    fn origin_before(&self, key: &ResourceKey, pin: ObjectId) -> Result<Option<ObjectId>, CliError> {
+        let repo = &self.workspace.repo;
+        let then = match self.tips.desired == Some(pin) {
+            true => None,
+            false => Some(desired::load(repo, pin, &self.tips.config)?),
+        };
+        let Some(desired) = then.as_ref().or(self.desired()?) else { return Ok(None) };
+        let declared = desired.resources.iter().filter(|resource| resource.key() == *key);
+        let wanted = BTreeSet::from([key.clone()]);
+        let files = declared.map(|resource| (resource.source.path.clone(), wanted.clone())).collect();
+        let mut origins = origin::origins(repo, pin, files, &self.tips.config.limits)?;
+        Ok(origins.remove(key))
+    }
+
+    /// What a manifest declares of what made an Execution: itself, unless a Schedule or a node made it.
+    fn declared_owner(&self, key: ResourceKey) -> Result<ResourceKey, CliError> {
+        let mut found = key;
+        // Records may claim to own each other.
+        for _ in 0..MOST_OWNERS {
+            let derived = self.record(&found)?.and_then(|record| DerivedExecution::of(&record));
+            match derived {
+                Some(derived) => found = derived.owner_key(&found.namespace),
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
     /// What is declared, read once.
     fn desired(&self) -> Result<Option<&Desired>, CliError> {
         let Some(tip) = self.tips.desired else { return Ok(None) };
@@ -279,13 +359,18 @@ impl PassView {
 
 /// The merged pull request that introduced a commit.
 pub(crate) fn merged_pull(host: &Host, sha: &str) -> Result<Option<PullRequest>, CliError> {
+    Ok(merged_pulls(host, sha)?.into_iter().next())
+}
+
+/// Every merged pull request that a commit belongs to: one into a branch that another one brought counts with it.
+pub(crate) fn merged_pulls(host: &Host, sha: &str) -> Result<Vec<PullRequest>, CliError> {
     let found = host.ask(|github, repo| github.pulls_of(repo, sha));
     match found {
-        Ok(pulls) => Ok(pulls.into_iter().find(|pull| pull.merged_at.is_some())),
+        Ok(pulls) => Ok(pulls.into_iter().filter(|pull| pull.merged_at.is_some()).collect()),
         // A commit that was never pushed to the host.
-        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
         // The host answers 422 for the id of a commit that it does not have.
-        Err(GitHubError::Refused { status: 422, .. }) => Ok(None),
+        Err(GitHubError::Refused { status: 422, .. }) => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,18 +1,26 @@
 //! Tasks whose provider needs a gate, by `gates.require`, that their plan does not have before them: said before the merge, and
 //! not when the node would start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
 
 use crate::cli::desired::{ByKey, bound_target, by_key, unbound};
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::graph::Topology;
 use crate::manifest::{self, codes};
-use crate::model::{BindingTarget, ExecutionSpec, Kind, Name, NodeKind, Resource, ResourceKey, Spec};
+use crate::model::{
+    BindingTarget, ExecutionSpec, Kind, Name, NodeKind, Reference, Resource, ResourceKey, ScheduleSpec, Spec,
+};
 use crate::plan::binding::TaskToBind;
+use crate::plan::goal::{PlanView, is_meant_for};
+use crate::plan::plan_named;
+use crate::plan::recurrence::scheduled_spec;
 use crate::plan::required_gates::{RequiredGates, is_behind};
 
-/// Checks every plan as the declared Executions would run it, and as one that names no Binding would.
+/// Checks every plan as the declared Executions and Schedules would run it, as the nodes would whose work it does, and as an
+/// Execution would that names no Binding.
 pub(crate) fn check(
     resources: &[Resource],
     config: &Config,
@@ -23,24 +31,78 @@ pub(crate) fn check(
         return Vec::new();
     }
     let by_key = by_key(resources);
-    let mut found = BTreeSet::new();
-    for resource in resources {
-        match &resource.spec {
-            Spec::Execution(spec) => {
-                let plan = spec.plan_ref.key(Kind::Plan, &resource.key().namespace);
-                check_plan(&by_key, &required, spec, &resource.key().namespace, &plan, &mut found);
-            }
-            Spec::Plan(_) => {
-                let key = resource.key();
-                let Some(spec) = unbound(&key) else { continue };
-                check_plan(&by_key, &required, &spec, &key.namespace, &key, &mut found);
-            }
-            _ => {}
+    let mut open: Vec<PlanRun> =
+        resources.iter().flat_map(|resource| runs_of(resource, resources, &by_key)).collect();
+    let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(run) = open.pop() {
+        // Once for each Binding, however many Executions use it; this also ends plans that run each other.
+        if seen.insert(run.identity()) {
+            check_plan(&by_key, &required, &run, &mut open, &mut found);
         }
     }
     let mut found: Vec<Diagnostic> = found.into_iter().map(|missing| missing.diagnostic(&by_key)).collect();
     manifest::locate(&mut found, &config.limits, read);
     found
+}
+
+/// A plan as an Execution runs it.
+struct PlanRun {
+    plan: ResourceKey,
+    /// The namespace of the Execution, where its Bindings are.
+    namespace: Name,
+    spec: ExecutionSpec,
+}
+
+impl PlanRun {
+    /// What decides which providers do its tasks.
+    fn identity(&self) -> String {
+        let Self { plan, namespace, spec } = self;
+        json!([plan.to_string(), namespace, spec.binding_ref, spec.node_bindings]).to_string()
+    }
+}
+
+/// What a resource makes run.
+fn runs_of(resource: &Resource, resources: &[Resource], by_key: &ByKey<'_>) -> Vec<PlanRun> {
+    let key = resource.key();
+    let run = |spec: ExecutionSpec| PlanRun {
+        plan: spec.plan_ref.key(Kind::Plan, &key.namespace),
+        namespace: key.namespace.clone(),
+        spec,
+    };
+    match &resource.spec {
+        Spec::Execution(spec) => vec![run(spec.clone())],
+        Spec::Plan(_) => unbound(&key).map(run).into_iter().collect(),
+        Spec::Schedule(schedule) => match &schedule.plan_ref {
+            Some(plan) => vec![run(scheduled_spec(schedule, plan.clone()))],
+            // Which of them the goal chooses may be another one at each time.
+            None => plans_for(schedule, &key, resources, by_key)
+                .map(|plan| run(scheduled_spec(schedule, plan)))
+                .collect(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// The plans that a Schedule may run for its goal.
+fn plans_for<'r>(
+    schedule: &ScheduleSpec,
+    owner: &'r ResourceKey,
+    resources: &'r [Resource],
+    by_key: &'r ByKey<'_>,
+) -> impl Iterator<Item = Reference> + use<'r> {
+    let goal = schedule.goal_ref.as_ref().map(|goal| goal.key(Kind::Goal, &owner.namespace));
+    let goal = goal.and_then(|key| match &by_key.get(&key)?.spec {
+        Spec::Goal(spec) => Some((key, spec)),
+        _ => None,
+    });
+    resources.iter().filter_map(move |resource| {
+        let (goal, wanted) = goal.as_ref()?;
+        let Spec::Plan(spec) = &resource.spec else { return None };
+        let key = resource.key();
+        let serves = is_meant_for(&PlanView::of(&key, &resource.metadata.labels, spec, true), goal, wanted);
+        serves
+            .then(|| Reference { namespace: Some(key.namespace.clone()), ..Reference::to(key.name.clone()) })
+    })
 }
 
 /// A gate that is missing before a node; once for each node, however many Executions run it.
@@ -69,11 +131,11 @@ impl MissingGate {
 fn check_plan(
     by_key: &ByKey<'_>,
     required: &RequiredGates,
-    execution: &ExecutionSpec,
-    namespace: &Name,
-    plan: &ResourceKey,
+    run: &PlanRun,
+    open: &mut Vec<PlanRun>,
     found: &mut BTreeSet<MissingGate>,
 ) {
+    let PlanRun { plan, namespace, spec: execution } = run;
     let Some(resource) = by_key.get(plan) else { return };
     let Spec::Plan(spec) = &resource.spec else { return };
     // A broken graph has findings of its own.
@@ -87,6 +149,16 @@ fn check_plan(
                 let (id, gate, provider) = (node.id.to_string(), gate.to_owned(), provider.clone());
                 found.insert(MissingGate { plan: plan.clone(), node: ix, id, gate, provider });
             }
+        }
+        if let Some(Ok(name)) = plan_named(&provider) {
+            // The Binding is passed on, and `nodeBindings` are not: they name nodes of the outer plan.
+            let inner = ExecutionSpec {
+                plan_ref: Reference::to(name.clone()),
+                node_bindings: BTreeMap::new(),
+                ..execution.clone()
+            };
+            let plan = ResourceKey::new(Kind::Plan, namespace.clone(), name);
+            open.push(PlanRun { plan, namespace: namespace.clone(), spec: inner });
         }
     }
 }

@@ -98,7 +98,14 @@ impl<'w> Inventory<'w> {
             let record = record.as_ref()?;
             Some(DerivedExecution::of(record)?.resource(&record.metadata))
         });
-        Ok(Some(LiveObject { key: key.clone(), resource, record, resource_version }))
+        Ok(Some(LiveObject {
+            key: key.clone(),
+            resource,
+            record,
+            resource_version,
+            signature: None,
+            declared_by: None,
+        }))
     }
 
     /// The objects that the targets select, by namespace, kind and name, each once.

@@ -10,5 +10,6 @@ pub(crate) mod polling;
 pub(crate) mod print;
 pub(crate) mod resolve;
 pub(crate) mod selector;
+pub(crate) mod signatures;
 pub(crate) mod timeline;
 pub(crate) mod work;

@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approved_target::approved_target;
 use crate::engine::snapshot::gate_in_force::{GateInForce, in_force};
-use crate::engine::snapshot::gates::{author_of, decide_with, gate_status, metadata_of, people, settle};
+use crate::engine::snapshot::gates::{authors_of, decide_with, gate_status, metadata_of, people, settle};
 use crate::engine::snapshot::pin::program_of;
 use crate::engine::snapshot::pin_check::{PinCheck, check, node_difference};
 use crate::graph::NodeIx;
@@ -68,7 +68,7 @@ pub(super) fn review(
         return Ok(DecisionEffect { lines: vec![line], ..DecisionEffect::default() });
     }
     actor.answers(visitor.began, "the wait at the gate")?;
-    know_author(snapshot, &visitor.binding)?;
+    know_authors(snapshot, &visitor.binding)?;
     may_approve(snapshot, actor, action, &visitor)?;
     let metadata = metadata_of(snapshot, gate, &version, old.as_deref());
     let generation = version.generation(old.as_deref());
@@ -234,14 +234,14 @@ fn counted(
     refuse(format!("{} is already recorded for another execution, and counts once", host.source))
 }
 
-/// Where authors may not approve, it has to be known who the author is.
-fn know_author(snapshot: &Snapshot, binding: &ReviewBinding) -> Result<(), EngineError> {
-    if snapshot.config.gates.author_may_approve || author_of(snapshot, binding).is_some() {
+/// Where authors may not approve, it has to be known who they are.
+fn know_authors(snapshot: &Snapshot, binding: &ReviewBinding) -> Result<(), EngineError> {
+    if snapshot.config.gates.author_may_approve || authors_of(snapshot, binding).is_some() {
         return Ok(());
     }
     refuse(format!(
-        "the author of commit {} is not known here, and `gates.authorMayApprove` is false; fetch the whole history first, as \
-         with `git fetch --unshallow`",
+        "the authors of commit {}, and of what it merged, are not known here, and `gates.authorMayApprove` is false; fetch the \
+         whole history first, as with `git fetch --unshallow`",
         binding.commit
     ))
 }

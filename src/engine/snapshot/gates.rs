@@ -1,5 +1,8 @@
 //! Gate resources: their records as executions wait at them and reviewers decide.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use jiff::Timestamp;
 
 use crate::config::Config;
@@ -57,26 +60,53 @@ pub(crate) fn decide_with(
     binding: &ReviewBinding,
     since: Option<Timestamp>,
 ) -> GateEvaluation {
-    let author = author_of(snapshot, binding);
-    // Where the author is not known, nobody's review counts: better closed than open to the author.
-    let known = snapshot.config.gates.author_may_approve || author.is_some();
+    let authors = authors_of(snapshot, binding);
+    // Where an author is not known, nobody's review counts: better closed than open to the author.
+    let known = snapshot.config.gates.author_may_approve || authors.is_some();
     let open = known && !matches!(version, GateInForce::Closed { .. });
-    let asked =
-        ReviewRequirements { spec: version.spec(), generation, binding, since, author: author.as_deref() };
+    let authors = authors.as_deref().unwrap_or_default();
+    let asked = ReviewRequirements { spec: version.spec(), generation, binding, since, authors };
     // A closed gate has no reviews to count, so that there is one place where approvals are counted.
     let reviews = status.filter(|_| open).map(|status| status.review_history.as_slice()).unwrap_or_default();
     decide_reviews(&asked, reviews, &people(snapshot))
 }
 
-/// The author of the commit that is to be approved, where the configuration does not let authors approve; none also
-/// where the commit is not here, as in a shallow clone.
-pub(crate) fn author_of(snapshot: &Snapshot, binding: &ReviewBinding) -> Option<String> {
+/// How many commits one merge may bring, of which the authors are looked for.
+const MOST_MERGED: usize = 1000;
+
+/// Everybody who wrote or made the commit that is to be approved, or one that it merged, where the configuration does not let
+/// authors approve; none also where a commit is not here, as in a shallow clone. Here people are known by the addresses of Git
+/// alone; with the logins of the host, `planspec ci` looks at more commits before it comes here.
+pub(crate) fn authors_of(snapshot: &Snapshot, binding: &ReviewBinding) -> Option<Rc<[String]>> {
     if snapshot.config.gates.author_may_approve {
         return None;
     }
-    let commit = snapshot.repo.commit(binding.commit.parse().ok()?).ok()?;
-    // By the person and not by the address: whoever has two of them is one author.
-    people(snapshot).identify(&commit.author.email).ok()
+    // A gate is decided anew at each pass, and a walk costs what the merge brought.
+    if let Some(known) = snapshot.answers.authors(&binding.commit) {
+        return known;
+    }
+    let found = find_authors(snapshot, &binding.commit);
+    snapshot.answers.keep_authors(&binding.commit, found.clone());
+    found
+}
+
+fn find_authors(snapshot: &Snapshot, commit: &str) -> Option<Rc<[String]>> {
+    let repo = &snapshot.repo;
+    let tip = repo.commit(commit.parse().ok()?).ok()?;
+    let mut commits = vec![];
+    for id in repo.merged_by(&tip, MOST_MERGED).ok()?? {
+        commits.push(repo.commit(id).ok()?);
+    }
+    commits.push(tip);
+    let people = people(snapshot);
+    let mut found = BTreeSet::new();
+    for commit in &commits {
+        for email in [&commit.author.email, &commit.committer.email] {
+            // By the person and not by the address: whoever has two of them is one author.
+            found.insert(people.identify(email).ok()?);
+        }
+    }
+    Some(found.into_iter().collect())
 }
 
 /// The gate status of a record.

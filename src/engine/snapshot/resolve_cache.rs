@@ -31,7 +31,12 @@ pub(crate) struct ResolveCache {
     resolved: RefCell<HashMap<ResourceKey, ResolvedNodes>>,
     approved: RefCell<HashMap<ResourceKey, ApprovedNodes>>,
     priorities: RefCell<HashMap<ResourceKey, u16>>,
+    /// By commit; none where they cannot be known.
+    authors: RefCell<HashMap<String, CommitAuthors>>,
 }
+
+/// Who had a hand in a commit; none where that cannot be known.
+type CommitAuthors = Option<Rc<[String]>>;
 
 impl ResolveCache {
     /// The Binding, if it was read before.
@@ -98,6 +103,21 @@ impl ResolveCache {
             approved.clear();
         }
         approved.entry(execution.clone()).or_default().insert(node, (blob, target.clone()));
+    }
+
+    /// Who had a hand in a commit, if that was looked up before.
+    pub(crate) fn authors(&self, commit: &str) -> Option<CommitAuthors> {
+        self.authors.borrow().get(commit).cloned()
+    }
+
+    /// Remembers who had a hand in a commit.
+    pub(crate) fn keep_authors(&self, commit: &str, authors: CommitAuthors) {
+        let mut known = self.authors.borrow_mut();
+        // Thousands of Executions share a few commits; whoever may push the status branch could name any number.
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(commit.to_owned(), authors);
     }
 
     /// The priority of an execution, if it was looked up before.

@@ -68,6 +68,34 @@ impl Repo {
         CommitLog { repo: self, next: Some(from), first: true }
     }
 
+    /// The commits that a merge brought beside itself: those that its first parent does not have. `None` when a shallow clone
+    /// cannot know, or when there are more than `most`.
+    ///
+    /// # Errors
+    /// When history is broken.
+    pub fn merged_by(&self, merge: &Commit, most: usize) -> Result<Option<Vec<ObjectId>>, GitError> {
+        // A walk would end at the boundary without a word and seem complete, and there even a merge has no parents.
+        if self.is_shallow() && merge.parents.len() != 1 {
+            return Ok(None);
+        }
+        let Some((first, others)) = merge.parents.split_first() else { return Ok(Some(Vec::new())) };
+        let oid = |id: ObjectId| id.oid().map_err(GitError::doing("bad object id"));
+        let failed = |error| GitError::doing("cannot walk what a merge brought")(error);
+        let mut walk = self.git2().revwalk().map_err(failed)?;
+        for other in others {
+            walk.push(oid(*other)?).map_err(failed)?;
+        }
+        walk.hide(oid(*first)?).map_err(failed)?;
+        let mut found = Vec::new();
+        for id in walk {
+            if found.len() == most {
+                return Ok(None);
+            }
+            found.push(ObjectId::from_oid(id.map_err(failed)?));
+        }
+        Ok(Some(found))
+    }
+
     /// Whether a commit is the other one or among its ancestors; `None` when a shallow clone cannot know.
     ///
     /// # Errors

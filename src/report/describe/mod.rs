@@ -126,6 +126,12 @@ fn identity(object: &LiveObject, now: Timestamp, page: &mut DescribePage) {
         page.field("Generation", &metadata.generation.to_string());
         let created = metadata.creation_timestamp;
         page.field("Created", &format!("{} ({} ago)", age::moment(created), age::between(created, now)));
+        if let Some(signature) = &object.signature {
+            page.field("Signed by", &signature.line());
+        }
+        if let Some(signature) = &object.declared_by {
+            page.field("Declared by", &signature.line());
+        }
         // Why the newest manifest is not the one in force (Invariant 6).
         if let Some(reason) = metadata.annotations.get(StatusMetadata::QUARANTINED) {
             page.field("Quarantined", reason);

@@ -19,8 +19,8 @@ pub(crate) struct ReviewRequirements<'a> {
     pub binding: &'a ReviewBinding,
     /// Reviews from before do not count: when the gate's node was last retried.
     pub since: Option<Timestamp>,
-    /// The author of what is to be approved, where the configuration does not let authors approve.
-    pub author: Option<&'a str>,
+    /// The authors of what is to be approved, where the configuration does not let authors approve.
+    pub authors: &'a [String],
 }
 
 /// The decision.
@@ -152,7 +152,7 @@ fn counts(review: &Review, asked: &ReviewRequirements<'_>, people: &People) -> R
     // opens the gate.
     eligible(&review.reviewer, &binding.teams, (asked.spec, owners_of(asked)), people)
         .map_err(VoidReason::NotEligible)?;
-    let own = asked.author.is_some_and(|author| people.person(author) == people.person(&review.reviewer));
+    let own = asked.authors.iter().any(|author| people.person(author) == people.person(&review.reviewer));
     // An author may always reject: holding back one's own work needs nobody's leave.
     if own && review.action == ReviewAction::Approve {
         return Err(VoidReason::NotEligible(ReviewRefusal::Author(review.reviewer.clone())));
@@ -223,7 +223,7 @@ mod tests {
 
     fn decided(spec: Option<&GateSpec>, reviews: &[Review]) -> GateEvaluation {
         let binding = binding();
-        let asked = ReviewRequirements { spec, generation: 2, binding: &binding, since: None, author: None };
+        let asked = ReviewRequirements { spec, generation: 2, binding: &binding, since: None, authors: &[] };
         decide(&asked, reviews, &people())
     }
 
@@ -281,7 +281,7 @@ mod tests {
             generation: 2,
             binding: &binding,
             since: None,
-            author: Some("ann@home.org"),
+            authors: &["bob".to_owned(), "ann@home.org".to_owned()],
         };
         let decide = |action| decide(&asked, &[review("ann", action)], &people());
         let decided = decide(Approve);
@@ -332,7 +332,7 @@ mod tests {
             let mut given = review("ann", Approve);
             given.extensions.as_mut().unwrap().subject = reviewed;
             let asked =
-                ReviewRequirements { spec: None, generation: 2, binding: &asked, since: None, author: None };
+                ReviewRequirements { spec: None, generation: 2, binding: &asked, since: None, authors: &[] };
             decide(&asked, &[given], &people())
         };
         assert!(matches!(decided(Some(subject("look"))).decision, GateDecision::Approved { .. }));
@@ -361,7 +361,7 @@ mod tests {
     fn a_retry_asks_again() {
         let binding = binding();
         let since = Some(Timestamp::from_second(2_000).unwrap());
-        let asked = ReviewRequirements { spec: None, generation: 2, binding: &binding, since, author: None };
+        let asked = ReviewRequirements { spec: None, generation: 2, binding: &binding, since, authors: &[] };
         let decided = decide(&asked, &[review("ann", Reject)], &people());
         assert_eq!(decided.decision, GateDecision::Waiting { approvals: vec![], needed: 1, unowned: None });
         assert_eq!(decided.voided[0].reason, VoidReason::Retried);

@@ -1,10 +1,9 @@
 //! Who may decide: one answer for comments and for reviews. Everything depends on the login that the host has verified; no
 //! text that anybody wrote is asked.
 
-use crate::cli::ci::host::Host;
-use crate::cli::ci::pass_view::{PassView, merged_pull};
+use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::CliError;
-use crate::github::{Account, GitHub, GitHubError, PullRequest, RepoName, RepoPermission};
+use crate::github::{Account, GitHub, GitHubError, RepoName, RepoPermission};
 use crate::model::{FileOwners, GateSpec, Kind, Node, NodeId, NodePhase, NodeReason, ResourceKey};
 use crate::run::gate::{People, eligible, is_named, teams_asked};
 
@@ -123,47 +122,6 @@ pub(crate) fn unreadable_teams(teams: &[String]) -> String {
          the members in `identities`",
         teams.join(", ")
     )
-}
-
-/// Where the configuration does not let authors approve: whether the login is the author of the pull request that introduced
-/// what waits at a gate, or the Execution that was named. A line for the one who asked.
-pub(crate) fn refuse_author(
-    host: &Host,
-    view: &PassView,
-    gate: &ResourceKey,
-    execution: Option<&ResourceKey>,
-    login: &str,
-) -> Result<Option<String>, CliError> {
-    if view.tips().config.gates.author_may_approve {
-        return Ok(None);
-    }
-    let waiting = match execution {
-        // It may not have come that far yet, and counts all the same.
-        Some(key) => vec![key.clone()],
-        None => waiting_at(view, gate)?,
-    };
-    let origins = view.origins(&waiting.iter().cloned().collect())?;
-    // An author who cannot be known might be this person, so that the answer is no.
-    if let Some(key) = waiting.iter().find(|key| !origins.contains_key(key)) {
-        return Ok(Some(format!(
-            "the author of {key} is unknown, and `gates.authorMayApprove` is false; check out with `fetch-depth: 0`"
-        )));
-    }
-    // The pull request of the pinned commit counts beside the one that introduced the manifest: it introduced the
-    // state that runs.
-    let mut pulls: Vec<_> = view.pulls(host, &waiting.iter().cloned().collect())?.into_values().collect();
-    for key in &waiting {
-        let record = view.record(key)?;
-        let pin = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.clone());
-        if let Some(pin) = pin {
-            pulls.extend(merged_pull(host, &pin.commit)?);
-        }
-    }
-    let author =
-        |pull: &PullRequest| pull.user.as_ref().is_some_and(|user| user.login.eq_ignore_ascii_case(login));
-    Ok(pulls.iter().find(|pull| author(pull)).map(|pull| {
-        format!("{login} is the author of #{}, and `gates.authorMayApprove` is false", pull.number)
-    }))
 }
 
 /// Who owns the files that a gate shows, where it asks them: for the Execution that was named, else for all that wait there, of

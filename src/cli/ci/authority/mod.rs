@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod authorize;
+pub(crate) mod authors;
 mod draft_reviews;
 mod reviews;
 

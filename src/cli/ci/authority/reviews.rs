@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::cli::Context;
-use crate::cli::ci::authority::authorize::{Permission, authorise, owners_at, refuse_author};
+use crate::cli::ci::authority::authorize::{Permission, authorise, owners_at};
+use crate::cli::ci::authority::authors::refuse_author;
 use crate::cli::ci::authority::{DecisionSource, record};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;

@@ -8,15 +8,14 @@ mod resolve;
 pub(crate) use self::command::parse;
 use self::resolve::ResolvedGate;
 use crate::cli::Context;
-use crate::cli::ci::authority::authorize::{
-    AuthorizedActor, Permission, authorise, refuse_author, waiting_at,
-};
+use crate::cli::ci::authority::authorize::{AuthorizedActor, Permission, authorise, waiting_at};
+use crate::cli::ci::authority::authors::refuse_author;
 use crate::cli::ci::authority::{DecisionSource, record};
 use crate::cli::ci::comment::command::{CommandError, CommentCommand, HELP};
 use crate::cli::ci::event::CommentRef;
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
-use crate::cli::ci::{CiOptions, pass, step};
+use crate::cli::ci::{CiOptions, pass, step, witness};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::ExecutionTarget;
@@ -52,6 +51,7 @@ pub(crate) fn run(
     };
     // A job takes a while to start and to work: whoever asked sees that it was taken up.
     react(&host, place, Reaction::Seen, context)?;
+    witness::ask(&host, context)?;
     let answer = match command {
         Ok(CommentCommand::ApproveAll { words }) => {
             approve_all::run((&author, &comment), words.as_deref(), &host, context)

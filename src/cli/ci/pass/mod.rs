@@ -5,6 +5,7 @@ mod live_updates;
 mod mentions;
 mod pass_report;
 mod progress;
+mod push_rules;
 
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use crate::cli::ci::authority::approvals;
 use crate::cli::ci::event::ReviewRef;
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
-use crate::cli::ci::{CiOptions, step};
+use crate::cli::ci::{CiOptions, step, witness};
 use crate::cli::drive::{drive_with, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
@@ -113,6 +114,9 @@ pub(crate) fn drive_and_report(
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     let begun = Instant::now();
+    if let Some(host) = host {
+        witness::ask(host, context)?;
+    }
     let mut passed = PassReport::default();
     let mut reported = ReportedState::default();
     let full = step::summary_address(actions);

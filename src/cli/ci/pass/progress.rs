@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
+use super::push_rules;
 use crate::cli::Context;
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass::mentions::Mentions;
@@ -103,6 +104,9 @@ pub(crate) fn publish(
         if passed.left_out > 0 {
             page.push_str(&format!("\n… and {} more.\n", passed.left_out));
         }
+    }
+    if let Some(host) = host {
+        page.push_str(&push_rules::told(host, &view, context)?);
     }
     reported.ask_again();
     // The host may not have known, right after a merge, which pull request a commit belongs to, or may have refused the last

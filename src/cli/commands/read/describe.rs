@@ -8,8 +8,8 @@ use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::pinned_plan::pinned_graph;
-use crate::cli::view::selector;
 use crate::cli::view::timeline::{self, HistoryFilter};
+use crate::cli::view::{selector, signatures};
 use crate::report::describe::describe;
 use crate::report::object::list_value;
 
@@ -35,7 +35,8 @@ pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Resul
     let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let inventory = Inventory::load(&workspace, &tips)?;
-    let objects = inventory.select(&targets, context)?;
+    let mut objects = inventory.select(&targets, context)?;
+    signatures::add(&mut objects, &tips, context)?;
     match format {
         OutputFormat::Json => context.out.json(&list_value(&objects))?,
         OutputFormat::Yaml => context.out.yaml(&list_value(&objects))?,

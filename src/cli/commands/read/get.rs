@@ -10,7 +10,7 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::view::filter::ObjectFilter;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::ResourceSelector;
-use crate::cli::view::{print, selector};
+use crate::cli::view::{print, selector, signatures};
 use crate::diagnostic::Diagnostic;
 use crate::report::jsonpath::JsonPath;
 use crate::report::object::{list_value, short_name};
@@ -63,6 +63,10 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
     let inventory = Inventory::load(&workspace, &tips)?;
     let mut objects = inventory.select(&targets, context)?;
     objects.retain(|object| arguments.filter.lets_through(object));
+    // Tables do not show it.
+    if !matches!(form, OutputChoice::Plain(OutputFormat::Table | OutputFormat::Wide | OutputFormat::Name)) {
+        signatures::add(&mut objects, &tips, context)?;
+    }
     if let Some(path) = &arguments.sort_by {
         let mut keyed: Vec<_> = objects.into_iter().map(|object| (object.to_value(), object)).collect();
         keyed.sort_by(|(left, _), (right, _)| path.compare(left, right));

@@ -8,7 +8,7 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
-use crate::config::SignerRole;
+use crate::cli::view::signatures::word;
 use crate::engine::VerifiedCommit;
 use crate::report::text;
 
@@ -115,11 +115,4 @@ fn listed((commit, by): &VerifiedCommit) -> serde_json::Value {
         "role": by.as_ref().ok().map(|by| word(by.role)),
         "refused": by.as_ref().err(),
     })
-}
-
-fn word(role: SignerRole) -> &'static str {
-    match role {
-        SignerRole::Runner => "runner",
-        SignerRole::Person => "person",
-    }
 }

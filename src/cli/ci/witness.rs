@@ -1,0 +1,63 @@
+//! What the host remembers of the status branch, for a clone that has never seen it: without that, a branch that was rewound would
+//! be taken as it is, and ended work would run again.
+
+use std::time::Duration;
+
+use tracing::debug;
+
+use crate::cli::Context;
+use crate::cli::ci::host::Host;
+use crate::cli::error::CliError;
+use crate::cli::repo_context::RepoContext;
+use crate::report::text;
+
+/// How long the host has to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many replaced tips are looked at, the newest first: each may have to be fetched.
+const MOST_TIPS: usize = 20;
+
+/// Asks the host, where this clone remembers no tip itself. Before anything is recorded: what is recorded on a branch that went
+/// back is remembered as the newest.
+pub(super) fn ask(host: &Host, context: &mut Context) -> Result<(), CliError> {
+    let workspace = RepoContext::open(context)?;
+    let config = workspace.config_at(workspace.local_desired()?)?;
+    let branches = workspace.branches_beside()?;
+    if branches.remembers_status(&config)? {
+        return Ok(());
+    }
+    let name = config.status_branch.as_str();
+    let found = host.ask(|github, repo| {
+        let quick = github.clone().patient(PATIENCE);
+        async move { quick.replaced_tips(repo, name).await }
+    });
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            debug!(%error, "no witness");
+            let note = format!(
+                "the host does not say whether `{name}` was ever moved back, and this clone has not seen it before"
+            );
+            context.out.note(text::line(&note))?;
+            return Ok(());
+        }
+    };
+    debug!(branch = name, replaced = found.len(), "asked the host for replaced tips");
+    // Nearly always none, and then nothing is read a second time.
+    let tips: Vec<_> = found.iter().filter_map(|tip| tip.before.parse().ok()).take(MOST_TIPS).collect();
+    if tips.is_empty() {
+        return Ok(());
+    }
+    for missing in branches.heed(&tips)? {
+        let event = found.iter().find(|tip| tip.before == missing.to_string());
+        let who =
+            event.and_then(|event| event.actor.as_ref()).map_or("somebody", |actor| actor.login.as_str());
+        let at = event.map_or("", |event| event.timestamp.as_str());
+        let warning = format!(
+            "{who} moved `{name}` away from {} ({at}), which cannot be read any more: what it held cannot be compared",
+            missing.short()
+        );
+        context.out.warning(text::line(&warning))?;
+    }
+    Ok(())
+}
