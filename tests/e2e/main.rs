@@ -68,6 +68,7 @@ mod github_page;
 mod github_replay;
 mod github_rework;
 mod github_runs;
+mod github_schedule;
 mod goals;
 mod habits;
 mod http_provider;

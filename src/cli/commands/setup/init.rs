@@ -30,7 +30,8 @@ Examples:
   planspec init
   planspec -C new-project init --no-example
   planspec init --github --no-example
-  planspec init --github --app")]
+  planspec init --github --app
+  planspec init --github --schedule auto")]
 pub(crate) struct InitArguments {
     /// The branch of a new repository, and the one that workflows follow (default: `main`, or the current branch)
     #[arg(long, value_name = "NAME")]
@@ -47,7 +48,7 @@ pub(crate) struct InitArguments {
     /// Drive what was merged with the token of a GitHub App, which may read teams and whose pull requests start checks
     #[arg(long, requires = "github")]
     app: bool,
-    /// When a pass starts by itself, as a cron expression in UTC (default: every half hour)
+    /// When a pass starts by itself, as a cron expression in UTC, or `auto`: only while something is due (default: every half hour)
     #[arg(long, value_name = "CRON", requires = "github")]
     schedule: Option<String>,
     /// Overwrite existing workflows
