@@ -80,6 +80,7 @@ mod mcp;
 mod nested;
 mod nested_work;
 mod next_steps;
+mod packaging;
 mod pages;
 mod pins;
 mod postponed;

@@ -32,6 +32,7 @@ const HOSTS: &[&str] = &[
     "keepachangelog.com",
     "localhost",
     "planspec.io",
+    "raw.githubusercontent.com",
     "rustup.rs",
     "semver.org",
     "www.apache.org",

@@ -128,6 +128,20 @@ pub(crate) fn is_pinned(action: &str) -> bool {
     action.starts_with("./") || matches(r"@[0-9a-f]{40}$", action)
 }
 
+/// The first line of a file, by which editors know its schema: that of the commit of the action, which never changes. None where the
+/// action is not one of a commit on GitHub.
+pub(crate) fn modeline(action: Option<&str>, schema: &str) -> Option<String> {
+    let (place, commit) = action.or(OWN_ACTION)?.split_once('@')?;
+    let repository = place.strip_suffix("/action").unwrap_or(place);
+    // It becomes an address.
+    if !matches(r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", repository) || !matches("^[0-9a-f]{40}$", commit) {
+        return None;
+    }
+    let address =
+        format!("https://raw.githubusercontent.com/{repository}/{commit}/schemas/{schema}.schema.json");
+    Some(format!("# yaml-language-server: $schema={address}\n"))
+}
+
 fn used(action: Option<&str>) -> Result<String, CliError> {
     let own = OWN_ACTION.map(|own| format!("{own} # v{}", env!("CARGO_PKG_VERSION")));
     let Some(action) = action else {
@@ -229,6 +243,19 @@ mod tests {
         let group = |text: &str| text.lines().find(|line| line.starts_with("  group: ")).map(str::to_owned);
         assert_eq!(group(schedule).as_deref(), Some("  group: planspec-apply-pass"));
         assert!(group(apply).unwrap().ends_with("'pass' }}"), "{apply}");
+    }
+
+    #[test]
+    fn editors_are_told_the_schema_of_the_action_s_commit() {
+        let line = "# yaml-language-server: $schema=https://raw.githubusercontent.com/wendy/planspec/08c6903cd8c0fde910a37f88322edcfb5dd907a8/schemas/config.schema.json\n";
+        assert_eq!(modeline(Some(PINNED), "config").as_deref(), Some(line));
+        for other in [
+            "./action",
+            "wendy/planspec/action@v0.1.0",
+            "wendy/planspec/a/b@08c6903cd8c0fde910a37f88322edcfb5dd907a8",
+        ] {
+            assert_eq!(modeline(Some(other), "config"), None, "{other}");
+        }
     }
 
     #[test]
