@@ -152,7 +152,8 @@ fn title(standing: &ExecutionProgress) -> String {
 /// Whom somebody waits for, so many of them, else what.
 fn awaited(wait: &WaitLine, most: usize) -> String {
     // As code, so that a page which is edited again and again notifies nobody.
-    let mut people: Vec<String> = wait.people.iter().take(most).map(|name| code(name, 100)).collect();
+    let name = |name: &String| code(name.strip_prefix("user:").unwrap_or(name), 100);
+    let mut people: Vec<String> = wait.people.iter().take(most).map(name).collect();
     let more = wait.people.len().saturating_sub(people.len());
     if more > 0 {
         people.push(format!("{} more", grouped(more)));

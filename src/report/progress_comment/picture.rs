@@ -51,7 +51,8 @@ pub(super) fn graph(standing: &ExecutionProgress, open: bool) -> Option<PageSect
     let name = standing.key.to_string();
     Some(if !open || graph.nodes.len() > OPEN_NODES {
         // In the line of a fold, a host reads HTML and no Markdown.
-        let title = format!("<code>{}</code>: {}", markdown(&name, 200), counted(graph.nodes.len(), "node"));
+        let title =
+            format!("Graph of <code>{}</code>: {}", markdown(&name, 200), counted(graph.nodes.len(), "node"));
         PageSection { folded: Some(title), items: vec![chart], ..PageSection::default() }
     } else {
         PageSection {
