@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{Branches, Clock};
@@ -27,6 +28,8 @@ pub struct ReconcileSummary {
     pub waiting: Vec<Waiting>,
     /// How many resources wait in all.
     pub waiting_count: u64,
+    /// When the next resource is due by itself, if one is: a retry, a poll, a deadline, a Schedule, the end of a lease.
+    pub next_due: Option<Timestamp>,
     /// Executions that failed.
     pub failed: Vec<ResourceKey>,
     /// Manifests that are not valid.

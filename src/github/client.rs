@@ -102,6 +102,7 @@ pub(super) enum Method {
     Get,
     Post,
     Patch,
+    Put,
     /// A request to the host's other API, which takes nothing else.
     Graph,
 }
@@ -315,6 +316,7 @@ impl GitHub {
                 Method::Get => crab._get(path).await,
                 Method::Post => crab._post(path, body).await,
                 Method::Patch => crab._patch(path, body).await,
+                Method::Put => crab._put(path, body).await,
                 Method::Graph => self.inner.graph._post(path, body).await,
             };
             let response = response.map_err(|error| reason(&error))?;

@@ -73,6 +73,12 @@ pub(crate) struct WorkflowArtifact {
 }
 
 #[derive(Deserialize)]
+struct WorkflowState {
+    #[serde(default)]
+    state: String,
+}
+
+#[derive(Deserialize)]
 struct WorkflowRunList {
     workflow_runs: Vec<WorkflowRun>,
 }
@@ -99,6 +105,35 @@ impl GitHub {
         // Never tried again here: a second run would do the work twice. The provider finds out by the title whether
         // there is one.
         self.tell(ApiRequest::create(path, body, "start a workflow", "actions: write")).await
+    }
+
+    /// Whether a workflow is on: events and schedules start its runs.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub(crate) async fn is_workflow_on(&self, repo: &RepoName, workflow: &str) -> Result<bool, GitHubError> {
+        let path = repo.path(&format!("actions/workflows/{}", segment(workflow)?));
+        let found: WorkflowState =
+            self.ask(ApiRequest::get(path, "read whether a workflow is on", "actions: read")).await?;
+        // The other states say who turned it off: a person or a program, the host after a quiet time, or that it is a fork's.
+        Ok(found.state == "active")
+    }
+
+    /// Turns a workflow on or off.
+    ///
+    /// # Errors
+    /// [`GitHubError`].
+    pub(crate) async fn turn_workflow(
+        &self,
+        repo: &RepoName,
+        workflow: &str,
+        on: bool,
+    ) -> Result<(), GitHubError> {
+        let (word, what) =
+            if on { ("enable", "turn a workflow on") } else { ("disable", "turn a workflow off") };
+        let path = repo.path(&format!("actions/workflows/{}/{word}", segment(workflow)?));
+        let request = ApiRequest::change(Method::Put, path, Value::Null, what, "actions: write");
+        self.tell(ApiRequest { body: None, ..request }).await
     }
 
     /// The runs of a workflow on a branch that were dispatched, newest first, until one is `wanted`: those wanted of the

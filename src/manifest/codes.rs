@@ -113,6 +113,8 @@ codes! {
     GATE_REQUIRED = "PS3019", "required gate missing";
     /// Plans that do each other's nodes, so that they would never end.
     NESTING_CYCLE = "PS3020", "plans that run each other";
+    /// A Gate asks the code owners, and nobody is one.
+    NO_CODE_OWNERS = "PS3021", "gate without code owners";
 
     /// The spec of an Execution changed.
     IMMUTABLE_SPEC = "PS4001", "immutable spec changed";

@@ -67,6 +67,8 @@ pub enum KindFacts {
     },
     /// Of the other kinds.
     None,
+    /// Of a Gate that asks the owners of files.
+    OwnersGate,
 }
 
 /// The facts of a node.
@@ -190,7 +192,7 @@ fn other(resource: &Resource, references: &mut References<'_>) -> KindFacts {
                 pointer: "/spec/targetRef/name".to_owned(),
                 required: false,
             });
-            KindFacts::None
+            if spec.asks_code_owners() { KindFacts::OwnersGate } else { KindFacts::None }
         }
         Spec::Capability(spec) => capability(spec, &resource.metadata),
         _ => KindFacts::None,

@@ -243,6 +243,7 @@ fn arguments_reach_the_program_unread_and_the_token_only_its_environment() {
     command.env("PLANSPEC_ACTION_PATH", "x").env("PLANSPEC_BINARY", &program);
     command.env("PLANSPEC_ARGUMENTS", "--report=$(id) `id`\n\n*").env("PLANSPEC_MAX_DURATION", "5m");
     command.env("PLANSPEC_PARALLEL", "2; id").env("PLANSPEC_REPORT", "$(id)");
+    command.env("PLANSPEC_SCHEDULE_WORKFLOW", "s.yml; id");
     command.env("PLANSPEC_ALLOW_MASS_DELETE", "true").env("PLANSPEC_ACCEPT_STATUS_HISTORY", "false");
     command.env("PLANSPEC_DIRECTORY", folder.path());
     let output = command.output().unwrap();
@@ -254,6 +255,7 @@ fn arguments_reach_the_program_unread_and_the_token_only_its_environment() {
         "<--max-duration=5m>",
         "<--jobs=2; id>",
         "<--report=$(id)>",
+        "<--schedule-workflow=s.yml; id>",
         "<--allow-mass-delete>",
         "<--report=$(id) `id`>",
         "<*>",
@@ -290,7 +292,7 @@ fn an_interrupt_of_the_step_s_shell_alone_leaves_a_clean_state() {
     shell.envs(planspec.get_envs().filter_map(|(name, value)| Some((name, value?))));
     shell.env("PLANSPEC_BINARY", planspec.get_program()).env("PLANSPEC_ACTION_PATH", action(""));
     shell.env("PLANSPEC_ARGUMENTS", "").env("PLANSPEC_MAX_DURATION", "").env("PLANSPEC_DIRECTORY", ".");
-    for name in ["PARALLEL", "REPORT", "ALLOW_MASS_DELETE", "ACCEPT_STATUS_HISTORY"] {
+    for name in ["PARALLEL", "REPORT", "SCHEDULE_WORKFLOW", "ALLOW_MASS_DELETE", "ACCEPT_STATUS_HISTORY"] {
         shell.env(format!("PLANSPEC_{name}"), "");
     }
     shell.env("GITHUB_TOKEN", "").env("GITHUB_EVENT_NAME", "schedule").env("GITHUB_EVENT_PATH", &event);

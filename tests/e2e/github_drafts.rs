@@ -121,20 +121,26 @@ fn a_draft_is_taken_back_when_its_gate_is_rejected_or_its_execution_cancelled() 
 #[test]
 fn where_there_are_no_drafts_the_gate_is_answered_otherwise() {
     let offer = Offer::behind_a_gate(&json!({}));
-    let fault = |times| crate::github_host::Fault {
-        method: "POST",
-        path: "/pulls",
-        times,
-        status: 422,
-        headers: Vec::new(),
-    };
-    offer.host.with(|state| state.faults.push(fault(1)));
+    offer.host.with(|state| state.has_no_drafts = true);
     offer.reconcile();
     offer.check(NodePhase::Pending, None, "the pull request cannot be shown before the approval");
     offer.run(&["approve", "ok", "-n", "team"]);
     offer.reconcile();
     offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "#50 waits to be merged: https://");
     assert_eq!(offer.pull()["draft"], json!(false));
+    assert!(offer.pull()["body"].as_str().unwrap().contains("approved by"), "{}", offer.pull()["body"]);
+    // Other work, which cannot be made a draft again: whoever looks at the gate reads that it lies open.
+    offer.change(&json!({ "state": "closed" }));
+    offer.poll();
+    offer.change(&json!({ "state": "open" }));
+    offer.run(&["retry", "ship", "--from", "implement", "-n", "team"]);
+    offer.reconcile();
+    offer.check(NodePhase::Pending, None, "the pull request cannot be shown before the approval");
+    offer.check(NodePhase::Pending, None, "Draft pull requests are not supported");
+    let pull = offer.pull();
+    let text = pull["body"].as_str().unwrap();
+    assert!(text.contains("An approving review of exactly") && !text.contains("approved by"), "{text}");
+    assert_eq!(offer.host.with(|state| state.pulls.len()), 1);
 }
 
 /// What reviewers see is the difference to the base: against another one, they see something else.

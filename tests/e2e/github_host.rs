@@ -50,6 +50,10 @@ pub(crate) struct State {
     pub(crate) restricted: Vec<&'static str>,
     /// Whether the heads of open pull requests follow their branches, as on the host.
     pub(crate) follows_branches: bool,
+    /// Whether the repository has no drafts, as a private one of a free account.
+    pub(crate) has_no_drafts: bool,
+    /// How many more times the host does not know yet which pull requests a commit came with, as right after a merge.
+    pub(crate) late: usize,
     /// Whether the repository allows auto-merge.
     pub(crate) allows_auto_merge: bool,
     /// What was made a draft or ready, by the names of the requests.
@@ -206,6 +210,10 @@ impl State {
         let Some(sha) = self.tip(branch) else {
             return invalid("head is invalid");
         };
+        if self.has_no_drafts && body["draft"] == true {
+            let why = "Draft pull requests are not supported in this repository.";
+            return (422, json!({ "message": why, "errors": [{ "message": why }] }));
+        }
         let is_open = |pull: &Value| {
             pull["state"] == "open" && pull["head"]["ref"] == *branch && pull["base"]["ref"] == body["base"]
         };
@@ -298,6 +306,9 @@ impl State {
         if pull["state"] != "open" {
             return refused("Pull request is closed");
         }
+        if draft && self.has_no_drafts {
+            return refused("Draft pull requests are not supported in this repository.");
+        }
         pull["draft"] = json!(draft);
         self.drafted.push((name, draft));
         (200, json!({ "data": { name: { "clientMutationId": null } } }))
@@ -387,6 +398,10 @@ impl State {
             ("GET", ["collaborators", login, "permission"]) => {
                 let may = self.writers.iter().any(|writer| writer == login);
                 (200, json!({ "permission": if may { "write" } else { "read" } }))
+            }
+            ("GET", ["commits", _, "pulls"]) if self.late > 0 => {
+                self.late -= 1;
+                (200, json!([]))
             }
             ("GET", ["commits", sha, "pulls"]) => {
                 let has = |pull: &&Value| {

@@ -8,6 +8,7 @@ const ACTION: &str = "wendy/planspec/action@08c6903cd8c0fde910a37f88322edcfb5dd9
 const VALIDATE: &str = ".github/workflows/planspec-validate.yml";
 const REPORT: &str = ".github/workflows/planspec-report.yml";
 const APPLY: &str = ".github/workflows/planspec-apply.yml";
+const SCHEDULE: &str = ".github/workflows/planspec-schedule.yml";
 
 #[test]
 fn workflows_are_written_once_and_only_force_replaces_them() {
@@ -51,7 +52,10 @@ fn the_documentation_shows_the_workflows_as_they_are_written() {
     let environment = TestEnvironment::with_repository();
     environment.planspec(&["init", "--github", "--no-example", "--action", ACTION]).succeeds();
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/github.md")).unwrap();
-    for file in [VALIDATE, REPORT, APPLY] {
+    let auto = TestEnvironment::with_repository();
+    auto.planspec(&["init", "--github", "--schedule", "auto", "--no-example", "--action", ACTION]).succeeds();
+    environment.write(SCHEDULE, &auto.read(SCHEDULE));
+    for file in [VALIDATE, REPORT, APPLY, SCHEDULE] {
         let text = environment.read(file).replace(ACTION, "OWNER/planspec/action@COMMIT # v0.1.0");
         assert!(
             page.contains(&format!("```yaml\n{text}```\n")),

@@ -168,3 +168,54 @@ fn teams_of_owners_that_the_token_may_not_read_are_named_before_the_merge_and_in
     let comment = change(&[("CODEOWNERS", "# nobody\n"), ("docs/CODEOWNERS", "* @rosa\n")]);
     assert!(!comment.contains("teams could not be read"), "{comment}");
 }
+
+#[test]
+fn a_gate_that_asks_owners_where_nobody_is_one_is_said_before_the_merge() {
+    let world = World::new(CONFIG, &GATE.replace("codeowners:", "user:rosa"));
+    let environment = &world.environment;
+    let warned = |arguments: &[&str], why: &str| {
+        let outcome = environment.planspec(arguments);
+        // Differences are exit code 1, as for `diff`.
+        let outcome = outcome.exits(i32::from(arguments[0] == "diff"));
+        let said = outcome.stdout.matches("warning[PS3021]").count();
+        assert_eq!(said, usize::from(!why.is_empty()), "{arguments:?}: {outcome:?}");
+        assert!(outcome.stdout.contains(why), "{arguments:?}: {outcome:?}");
+    };
+    let none = "the gate asks the code owners, but there is no CODEOWNERS file, so nobody is one";
+    environment.commit_files(&[("gate.yaml", GATE)], "Ask the owners");
+    let ways: [&[&str]; 4] = [
+        &["validate"],
+        &["validate", "-f", "gate.yaml"],
+        &["validate", "--ref", "HEAD"],
+        &["diff", "HEAD~1", "HEAD"],
+    ];
+    for way in ways {
+        warned(way, none);
+    }
+    environment.planspec(&["validate", "--deny-warnings"]).exits(1);
+    // A line for files that are not there; then one for all. The manifests stay as they are.
+    environment.commit_files(&[("CODEOWNERS", "/nowhere/ @rosa\n")], "Own nothing");
+    warned(&["validate"], "CODEOWNERS gives no file of the repository an owner");
+    warned(&["validate", "--ref", "HEAD"], "CODEOWNERS gives no file of the repository an owner");
+    environment.commit_files(&[("CODEOWNERS", "* @rosa\n")], "Own everything");
+    for way in &ways[..3] {
+        warned(way, "");
+    }
+    // Whoever takes the file away is told, and nobody else.
+    let base = environment.git_output(&["rev-parse", "HEAD"]);
+    environment.git(&["switch", "--quiet", "--create", "change"]).succeeds();
+    environment.git(&["rm", "--quiet", "CODEOWNERS"]).succeeds();
+    warned(&["validate"], none);
+    environment.git(&["commit", "--quiet", "--message", "Own nothing"]).succeeds();
+    warned(&["diff", &base, "HEAD"], none);
+    let again = WORK.rsplit("---").next().unwrap().replace("name: e,", "name: e2,");
+    environment.commit_files(&[("more.yaml", again.as_str())], "More");
+    warned(&["diff", "HEAD~1", "HEAD"], "");
+    let head = environment.git_output(&["rev-parse", "HEAD"]);
+    environment.git(&["switch", "--quiet", "main"]).succeeds();
+    world.host.with(|state| state.pulls.push(pull(8, "author", &head, None)));
+    world.ci("pull_request", &opened(8, &head), &[]).succeeds();
+    let comment = world.host.own_comments().pop().unwrap();
+    assert_eq!(comment.matches("asks the code owners").count(), 1, "{comment}");
+    assert!(comment.contains("there is no CODEOWNERS file"), "{comment}");
+}

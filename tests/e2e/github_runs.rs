@@ -10,6 +10,10 @@ pub(crate) struct Runs {
     pub(crate) started: Vec<Value>,
     /// Whether new runs are still at work.
     pub(crate) slow: bool,
+    /// Workflows that somebody or something turned off.
+    pub(crate) off: Vec<String>,
+    /// What happens while the next one is turned off.
+    pub(crate) meanwhile: Option<std::process::Command>,
 }
 
 impl Runs {
@@ -19,6 +23,19 @@ impl Runs {
         match (method, rest) {
             ("POST", ["workflows", _, "dispatches"]) => {
                 self.start(body);
+                Some((204, Value::Null))
+            }
+            ("GET", ["workflows", name]) => {
+                let off = self.off.iter().any(|off| off == name);
+                let state = if off { "disabled_manually" } else { "active" };
+                Some((200, json!({ "id": 9, "path": format!(".github/workflows/{name}"), "state": state })))
+            }
+            ("PUT", ["workflows", name, word @ ("enable" | "disable")]) => {
+                if let Some(mut meanwhile) = self.meanwhile.take_if(|_| *word == "disable") {
+                    assert!(meanwhile.status().unwrap().success());
+                }
+                self.off.retain(|off| off != name);
+                self.off.extend((*word == "disable").then(|| (*name).to_owned()));
                 Some((204, Value::Null))
             }
             ("GET", ["workflows", _, "runs"]) => {

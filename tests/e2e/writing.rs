@@ -175,6 +175,26 @@ fn a_push_goes_on_top_of_the_remote_or_not_at_all() {
 }
 
 #[test]
+fn a_push_to_another_repository_than_the_one_that_is_read_says_so() {
+    let environment = TestEnvironment::with_files(&[(".planspec.yaml", "")]);
+    let (read, written) = (environment.root().join("read.git"), environment.root().join("written.git"));
+    for place in [&read, &written] {
+        environment.git(&["init", "--quiet", "--bare", place.to_str().unwrap()]).succeeds();
+    }
+    environment.git(&["remote", "add", "origin", read.to_str().unwrap()]).succeeds();
+    environment.git(&["push", "--quiet", "origin", "main"]).succeeds();
+    environment.git(&["remote", "set-url", "--push", "origin", written.to_str().unwrap()]).succeeds();
+    let input = outside(&environment, &goal("ship", "Ship it"));
+    let outcome = environment.planspec(&["apply", "-f", &input, "--push"]).exits(3);
+    assert!(outcome.stderr.contains("[rejected] (stale info)"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("`url` and `pushurl` of the remote have to name the same one"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
 fn a_pull_request_gets_a_branch_of_its_own_and_leaves_the_working_tree_alone() {
     let environment = TestEnvironment::with_files(&[("README", "x")]);
     let origin = environment.root().join("origin.git");

@@ -67,6 +67,16 @@ class Workflows(unittest.TestCase):
             found, text = self.act(event, "planspec-apply.yml", {})
             self.assertEqual((found["event"], found["branch"]), (event, "main"), text)
 
+    def test_the_schedule_that_turns_itself_off_does_the_same_pass(self):
+        world = self.world
+        world.run([BINARY, "init", "--github", "--schedule", "auto", "--quiet", "--no-example", "--force", "--action", ACTION])
+        self.addCleanup(world.run, [BINARY, "init", "--github", "--quiet", "--no-example", "--force", "--action", ACTION])
+        self.addCleanup(os.remove, f"{world.work}/.github/workflows/planspec-schedule.yml")
+        for event, workflow in [("schedule", "planspec-schedule.yml"), ("schedule", "planspec-apply.yml"), ("push", "planspec-apply.yml")]:
+            found, text = self.act(event, workflow, {"ref": "refs/heads/main"})
+            self.assertEqual(found["arguments"], "ci --max-duration=50m --schedule-workflow=planspec-schedule.yml", text)
+            self.assertEqual((found["branch"], found["stored"], found["pushed"]), ("main", "", "yes"), text)
+
     def test_with_an_app_its_token_does_the_work_and_a_review_gets_no_key(self):
         world = self.world
         world.run([BINARY, "init", "--github", "--app", "--quiet", "--no-example", "--force", "--action", ACTION])

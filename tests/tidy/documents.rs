@@ -7,8 +7,18 @@ use regex::Regex;
 use crate::project::{Finding, Project};
 
 /// The folders and files whose names, in backticks or as a link, must exist.
-const OURS: &[&str] =
-    &["src/", "tests/", "docs/", "schemas/", "examples/", "benches/", ".ci/", ".github/", "action/"];
+const OURS: &[&str] = &[
+    "src/",
+    "tests/",
+    "docs/",
+    "schemas/",
+    "examples/",
+    "benches/",
+    ".ci/",
+    ".github/",
+    "action/",
+    "packaging/",
+];
 
 /// Dependencies of dependencies that are named only to switch a feature on.
 const FOR_FEATURES: &[&str] = &["proc_macro2"];

@@ -34,6 +34,7 @@ const HOSTS: &[&str] = &[
     "keepachangelog.com",
     "localhost",
     "planspec.io",
+    "raw.githubusercontent.com",
     "rustup.rs",
     "semver.org",
     "www.apache.org",

@@ -30,12 +30,14 @@ pub(crate) struct CiOptions {
     pub(crate) bounds: PassBounds,
     /// The file that one job leaves and another reads.
     pub(crate) report: Option<PathBuf>,
+    /// The file name of the workflow whose schedule is on only while something is due.
+    pub(crate) schedule_workflow: Option<String>,
 }
 
 impl CiOptions {
     /// The same, for a pass that carries out held-back deletions.
     fn with_mass_delete(&self) -> Self {
-        Self { bounds: self.bounds.with_mass_delete(), report: self.report.clone() }
+        Self { bounds: self.bounds.with_mass_delete(), ..self.clone() }
     }
 }
 

@@ -115,6 +115,12 @@ impl PassView {
         Ok(ended)
     }
 
+    /// The newest commit of the status branch, and when it was made.
+    pub(crate) fn recorded_at(&self) -> Result<Option<(ObjectId, Timestamp)>, CliError> {
+        let Some(tip) = self.tips.status else { return Ok(None) };
+        Ok(Some((tip, self.workspace.repo.commit(tip)?.committer_time)))
+    }
+
     /// The graph that an Execution is pinned to.
     pub(crate) fn graph(&self, key: &ResourceKey) -> Result<Option<PlanGraph>, CliError> {
         let Some(record) = self.record(key)? else { return Ok(None) };

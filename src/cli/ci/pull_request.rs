@@ -11,6 +11,7 @@ use crate::cli::ci::authority::authorize::unreadable_teams;
 use crate::cli::ci::event::{GroupRef, PullRef};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::{CiOptions, step};
+use crate::cli::desired::code_owners::OwnedTree;
 use crate::cli::desired::difference::DesiredDiff;
 use crate::cli::desired::preview;
 use crate::cli::desired::{self, Desired};
@@ -21,7 +22,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::code_owners;
 use crate::git::{MergeResult, ObjectId, Repo};
 use crate::github::CommentUpdate;
-use crate::manifest;
+use crate::manifest::{self, codes};
 use crate::model::means_code_owners;
 use crate::report::diagnostics::github as workflow_commands;
 use crate::report::markdown::{COMMENT_LIMIT, RenderedComment};
@@ -168,13 +169,20 @@ fn host_teams(preview: &Preview, owning: BTreeSet<String>, config: &Config) -> B
 
 /// The teams that the merged CODEOWNERS names, where a gate asks owners of files. Says so before the merge where there can be
 /// no owner: afterwards the Execution would wait for nobody.
-fn owning_teams(repo: &Repo, merged: ObjectId, preview: &mut Preview) -> Result<BTreeSet<String>, CliError> {
+fn owning_teams(
+    repo: &Repo,
+    merged: ObjectId,
+    said: bool,
+    preview: &mut Preview,
+) -> Result<BTreeSet<String>, CliError> {
     let mut gates = preview.starts.iter().flat_map(|start| &start.gates);
     let Some(gate) = gates.find(|gate| gate.reviewers.iter().any(|entry| means_code_owners(entry))) else {
         return Ok(BTreeSet::new());
     };
     match code_owners(repo, repo.commit(merged)?.tree)? {
         Ok(text) => Ok(teams_of_owners(&text)),
+        // A finding at the gate says so already, where this change brings the gate or takes the file.
+        Err(_) if said => Ok(BTreeSet::new()),
         Err(why) => {
             let gate = gate.gate.clone();
             preview.warnings.push(format!("{gate} asks the code owners, but {why}, so that nobody is one."));
@@ -247,7 +255,8 @@ fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePrevie
     let mut preview = preview::of_difference(&difference, &before, &after, &config);
     (preview.base, preview.head) = (Some(base.to_string()), Some(head.to_string()));
     preview.stale_base = stale;
-    let owning_teams = owning_teams(&workspace.repo, merged, &mut preview)?;
+    let said = difference.findings.iter().any(|found| found.code == codes::NO_CODE_OWNERS);
+    let owning_teams = owning_teams(&workspace.repo, merged, said, &mut preview)?;
     let mut findings = difference.findings;
     configuration(&workspace, base, merged, &mut preview, &mut findings)?;
     if let Some(desired) = desired_branch.filter(|desired| desired != proposal.base) {
@@ -281,7 +290,8 @@ fn difference(
         // A finding about something that is removed is in a file that only the base has.
         at(merged).or_else(|| at(base))
     };
-    DesiredDiff::of(before, after, config, read, workspace, &status)
+    let tree = |commit| OwnedTree::Commit(&workspace.repo, commit);
+    DesiredDiff::of(before, after, config, read, (workspace, &status), (tree(base), tree(merged)))
 }
 
 /// A change of the configuration rules nothing before it is merged, but it has to be sound.

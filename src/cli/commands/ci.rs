@@ -28,10 +28,17 @@ pub(crate) struct CiArguments {
     /// Write the preview of a pull request to FILE; after `workflow_run`, comment with the contents of FILE
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Turn the workflow FILE of this repository, such as planspec-schedule.yml, off while nothing is due by itself, and on again
+    #[arg(long, value_name = "FILE")]
+    schedule_workflow: Option<String>,
 }
 
 pub(crate) fn run(arguments: &CiArguments, context: &mut Context) -> Result<Exit, CliError> {
     // The flags of the action arrive here; everything else is read from the event and the environment.
-    let choices = CiOptions { bounds: arguments.bounds.clone(), report: arguments.report.clone() };
+    let choices = CiOptions {
+        bounds: arguments.bounds.clone(),
+        report: arguments.report.clone(),
+        schedule_workflow: arguments.schedule_workflow.clone(),
+    };
     ci::run(&choices, context)
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::change::{FieldChange, SetChange, compare_sets};
 use crate::cli::desired::bindings::check_bindings;
+use crate::cli::desired::code_owners::{self, OwnedTree};
 use crate::cli::desired::{self, Desired};
 use crate::cli::drive::registry_to_check;
 use crate::cli::error::CliError;
@@ -62,15 +63,16 @@ impl DesiredDiff {
         new: &Desired,
         config: &Config,
         read: impl Fn(&str) -> Option<Vec<u8>>,
-        workspace: &RepoContext,
-        status: &StatusTree,
+        (workspace, status): (&RepoContext, &StatusTree),
+        (old_files, new_files): (OwnedTree<'_>, OwnedTree<'_>),
     ) -> Result<Self, CliError> {
         let change = compare_sets(&old.resources, &new.resources);
         let consequences = consequences(&change, old, new, workspace, status)?;
         // Only what the change itself makes wrong counts: old findings must not fail every pull request of a
         // repository.
         let known = desired::check_references(&old.resources, &config.limits, |_| None);
-        let ungated = desired::check_plans(&old.resources, config, |_| None);
+        let mut ungated = desired::check_plans(&old.resources, config, |_| None);
+        ungated.extend(code_owners::check_resources(&old.resources, old_files, &config.limits, |_| None)?);
         let before = |found: &Diagnostic| {
             let same = |known: &Diagnostic| {
                 known.code == found.code && known.message == found.message && known.resource == found.resource
@@ -80,6 +82,7 @@ impl DesiredDiff {
         let mut findings = new.diagnostics.clone();
         findings.extend(desired::check_references(&new.resources, &config.limits, &read));
         findings.extend(desired::check_plans(&new.resources, config, &read));
+        findings.extend(code_owners::check_resources(&new.resources, new_files, &config.limits, &read)?);
         manifest::drop_consequences(&mut findings);
         let registry = registry_to_check(config);
         let bindings = |resources: &[Resource]| check_bindings(resources, &registry, &config.limits, &read);

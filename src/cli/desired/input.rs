@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 
 use crate::cli::desired::bindings::check_bindings;
+use crate::cli::desired::code_owners::any_asks;
 use crate::cli::desired::nested_plans::any_nested;
 use crate::cli::desired::{self, Desired, DesiredFacts, FileFacts, outline};
 use crate::cli::error::CliError;
@@ -180,8 +181,10 @@ pub(crate) fn survey_work_tree(
     let now_stamps: Vec<Option<FileStamp>> =
         places.par_iter().zip(&stamps).map(|((_, place), old)| settled(place, *old)).collect();
     // Plans that run each other are found in the whole of every resource, which nobody would read where all counts as sound.
-    let nested = any_nested(survey.facts.iter().map(|(facts, _)| facts));
-    let all = !nested && survey.diagnostics.is_empty() && now_stamps.iter().all(Option::is_some);
+    // Whether a gate has owners to ask is up to another file, which may change while the manifests stay.
+    let facts = || survey.facts.iter().map(|(facts, _)| facts);
+    let elsewhere = any_nested(facts()) || any_asks(facts());
+    let all = !elsewhere && survey.diagnostics.is_empty() && now_stamps.iter().all(Option::is_some);
     let mut facts = survey.facts.as_slice();
     let files = paths.zip(now_stamps).zip(counts).filter_map(|((path, stamp), (count, sound))| {
         let (own, rest) = facts.split_at_checked(count)?;

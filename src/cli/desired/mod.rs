@@ -3,6 +3,7 @@
 
 pub(crate) mod bindings;
 pub(crate) mod change;
+pub(crate) mod code_owners;
 pub(crate) mod difference;
 pub(crate) mod input;
 pub(crate) mod nested_plans;

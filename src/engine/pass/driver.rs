@@ -392,6 +392,7 @@ impl<'a> Driver<'a> {
         let (count, waiting) = self.snapshot.index.waiting(WAITING_SHOWN).unwrap_or_default();
         self.summary.waiting_count = count;
         self.summary.waiting.clone_from(&waiting);
+        self.summary.next_due = self.snapshot.index.next_wake().ok().flatten();
         self.summary.started = self.attempts.started();
         self.summary.runner_fault = self.attempts.health().illness().map(str::to_owned);
         let finished = Event::Finished {

@@ -171,6 +171,33 @@ fn is_absence(said: &str) -> bool {
     )
 }
 
+/// The same failure with these reasons for single references, where the program said nothing else.
+pub(super) fn or_reasons(error: GitError, reasons: &[String]) -> GitError {
+    match error {
+        GitError::Remote { doing, remote, detail } if detail == NO_REASON && !reasons.is_empty() => {
+            GitError::Remote { doing, remote, detail: reasons.join("; ") }
+        }
+        error => error,
+    }
+}
+
+/// What a lease that the remote refused means where the reference has the very value that it expects: it was read from one
+/// repository and pushed to another.
+pub(super) fn of_two_repositories(error: GitError) -> GitError {
+    match error {
+        GitError::Remote { doing, remote, detail } if detail.contains(STALE) => {
+            let why = "the repository that is pushed to has another value there than the one that is fetched from; `url` and `pushurl` of the remote have to name the same one";
+            GitError::Remote { doing, remote, detail: format!("{detail}: {why}") }
+        }
+        error => error,
+    }
+}
+
+/// What Git says of a lease that does not hold.
+const STALE: &str = "stale info";
+
+const NO_REASON: &str = "git printed no reason";
+
 /// The lines that carry the message, in one.
 fn gist(said: &str) -> String {
     // Advice for people at a terminal, and lines that only repeat the address.
@@ -184,7 +211,7 @@ fn gist(said: &str) -> String {
     });
     // A server may print pages; what it means is in the first lines.
     let kept: Vec<&str> = stripped.filter(|line| !line.is_empty()).take(6).collect();
-    if kept.is_empty() { "git printed no reason".to_owned() } else { kept.join("; ") }
+    if kept.is_empty() { NO_REASON.to_owned() } else { kept.join("; ") }
 }
 
 #[cfg(test)]

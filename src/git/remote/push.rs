@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::slice;
 
-use super::failure::{explain, is_contention, is_final};
+use super::failure::{explain, is_contention, is_final, of_two_repositories, or_reasons};
 use super::outage::{OutageWait, RemoteAccess};
 use super::{PUSH, Remote};
 use crate::git::refs::check_name;
@@ -85,7 +85,7 @@ impl Remote {
         let mut pause = self.options.backoff;
         let mut left = self.options.retries;
         loop {
-            let Err(failure) = self.push_once(updates) else {
+            let Err(mut failure) = self.push_once(updates) else {
                 outage.over();
                 return self.acknowledged(repo, updates);
             };
@@ -98,10 +98,11 @@ impl Remote {
                 return self.push_in_order(repo, updates);
             }
             // The reason of the push is the one to report when the remote cannot be read either.
-            if let Ok(tips) = self.read_tips(&references)
-                && let Some(results) = self.judge(repo, updates, &tips, &failure)?
-            {
-                return Ok(results);
+            if let Ok(tips) = self.read_tips(&references) {
+                if let Some(results) = self.judge(repo, updates, &tips, &failure)? {
+                    return Ok(results);
+                }
+                failure.error = of_two_repositories(failure.error);
             }
             self.remove_leftover_locks(&references);
             match outage.wait(failure.error) {
@@ -171,9 +172,11 @@ impl Remote {
         let text = String::from_utf8_lossy(&output.stdout);
         let lines = text.lines().filter_map(|line| line.strip_prefix("!\t")?.split_once('\t'));
         let mut refused = BTreeMap::new();
+        let mut reasons = Vec::new();
         for (pair, summary) in lines {
             let reference = pair.split_once(':').map_or(pair, |(_, reference)| reference);
             let reason = summary.strip_prefix("[remote rejected] (").and_then(|rest| rest.strip_suffix(')'));
+            reasons.push(summary.to_owned());
             // Of an atomic push, the server names the culprit with a reason of its own, and the others with this one.
             if let Some(reason) = reason.filter(|reason| !reason.contains("atomic") && !is_contention(reason))
             {
@@ -185,7 +188,9 @@ impl Remote {
         // The reasons of `--porcelain` stand on standard output, those of the host on standard error. Both are
         // classified together.
         let said = format!("{}\n{}", output.stderr, refused.values().cloned().collect::<Vec<_>>().join("\n"));
-        let error = explain(&self.shown, &format!("writing {}", names.join(" and ")), &said);
+        // The reasons of single references are not classified: most of them are lost races, which reading back tells.
+        let error =
+            or_reasons(explain(&self.shown, &format!("writing {}", names.join(" and ")), &said), &reasons);
         Err(PushFailure { error, refused, is_not_atomic })
     }
 

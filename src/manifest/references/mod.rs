@@ -219,7 +219,7 @@ impl<'a> ReferenceCheck<'_, 'a> {
                     parameters::check(declared, parameters, plan, wanted, &mut self.found);
                 }
             }
-            KindFacts::None => {}
+            KindFacts::OwnersGate | KindFacts::None => {}
         }
     }
 

@@ -19,6 +19,11 @@ pub const EXECUTION_LIMIT: usize = 50;
 /// The most rows of what waits.
 const WAITING_LIMIT: usize = 50;
 
+/// How many of them are not folded: thirty Executions at one gate would push everything else off the screen.
+const WAITING_OPEN: usize = 10;
+
+const WAITING_HEAD: &str = "| What | Waits for | Since | To continue |\n| --- | --- | --- | --- |\n";
+
 /// The most phases of one kind in the summary.
 const PHASE_LIMIT: usize = 12;
 
@@ -115,8 +120,13 @@ fn waiting(input: &DashboardInput, page: &mut String) {
     let mut rows: Vec<&WaitingFor> = input.waiting.iter().collect();
     // By key and not by time: a row that stays keeps its place, so that the page changes only where something changed.
     rows.sort_by(|a, b| (&a.key, &a.node, &a.message).cmp(&(&b.key, &b.node, &b.message)));
-    page.push_str("\n## Waiting\n\n| What | Waits for | Since | To continue |\n| --- | --- | --- | --- |\n");
-    for row in rows.iter().take(WAITING_LIMIT) {
+    let _ = write!(page, "\n## Waiting\n\n{WAITING_HEAD}");
+    let shown = rows.len().min(WAITING_LIMIT);
+    for (at, row) in rows.iter().take(shown).enumerate() {
+        if at == WAITING_OPEN {
+            let more = grouped(shown - WAITING_OPEN);
+            let _ = write!(page, "\n<details><summary>… and {more} more</summary>\n\n{WAITING_HEAD}");
+        }
         // Keys and node ids hold nothing that ends a code span or a cell. All other text passes through `markup`
         // (Invariant 8).
         let _ = write!(page, "| `{}`", row.key);
@@ -138,6 +148,9 @@ fn waiting(input: &DashboardInput, page: &mut String) {
         // As code: a command is meant to be copied, and must not be changed by Markdown.
         let command = row.command.as_deref().map(|command| code(command, 300)).unwrap_or_default();
         let _ = writeln!(page, " | {what} | {since} | {command} |");
+    }
+    if shown > WAITING_OPEN {
+        page.push_str("\n</details>\n");
     }
     if let Some(more @ 1..) = rows.len().checked_sub(WAITING_LIMIT) {
         let _ = writeln!(page, "\n… and {} more.", grouped(more));

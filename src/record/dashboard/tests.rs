@@ -216,6 +216,31 @@ fn what_has_no_row_is_counted_by_phase() {
     assert_eq!(page.matches("<details>").count(), 1);
 }
 
+#[test]
+fn a_long_list_of_what_waits_is_folded_after_the_first_rows() {
+    let row = |number: usize| WaitingFor {
+        key: key(Kind::Execution, &format!("e-{number:02}")),
+        node: None,
+        message: "gate".to_owned(),
+        people: Vec::new(),
+        command: None,
+        since: None,
+    };
+    let page = |count: usize| {
+        dashboard(&DashboardInput { waiting: (0..count).map(row).collect(), ..DashboardInput::default() })
+    };
+    assert!(!page(10).contains("<details>"), "{}", page(10));
+    let folded = page(30);
+    let (open, rest) = folded.split_once("\n<details><summary>… and 20 more</summary>\n\n| What |").unwrap();
+    assert!(open.contains("/e-09`") && !open.contains("/e-10`"), "{folded}");
+    assert!(rest.find("/e-29`").unwrap() < rest.find("\n</details>\n").unwrap(), "{folded}");
+    let bounded = page(60);
+    assert!(
+        bounded.contains("… and 40 more</summary>") && bounded.contains("\n… and 10 more.\n"),
+        "{bounded}"
+    );
+}
+
 /// Everything that a reader's browser or a Git host would act on.
 fn check_harmless(page: &str) {
     for bad in [

@@ -1,12 +1,12 @@
 //! The sections of a preview, what matters most first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use super::findings::findings;
 use super::wire::{
-    ChangeMark, ChangedField, ChangedResource, Preview, PreviewCommand, PreviewGate, PreviewGraph,
+    ChangeMark, ChangedField, ChangedResource, GraphEdge, Preview, PreviewCommand, PreviewGate, PreviewGraph,
     StartingExecution,
 };
 use crate::diagnostic::Severity;
@@ -347,10 +347,20 @@ fn chart(graph: &PreviewGraph) -> String {
             look: look(node.mark),
         })
         .collect();
+    // The edges of a node that is new are new with it: a word on each of them only hides the few that are not.
+    let new: HashSet<&str> = graph
+        .nodes
+        .iter()
+        .filter(|node| node.mark == ChangeMark::Added)
+        .map(|node| node.id.as_str())
+        .collect();
+    let is_plain = |edge: &GraphEdge| new.contains(edge.from.as_str()) || new.contains(edge.to.as_str());
     let edges = graph.edges.iter().map(|edge| ChartEdge {
         from: &edge.from,
         to: &edge.to,
         arrow: match (edge.mark, edge.soft) {
+            (ChangeMark::Added, false) if is_plain(edge) => "-->",
+            (ChangeMark::Added, true) if is_plain(edge) => "-.->",
             (ChangeMark::Added, false) => "-->|added|",
             (ChangeMark::Added, true) => "-.->|added|",
             // With a word on the edge, because colour alone is not for everybody.

@@ -385,3 +385,16 @@ fn digest_of(comment: &str) -> Option<&str> {
     let (_, rest) = comment.split_once("<!-- planspec:digest ")?;
     rest.split_once(" -->").map(|(digest, _)| digest)
 }
+
+#[test]
+fn only_edges_between_nodes_that_were_there_are_called_added() {
+    let mut preview = example();
+    let page = |preview: &Preview| render(preview, COMMENT_LIMIT, PageLinks::default()).comment;
+    assert!(
+        page(&preview).contains("  n0 --> n1\n") && !page(&preview).contains("|added|"),
+        "{}",
+        page(&preview)
+    );
+    preview.graphs[0].nodes.iter_mut().for_each(|node| node.mark = ChangeMark::Kept);
+    assert!(page(&preview).contains("  n0 -->|added| n1\n"), "{}", page(&preview));
+}

@@ -20,6 +20,9 @@ use crate::model::{
 /// What finds the comment again.
 pub(crate) const MARKER: &str = "<!-- planspec:progress -->";
 
+/// With more Executions than this, their graphs are folded.
+const OPEN_GRAPHS: usize = 2;
+
 /// With more Executions than this, they are summed up by plan and phase, and lists of them are folded.
 const OPEN_EXECUTIONS: usize = 5;
 
@@ -82,7 +85,8 @@ pub(crate) fn render(
     sections.extend(failures(&sorted));
     sections.extend(reviews(&sorted));
     // Thirty graphs of one plan tell less than the five of those that failed or wait.
-    sections.extend(sorted.iter().take(OPEN_EXECUTIONS).filter_map(|standing| graph(standing)));
+    let open = sorted.len() <= OPEN_GRAPHS;
+    sections.extend(sorted.iter().take(OPEN_EXECUTIONS).filter_map(|standing| graph(standing, open)));
     sections.extend(sorted.iter().take(OPEN_EXECUTIONS).filter_map(|standing| timeline(standing)));
     if let Some(more @ 1..) = sorted.len().checked_sub(OPEN_EXECUTIONS) {
         let text = format!("… and the graphs and timelines of {} more, in their records.\n", grouped(more));
@@ -135,7 +139,7 @@ fn title(standing: &ExecutionProgress) -> String {
         ExecutionPhase::Cancelled => format!("⊘ {name} was cancelled"),
         ExecutionPhase::Succeeded => format!("✅ {name} succeeded"),
         ExecutionPhase::Blocked => match standing.waits.first() {
-            Some(wait) => format!("⏳ {name} waits for {}", awaited(wait)),
+            Some(wait) => format!("⏳ {name} waits for {}", awaited(wait, 3)),
             None => format!("⏳ {name} waits"),
         },
         ExecutionPhase::Running | ExecutionPhase::Pending => {
@@ -145,10 +149,11 @@ fn title(standing: &ExecutionProgress) -> String {
     }
 }
 
-/// Whom somebody waits for, else what.
-fn awaited(wait: &WaitLine) -> String {
+/// Whom somebody waits for, so many of them, else what.
+fn awaited(wait: &WaitLine, most: usize) -> String {
     // As code, so that a page which is edited again and again notifies nobody.
-    let mut people: Vec<String> = wait.people.iter().take(10).map(|name| code(name, 100)).collect();
+    let name = |name: &String| code(name.strip_prefix("user:").unwrap_or(name), 100);
+    let mut people: Vec<String> = wait.people.iter().take(most).map(name).collect();
     let more = wait.people.len().saturating_sub(people.len());
     if more > 0 {
         people.push(format!("{} more", grouped(more)));
@@ -232,7 +237,7 @@ fn waits(executions: &[&ExecutionProgress]) -> Vec<PageSection> {
             None => standing.key.name.to_string(),
         };
         let what = linked(code(&what, 200), wait.address.as_deref());
-        let mut text = format!("{what} waits for {}: {}\n", awaited(wait), markdown(&wait.message, 300));
+        let mut text = format!("{what} waits for {}: {}\n", awaited(wait, 10), markdown(&wait.message, 300));
         if let Some(asked) = &wait.asked {
             text.push_str(&format!("\n{}\n", asked_about(asked)));
         }
@@ -498,6 +503,8 @@ mod tests {
         assert_eq!(page.matches("<details>").count(), page.matches("</details>").count(), "{page}");
         assert!(page.contains("… and the graphs and timelines of 25 more, in their records."), "{page}");
         assert_eq!(page.matches("```mermaid").count(), 5);
+        // Each of them behind its fold: together they would be most of the page.
+        assert_eq!(page.matches("</code>: 3 nodes</summary>").count(), 5, "{page}");
         let all = (0..30).all(|index| page.contains(&format!("`shop/execution/search-{index}`")));
         assert!(all && page.find("search-7`").unwrap() < page.find("search-0`").unwrap(), "{page}");
     }

@@ -14,7 +14,8 @@ use crate::report::markdown::{PageSection, counted};
 /// A graph with more nodes than this is folded.
 const OPEN_NODES: usize = 25;
 
-pub(super) fn graph(standing: &ExecutionProgress) -> Option<PageSection> {
+/// The graph of an Execution; `open` says that it may stand there unfolded.
+pub(super) fn graph(standing: &ExecutionProgress, open: bool) -> Option<PageSection> {
     let graph = standing.graph.as_ref().filter(|graph| !graph.nodes.is_empty())?;
     let phase =
         |id: &NodeId| standing.status.node_statuses.get(id).map(|node| node.phase).unwrap_or_default();
@@ -48,9 +49,10 @@ pub(super) fn graph(standing: &ExecutionProgress) -> Option<PageSection> {
     });
     let chart = flowchart(&nodes, written.chain(depends));
     let name = standing.key.to_string();
-    Some(if graph.nodes.len() > OPEN_NODES {
+    Some(if !open || graph.nodes.len() > OPEN_NODES {
         // In the line of a fold, a host reads HTML and no Markdown.
-        let title = format!("<code>{}</code>: {}", markdown(&name, 200), counted(graph.nodes.len(), "node"));
+        let title =
+            format!("Graph of <code>{}</code>: {}", markdown(&name, 200), counted(graph.nodes.len(), "node"));
         PageSection { folded: Some(title), items: vec![chart], ..PageSection::default() }
     } else {
         PageSection {

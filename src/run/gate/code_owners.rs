@@ -52,6 +52,17 @@ pub(crate) fn file_owners(text: &str, paths: &[Vec<u8>]) -> FileOwners {
     FileOwners { groups: groups.into_values().collect(), ..FileOwners::default() }
 }
 
+/// Whether any of these files has an owner; `None` when the patterns are too many to tell.
+pub(crate) fn owns_any<'p>(text: &str, paths: impl IntoIterator<Item = &'p [u8]>) -> Option<bool> {
+    let rules = rules(text);
+    let (set, lines) = patterns(&rules)?;
+    Some(paths.into_iter().filter_map(|path| std::str::from_utf8(path).ok()).any(|path| {
+        let last = set.matches(path).into_iter().max();
+        let rule = last.and_then(|glob| rules.get(*lines.get(glob)?));
+        rule.is_some_and(|rule| !rule.owners.is_empty())
+    }))
+}
+
 /// The teams that own anything, as `ORGANISATION/TEAM`.
 pub(crate) fn owning_teams(text: &str) -> BTreeSet<String> {
     let owners = rules(text).into_iter().flat_map(|rule| rule.owners);

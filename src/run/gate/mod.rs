@@ -8,7 +8,9 @@ mod people;
 mod subject;
 mod void;
 
-pub(crate) use code_owners::{CODE_OWNERS_BYTES, CODE_OWNERS_PATHS, file_owners, owning_team, owning_teams};
+pub(crate) use code_owners::{
+    CODE_OWNERS_BYTES, CODE_OWNERS_PATHS, file_owners, owning_team, owning_teams, owns_any,
+};
 pub(crate) use decision::{GateDecision, GateEvaluation, ReviewRequirements, decide, void_message};
 pub(crate) use owners::{eligible, is_named, named_teams, teams_asked};
 pub(crate) use people::{KnownPerson, People};

@@ -179,13 +179,13 @@ fn whole(verb: &str, rest: &str) -> Result<CommentCommand, CommandError> {
 fn waiting_node(name: &str) -> Result<(Option<ExecutionTarget>, NodeId), CommandError> {
     let name = unquoted(name);
     if name.contains('/') {
-        let execution = execution(name)?;
+        let execution = execution(&name)?;
         let Some(node) = execution.node.clone() else {
             return Err(wrong("name a node, as EXECUTION/NODE".to_owned()));
         };
         return Ok((Some(execution), node));
     }
-    let id = required(name, "name a node")?;
+    let id = required(&name, "name a node")?;
     Ok((None, NodeId::new(id).map_err(|error| wrong(format!("node id `{id}` {error}")))?))
 }
 
@@ -212,7 +212,8 @@ fn complete(rest: &str) -> Result<CommentCommand, CommandError> {
 
 fn gate(name: &str) -> Result<GateSelector, CommandError> {
     let name = unquoted(name);
-    let parts: Vec<&str> = required(name, "name a gate")?.split('/').collect();
+    let name = required(&name, "name a gate")?;
+    let parts: Vec<&str> = name.split('/').collect();
     let kind = |word: &str| word.parse::<Kind>().ok();
     let by_execution = match parts.as_slice() {
         // `gate/NAME` is a gate, `NAME/GATE` one of an Execution; whether the first word is a kind decides.
@@ -235,13 +236,24 @@ fn gate(name: &str) -> Result<GateSelector, CommandError> {
 }
 
 fn execution(name: &str) -> Result<ExecutionTarget, CommandError> {
-    selector::execution(required(unquoted(name), "name an Execution")?)
-        .map_err(|error| wrong(error.to_string()))
+    let name = unquoted(name);
+    let name = required(&name, "name an Execution")?;
+    let is_kind = |word: &str| word.parse::<Kind>().is_ok();
+    // Three names without a kind between them can only mean this, and people write it, because our own pages show
+    // NAMESPACE/NAME.
+    let full = match name.split('/').collect::<Vec<_>>().as_slice() {
+        [namespace, name, node] if !is_kind(namespace) && !is_kind(name) => {
+            Some(format!("{namespace}/execution/{name}/{node}"))
+        }
+        _ => None,
+    };
+    selector::execution(full.as_deref().unwrap_or(name)).map_err(|error| wrong(error.to_string()))
 }
 
-/// A name without the backticks of Markdown, in which people copy it from our own comments.
-fn unquoted(name: &str) -> &str {
-    name.trim_matches('`')
+/// A name without the backticks of Markdown, in which people copy it from our own comments, and without capital letters, which a
+/// telephone adds and no name has.
+fn unquoted(name: &str) -> String {
+    name.trim_matches('`').to_ascii_lowercase()
 }
 
 /// The digest that an approval is for, where it begins with one; the rest are words.
@@ -251,7 +263,8 @@ fn expected(words: &str) -> Result<(Option<String>, &str), CommandError> {
         return Ok((None, words));
     }
     let (digest, rest) = split(rest);
-    let digest = required(unquoted(digest), "which digest?")?;
+    let digest = unquoted(digest);
+    let digest = required(&digest, "which digest?")?;
     // Nothing else of a comment may get into a message as a digest.
     if digest.len() > 71 || !digest.chars().all(|c| c.is_ascii_hexdigit() || "sha256:".contains(c)) {
         return Err(wrong("a digest has only hexadecimal digits".to_owned()));
@@ -377,6 +390,8 @@ mod tests {
         assert_eq!(gate("team/gate/look"), "Some(\"team\") look");
         assert_eq!(gate("ship-1/look"), "None ship-1 / look");
         assert_eq!(gate("execution/ship-1/look"), "None ship-1 / look");
+        assert_eq!(gate("team/ship-1/look"), "Some(\"team\") ship-1 / look");
+        assert_eq!(gate("`Team/Ship-1/Look`"), "Some(\"team\") ship-1 / look");
         assert_eq!(gate("team/execution/ship-1/look"), "Some(\"team\") ship-1 / look");
         let complete = |name: &str| match parsed(&format!("/planspec complete {name} a=1")) {
             Ok(CommentCommand::Complete { execution, node, .. }) => {
@@ -422,7 +437,7 @@ mod tests {
             "approve plan/x",
             "approve execution/x",
             "approve team/execution/x",
-            "approve a/b/c",
+            "approve plan/b/c",
             "approve a/b/c/d/e",
             "approve e/",
             "approve e/../g",
@@ -439,7 +454,6 @@ mod tests {
             "allow-mass-delete 5",
             "complete",
             "complete execution/e",
-            "complete E",
             "complete e/n Key=1",
             "complete e/n --failed",
             "complete e/n a=1 a=2",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass::progress::{ReportedState, comment};
+use crate::cli::ci::pass::schedule;
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::SelectedCommits;
@@ -87,10 +88,15 @@ pub(crate) fn tell(
     news: &UpdateQueue,
     mut view: PassView,
     host: &Host,
-    (interval, full): (Duration, Option<&str>),
+    (interval, full, mut schedule): (Duration, Option<&str>, Option<&str>),
     reported: &mut ReportedState,
 ) {
     while let Some(state) = news.next(interval) {
+        if state.fresh
+            && let Some(workflow) = schedule.take()
+        {
+            schedule::turn_on(host, workflow);
+        }
         if state.fresh && !state.touched.is_empty() {
             let found = tips(&view, &state).and_then(|tips| view.move_to(tips));
             let done =

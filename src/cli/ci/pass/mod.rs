@@ -6,6 +6,7 @@ mod mentions;
 mod pass_report;
 mod progress;
 mod push_rules;
+mod schedule;
 
 use std::time::Instant;
 
@@ -138,8 +139,12 @@ pub(crate) fn drive_and_report(
             ("result", word(&passed.summary).to_owned()),
             ("executions", phases.to_string()),
             ("status-commit", passed.commit.clone().unwrap_or_default()),
+            ("next-due", passed.summary.next_due.map(|at| at.to_string()).unwrap_or_default()),
         ],
     )?;
+    if let (Some(host), Some(workflow)) = (host, &choices.schedule_workflow) {
+        schedule::keep(host, workflow, &passed.summary, reported.is_incomplete(), context)?;
+    }
     let allowed = choices.bounds.allows_mass_delete();
     let issue =
         host.map(|host| desired_issue::report(host, &passed, (allowed, actions), context)).transpose()?;
@@ -186,7 +191,8 @@ fn once(
     let summary = std::thread::scope(|scope| {
         if let Some(host) = listener.host {
             let news = &news;
-            scope.spawn(move || live_updates::tell(news, beside, host, (interval, listener.full), reported));
+            let choices = (interval, listener.full, choices.schedule_workflow.as_deref());
+            scope.spawn(move || live_updates::tell(news, beside, host, choices, reported));
         }
         // However the pass ends: the scope waits for the thread beside it, which ends by nothing else.
         let _end = news.end_on_drop();

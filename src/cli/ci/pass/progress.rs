@@ -40,6 +40,8 @@ pub(crate) struct ReportedState {
     mentions: Mentions,
     /// For how many commits the host was asked, since the count began again.
     asked: usize,
+    /// Whether something could not be reported and is left to the next pass.
+    incomplete: bool,
 }
 
 impl ReportedState {
@@ -49,12 +51,18 @@ impl ReportedState {
         self.comments.clear();
     }
 
+    /// Whether the next pass has something left to report.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
     fn pull(&mut self, host: &Host, commit: ObjectId) -> Result<Option<PullRequest>, CliError> {
         if let Some(pull) = self.pulls.get(&commit) {
             return Ok(pull.clone());
         }
         // Not remembered, so that the next pass asks.
         if self.asked >= MOST_ASKED {
+            self.incomplete = true;
             return Ok(None);
         }
         self.asked += 1;
@@ -109,6 +117,8 @@ pub(crate) fn publish(
         page.push_str(&push_rules::told(host, &view, context)?);
     }
     reported.ask_again();
+    // What was cut while the pass ran is reported now.
+    reported.incomplete = false;
     // The host may not have known, right after a merge, which pull request a commit belongs to, or may have refused the last
     // comment. Nothing happens any more to what has ended, so no later pass would come back to it by itself.
     let ended = view.ended_since(context.now() - RECENT)?;
@@ -116,6 +126,7 @@ pub(crate) fn publish(
     if let Some(host) = host
         && let Err(error) = comment(host, &view, (&passed.changed, &touched), full, reported)
     {
+        reported.incomplete = true;
         // The work is recorded; a comment that is missing is no reason to fail.
         let why = error.to_string();
         context.out.warning(format!("cannot report progress on the host: {}", text::line(&why)))?;
@@ -147,6 +158,7 @@ pub(crate) fn comment(
     let mut written = 0;
     for (number, keys) in by_pull(host, view, &order, reported)? {
         if written == MOST_WRITTEN {
+            reported.incomplete = true;
             break;
         }
         let found = view.progress(&keys)?;

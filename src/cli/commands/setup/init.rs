@@ -14,10 +14,10 @@ use crate::config::CONFIG_FILE;
 use crate::git::{GitError, Repo};
 use crate::report::style::Tone;
 
-/// The files, by path in the repository. The configuration comes with every default in a comment.
-const FILES: [(&str, &str); 2] = [
-    (CONFIG_FILE, include_str!("../../scaffold/planspec.yaml")),
-    ("planspec/hello.yaml", include_str!("../../scaffold/hello.yaml")),
+/// The files, by path in the repository, and the schemas of their content. The configuration comes with every default in a comment.
+const FILES: [(&str, &str, &str); 2] = [
+    (CONFIG_FILE, "config", include_str!("../../scaffold/planspec.yaml")),
+    ("planspec/hello.yaml", "manifest", include_str!("../../scaffold/hello.yaml")),
 ];
 
 /// Write .planspec.yaml and an example below planspec/
@@ -30,7 +30,8 @@ Examples:
   planspec init
   planspec -C new-project init --no-example
   planspec init --github --no-example
-  planspec init --github --app")]
+  planspec init --github --app
+  planspec init --github --schedule auto")]
 pub(crate) struct InitArguments {
     /// The branch of a new repository, and the one that workflows follow (default: `main`, or the current branch)
     #[arg(long, value_name = "NAME")]
@@ -47,7 +48,7 @@ pub(crate) struct InitArguments {
     /// Drive what was merged with the token of a GitHub App, which may read teams and whose pull requests start checks
     #[arg(long, requires = "github")]
     app: bool,
-    /// When a pass starts by itself, as a cron expression in UTC (default: every half hour)
+    /// When a pass starts by itself, as a cron expression in UTC, or `auto`: only while something is due (default: every half hour)
     #[arg(long, value_name = "CRON", requires = "github")]
     schedule: Option<String>,
     /// Overwrite existing workflows
@@ -73,9 +74,10 @@ pub(crate) fn run(arguments: &InitArguments, context: &mut Context) -> Result<Ex
     };
     // Whatever is wrong with the arguments shows before the first file is written.
     let workflows = workflows(arguments, &repo)?;
-    for (path, content) in FILES {
+    for (path, schema, content) in FILES {
         if !arguments.no_example || path == CONFIG_FILE {
-            write(root, path, content, false, context)?;
+            let line = workflows::modeline(arguments.action.as_deref(), schema).unwrap_or_default();
+            write(root, path, &format!("{line}{content}"), false, context)?;
         }
     }
     for (path, content) in &workflows {

@@ -81,6 +81,10 @@ impl SchemaArguments {
         }
         let mut document: Value = serde_json::from_str(schema)?;
         drop_extensions(&mut document);
+        // Another document than the one with our fields, and so another name.
+        if let Some(Value::String(id)) = document.get_mut("$id") {
+            id.push_str(":published");
+        }
         // Definitions may lean on each other, so one that is dropped may leave another one unused.
         while let Some(unused) = unused_definition(&document) {
             if let Some(definitions) = document.get_mut("$defs").and_then(Value::as_object_mut) {

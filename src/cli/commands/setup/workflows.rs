@@ -15,6 +15,10 @@ const TEMPLATES: [(&str, &str); 3] = [
     (".github/workflows/planspec-apply.yml", include_str!("../../scaffold/github/apply.yml")),
 ];
 
+/// The workflow that is on only while something is due.
+const SCHEDULE: (&str, &str) =
+    (".github/workflows/planspec-schedule.yml", include_str!("../../scaffold/github/schedule.yml"));
+
 /// The step that makes the token of an App.
 const APP_TOKEN: &str = include_str!("../../scaffold/github/app-token.yml");
 
@@ -38,12 +42,18 @@ next, on GitHub:
 pub(crate) struct WorkflowVariant<'a> {
     /// Whether what was merged is driven with the token of an App.
     pub(crate) app: bool,
-    /// When a pass starts by itself.
+    /// When a pass starts by itself; [`AUTO`] while something is due.
     pub(crate) schedule: Option<&'a str>,
 }
 
 /// How often a pass starts by itself, unless it is chosen. Not at the full hour, when the host is busiest and drops some.
 const HALF_HOURLY: &str = "13,43 * * * *";
+
+/// The choice of a schedule that is on only while something is due.
+const AUTO: &str = "auto";
+
+/// The passes that remain while it is off, for what nobody foresaw. `cli::ci::pass` knows this pause.
+const SIX_HOURLY: &str = "28 */6 * * *";
 
 /// The files for a default branch, with the action to use.
 pub(crate) fn files(
@@ -57,20 +67,43 @@ pub(crate) fn files(
         return Err(CliError::usage("this branch name cannot be used in a workflow")
             .hint("name one that has only letters, digits, `.`, `_`, `/` and `-` with `--branch`"));
     }
-    let schedule = variant.schedule.map_or(HALF_HOURLY, str::trim);
+    let chosen = variant.schedule.map_or(HALF_HOURLY, str::trim);
+    let auto = chosen == AUTO;
+    let schedule = if auto { SIX_HOURLY } else { chosen };
     // The host takes five fields of numbers; the names of days and months would do, but are not needed here.
     if !matches(r"^[0-9*,/-]+( [0-9*,/-]+){4}$", schedule) {
         return Err(CliError::usage("`--schedule` is a cron expression of five fields")
-            .hint("once a day: `--schedule '13 5 * * *'`"));
+            .hint("once a day: `--schedule '13 5 * * *'`; only while something is due: `--schedule auto`"));
     }
     let filled = |template: &str| {
-        let template = if variant.app { with_app(template) } else { template.to_owned() };
+        let template = if auto { with_switch(template) } else { template.to_owned() };
+        let template = if variant.app { with_app(&template) } else { template };
         template
             .replace("- uses: PLANSPEC_ACTION", &format!("- uses: {used}"))
             .replace("DEFAULT_BRANCH", branch)
-            .replace(HALF_HOURLY, schedule)
     };
-    Ok(TEMPLATES.iter().map(|(path, template)| (*path, filled(template))).collect())
+    let mut written: Vec<_> = TEMPLATES
+        .iter()
+        .map(|(path, template)| (*path, filled(&template.replace(HALF_HOURLY, schedule))))
+        .collect();
+    written.extend(auto.then(|| (SCHEDULE.0, filled(SCHEDULE.1))));
+    Ok(written)
+}
+
+/// The job that drives what was merged, as one that turns the workflow of the schedule on and off; other templates stay as they
+/// are.
+fn with_switch(template: &str) -> String {
+    const PERMISSION: &str = "      contents: write # the status branch";
+    const LAST: &str = "          allow-mass-delete: ${{ inputs.allow-mass-delete || false }}\n";
+    if !template.contains(LAST) {
+        return template.to_owned();
+    }
+    let permission = format!("      actions: write # turns planspec-schedule.yml on and off\n{PERMISSION}");
+    template.replacen(PERMISSION, &permission, 1).replacen(
+        LAST,
+        &format!("{LAST}          schedule-workflow: planspec-schedule.yml\n"),
+        1,
+    )
 }
 
 /// The job that drives what was merged, with the token of an App; other templates stay as they are. The jobs for pull requests
@@ -93,6 +126,20 @@ fn with_app(template: &str) -> String {
 /// Whether this names one commit for good; a branch or a tag may be moved by its owner.
 pub(crate) fn is_pinned(action: &str) -> bool {
     action.starts_with("./") || matches(r"@[0-9a-f]{40}$", action)
+}
+
+/// The first line of a file, by which editors know its schema: that of the commit of the action, which never changes. None where the
+/// action is not one of a commit on GitHub.
+pub(crate) fn modeline(action: Option<&str>, schema: &str) -> Option<String> {
+    let (place, commit) = action.or(OWN_ACTION)?.split_once('@')?;
+    let repository = place.strip_suffix("/action").unwrap_or(place);
+    // It becomes an address.
+    if !matches(r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", repository) || !matches("^[0-9a-f]{40}$", commit) {
+        return None;
+    }
+    let address =
+        format!("https://raw.githubusercontent.com/{repository}/{commit}/schemas/{schema}.schema.json");
+    Some(format!("# yaml-language-server: $schema={address}\n"))
 }
 
 fn used(action: Option<&str>) -> Result<String, CliError> {
@@ -171,6 +218,43 @@ mod tests {
                 wrong.trim() != "1 2 3 4 5",
                 "{wrong:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_is_turned_off_leaves_four_passes_a_day() {
+        let plain = files("main", Some(PINNED), &WorkflowVariant::default()).unwrap();
+        let variant = WorkflowVariant { app: true, schedule: Some("auto") };
+        let auto = files("main", Some(PINNED), &variant).unwrap();
+        assert_eq!((auto.len(), &auto[0], &auto[1]), (4, &plain[0], &plain[1]));
+        let [apply, schedule] = [&auto[2].1, &auto[3].1];
+        assert!(apply.contains("    - cron: \"28 */6 * * *\" #"), "{apply}");
+        assert!(schedule.contains("    - cron: \"13,43 * * * *\"\n"), "{schedule}");
+        for text in [apply, schedule] {
+            assert_eq!(text.matches("      actions: write # turns ").count(), 1, "{text}");
+            assert_eq!(
+                text.matches("          schedule-workflow: planspec-schedule.yml\n").count(),
+                1,
+                "{text}"
+            );
+            assert!(text.contains(APP_TOKEN) && text.contains("    environment: ${{"), "{text}");
+        }
+        // In one group, passes wait for each other.
+        let group = |text: &str| text.lines().find(|line| line.starts_with("  group: ")).map(str::to_owned);
+        assert_eq!(group(schedule).as_deref(), Some("  group: planspec-apply-pass"));
+        assert!(group(apply).unwrap().ends_with("'pass' }}"), "{apply}");
+    }
+
+    #[test]
+    fn editors_are_told_the_schema_of_the_action_s_commit() {
+        let line = "# yaml-language-server: $schema=https://raw.githubusercontent.com/wendy/planspec/08c6903cd8c0fde910a37f88322edcfb5dd907a8/schemas/config.schema.json\n";
+        assert_eq!(modeline(Some(PINNED), "config").as_deref(), Some(line));
+        for other in [
+            "./action",
+            "wendy/planspec/action@v0.1.0",
+            "wendy/planspec/a/b@08c6903cd8c0fde910a37f88322edcfb5dd907a8",
+        ] {
+            assert_eq!(modeline(Some(other), "config"), None, "{other}");
         }
     }
 

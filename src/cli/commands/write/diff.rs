@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::Context;
+use crate::cli::desired::code_owners::OwnedTree;
 use crate::cli::desired::difference::DesiredDiff;
 use crate::cli::desired::input::{self, InputFile};
 use crate::cli::desired::preview;
@@ -93,8 +94,7 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         (None, Some(root)) => {
             let files = input::read_work_tree(&workspace.repo, root, &config)?;
             let new = input::parse_all(&files, &config.limits);
-            let texts: HashMap<String, Vec<u8>> =
-                files.into_iter().map(|file| (file.path, file.bytes)).collect();
+            let texts = files.into_iter().map(|file| (file.path, file.bytes)).collect::<HashMap<_, _>>();
             (new, texts)
         }
         (head, _) => (load(&workspace, head, &config)?, HashMap::new()),
@@ -104,10 +104,10 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         (None, Some(commit)) => desired::read_at(&workspace.repo, commit, path, &config.limits),
         (None, None) => None,
     };
-    // What a change means depends on what is under way: approvals that it voids, Executions that keep their
-    // graph.
+    // What a change means depends on what is under way: approvals it voids, Executions that keep their graph.
     let status = workspace.status(&tips)?;
-    let difference = DesiredDiff::of(&old, &new, &config, read, &workspace, &status)?;
+    let files = (OwnedTree::at(&workspace.repo, base), OwnedTree::here(&workspace.repo, head));
+    let difference = DesiredDiff::of(&old, &new, &config, read, (&workspace, &status), files)?;
     match context.options.format()? {
         _ if arguments.markdown => {
             let mut preview = preview::of_difference(&difference, &old, &new, &config);

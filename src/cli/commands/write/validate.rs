@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::cli::Context;
 use crate::cli::desired::bindings::check_bindings;
+use crate::cli::desired::code_owners::{self, OwnedTree};
 use crate::cli::desired::input::{self, InputFile};
 use crate::cli::desired::nested_plans::any_nested;
 use crate::cli::desired::{self, Desired, DesiredFacts};
@@ -126,6 +127,15 @@ fn check_files(
     }
     diagnostics.extend(references);
     let mut ungated = desired::check_plans(&resources, &config, read);
+    let tree = match &workspace {
+        // The files are those beside the ones that were named, where there is a working tree.
+        Some(workspace) => {
+            let commit = commit.filter(|_| workspace.repo.work_tree().is_none());
+            OwnedTree::here(&workspace.repo, commit)
+        }
+        None => OwnedTree::Unknown,
+    };
+    ungated.extend(code_owners::check_resources(&resources, tree, limits, read)?);
     ungated.retain(|found| texts.contains_key(&found.location.path));
     diagnostics.extend(ungated);
     Ok(ValidationInput { diagnostics, resources: count, texts: CheckedTexts::Read(texts), config })
@@ -165,6 +175,8 @@ fn check_work_tree(
     let mut diagnostics = survey.diagnostics;
     let text = |path: &str| input::read_text(&root, path, &config.limits);
     diagnostics.extend(desired::check_sections(&registry, &config.limits, text));
+    let tree = OwnedTree::WorkTree(&workspace.repo, &root);
+    diagnostics.extend(code_owners::check(survey.facts.iter(), tree, &config.limits, text)?);
     // Only for these is the whole of every resource needed, which a survey does not keep.
     if nested || arguments.base.is_some() || !config.gates.require.is_empty() {
         let files = input::read_work_tree(&workspace.repo, &root, &config)?;
@@ -193,6 +205,8 @@ fn check_commit(
     let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
     diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
     diagnostics.extend(desired::check_sections(&registry, &config.limits, read));
+    let tree = OwnedTree::Commit(&workspace.repo, commit);
+    diagnostics.extend(code_owners::check(facts.iter(), tree, &config.limits, read)?);
     let nested = any_nested(facts.iter().map(|(facts, _)| facts));
     if nested || arguments.base.is_some() || !config.gates.require.is_empty() {
         let all = desired::load(&workspace.repo, commit, &config)?.resources;

@@ -60,8 +60,15 @@ impl PullTask {
         // One whose work was approved before, and is asked about again because there is other work now.
         let is_new_work = pull.body.as_deref().and_then(work_of) != Some(self.attempt.work.as_str());
         if pull.state == "open" && !pull.draft && is_new_work {
-            self.host.convert_to_draft(&pull).await?;
-            pull.draft = true;
+            match self.host.convert_to_draft(&pull).await {
+                Ok(()) => pull.draft = true,
+                Err(error) if error.is_passing() => return Err(error),
+                // It lies open with work that nobody has approved, and its text must not say otherwise.
+                Err(error) => {
+                    self.brought_up_to_date(pull, true).await?;
+                    return Err(error);
+                }
+            }
         }
         Ok((self.brought_up_to_date(pull, true).await?, into))
     }

@@ -1,0 +1,118 @@
+//! What packages planspec for others names the archives that a release has, and a formula is filled in wholly or not at all.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::environment::TestEnvironment;
+use crate::skip::{program, unless_found};
+
+fn own(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(own(path)).unwrap()
+}
+
+/// The targets that the release workflow builds.
+fn targets() -> Vec<String> {
+    let found = text(".github/workflows/release.yml");
+    let targets = found.lines().filter_map(|line| line.split_once("target: ")?.1.strip_suffix(" }"));
+    let targets: Vec<String> = targets.map(str::to_owned).collect();
+    assert!(targets.len() >= 6, "{targets:?}");
+    targets
+}
+
+fn formula(sums: &Path, address: &str, tag: &str) -> Output {
+    Command::new("bash").arg(own("packaging/homebrew.sh")).args([address, tag]).arg(sums).output().unwrap()
+}
+
+#[test]
+fn the_formula_has_the_checksum_of_each_archive_that_it_names() {
+    if unless_found(program(Command::new("bash").arg("--version"), "bash")).is_none() {
+        return;
+    }
+    let environment = TestEnvironment::new();
+    let sums = environment.root().join("SHA256SUMS");
+    let sum = |number: usize| format!("{number:064x}");
+    let archive = |target: &str| format!("planspec-v1.2.3-{target}.tar.gz");
+    let lines = |targets: &[String]| -> String {
+        targets.iter().enumerate().map(|(at, target)| format!("{}  {}\n", sum(at), archive(target))).collect()
+    };
+    let targets = targets();
+    std::fs::write(&sums, lines(&targets)).unwrap();
+    let address = "https://github.com/acme/planspec";
+    let made = formula(&sums, address, "v1.2.3");
+    assert!(made.status.success(), "{made:?}");
+    let made = String::from_utf8(made.stdout).unwrap();
+    assert!(!made.contains('@'), "{made}");
+    // With a static build for Linux: Homebrew brings a C library of its own.
+    for (at, target) in targets.iter().enumerate().filter(|(_, target)| !target.ends_with("-gnu")) {
+        let lines = format!(
+            "url \"{address}/releases/download/v1.2.3/{}\"\n      sha256 \"{}\"",
+            archive(target),
+            sum(at)
+        );
+        assert!(made.contains(&lines), "{lines}\n{made}");
+    }
+    // Without a checksum there is no formula, and nothing else becomes a part of it.
+    std::fs::write(&sums, lines(&targets[..2])).unwrap();
+    for (address, tag, why) in [
+        (address, "v1.2.3", "has no checksum for"),
+        (address, "latest", "no tag of a release"),
+        ("https://h/a/b\"; system \"x", "v1.2.3", "no address of a repository"),
+    ] {
+        let refused = formula(&sums, address, tag);
+        assert!(!refused.status.success() && refused.stdout.is_empty(), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why), "{refused:?}");
+    }
+}
+
+#[test]
+fn images_and_cargo_binstall_name_the_archives_of_a_release() {
+    let image = text("packaging/Containerfile");
+    assert!(image.contains("ADD planspec-v${VERSION}-${TARGET}.tar.gz /opt/planspec/"), "{image}");
+    let targets = targets();
+    for target in ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"] {
+        assert!(image.contains(target) && targets.iter().any(|built| built == target), "{target}");
+    }
+    let url = "{ repo }/releases/download/v{ version }/planspec-v{ version }-{ target }.tar.gz";
+    assert!(text("Cargo.toml").contains(&format!("pkg-url = \"{url}\"")));
+    // The names that both rely on, and the program at the top of the archive.
+    let script = text(".github/release.sh");
+    assert!(script.contains("planspec-$tag-$target.tar.gz\" -C \"$folder\" planspec "), "{script}");
+}
+
+#[test]
+fn every_schema_has_a_name_of_its_own() {
+    let environment = TestEnvironment::with_repository();
+    environment.planspec(&["schema", "--dir", "ours"]).succeeds();
+    environment.planspec(&["schema", "--dir", "theirs", "--published"]).succeeds();
+    let mut names = std::collections::BTreeSet::new();
+    let mut files = 0;
+    for folder in ["ours", "theirs"] {
+        for entry in std::fs::read_dir(environment.repo().join(folder)).unwrap() {
+            let schema: serde_json::Value =
+                serde_json::from_slice(&std::fs::read(entry.unwrap().path()).unwrap()).unwrap();
+            names.insert(schema["$id"].as_str().unwrap().to_owned());
+            files += 1;
+        }
+    }
+    assert_eq!((names.len(), files), (17, 17), "{names:?}");
+}
+
+#[test]
+fn what_init_writes_tells_editors_its_schema_where_the_action_s_commit_is_known() {
+    let environment = TestEnvironment::with_repository();
+    let commit = "08c6903cd8c0fde910a37f88322edcfb5dd907a8";
+    let action = format!("acme/planspec/action@{commit}");
+    environment.planspec(&["init", "--github", "--action", &action]).succeeds();
+    for (file, schema) in [(".planspec.yaml", "config"), ("planspec/hello.yaml", "manifest")] {
+        let line = format!(
+            "# yaml-language-server: $schema=https://raw.githubusercontent.com/acme/planspec/{commit}/schemas/{schema}.schema.json\n#"
+        );
+        assert!(environment.read(file).starts_with(&line), "{}", environment.read(file));
+        assert!(own(&format!("schemas/{schema}.schema.json")).is_file());
+    }
+    environment.planspec(&["validate"]).succeeds();
+}
