@@ -77,7 +77,7 @@ pub(super) fn review(
     let mut status = old.as_deref().and_then(gate_status).cloned().unwrap_or_default();
     status.observed_generation = Some(generation);
     let binding = ReviewBinding { teams, digest: Some(digest.clone()), ..visitor.binding.clone() };
-    status.review_history.push(said(actor, action, comment, generation, binding));
+    status.review_history.push(said(actor, action, comment, (generation, visitor.began), binding));
     let decided = decide_with(snapshot, &version, Some(&status), generation, &visitor.binding, visitor.since);
     // A review without effect is refused and not recorded: the person is there to hear why.
     let latest = status.review_history.len().saturating_sub(1);
@@ -109,14 +109,14 @@ fn said(
     actor: &Actor<'_>,
     action: ReviewAction,
     comment: Option<&str>,
-    generation: u64,
+    (generation, began): (u64, Option<Timestamp>),
     binding: ReviewBinding,
 ) -> Review {
     Review {
         reviewer: actor.name.clone(),
         action,
         // When the person decided. The job that records it may be run again weeks later.
-        timestamp: actor.made_at(),
+        timestamp: actor.answered_at(began),
         comment: comment.map(ToOwned::to_owned),
         target_generation: Some(generation),
         extensions: Some(ReviewBinding {

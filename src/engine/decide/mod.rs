@@ -202,6 +202,18 @@ impl Actor<'_> {
         self.host.map_or(self.at, |host| host.at)
     }
 
+    /// When the decision was made, as it is recorded. GitHub gives times in whole seconds: a decision about a wait that began
+    /// within its second was made after that, and recorded as it is it would count as one from before a retry.
+    fn answered_at(&self, began: Option<Timestamp>) -> Timestamp {
+        let made = self.made_at();
+        match (self.host, began) {
+            (Some(host), Some(began)) if !host.in_advance && made.as_second() == began.as_second() => {
+                made.max(began)
+            }
+            _ => made,
+        }
+    }
+
     /// Refuses a decision that was made before what it answers began (Invariant 11). A decision on the command line is made now,
     /// but another wait may begin while it loses a race; clocks are not compared for it, since that of the runner that recorded
     /// the wait may be ahead.
@@ -367,6 +379,29 @@ mod tests {
         let refused = answers(&host(false), Some(at(101))).unwrap_err().to_string();
         assert_eq!(refused, "the decision is older than the wait, so it does not count; decide again");
         assert!(answers(&host(true), Some(at(101))).is_ok());
+    }
+
+    #[test]
+    fn a_decision_within_the_second_of_the_wait_is_recorded_after_it() {
+        let milli = |milli| Timestamp::from_millisecond(milli).unwrap();
+        let recorded = |in_advance, began| {
+            let host = HostDecision {
+                account: HostAccount { login: "rosa".to_owned(), id: 7 },
+                teams: Vec::new(),
+                source: "review 1".to_owned(),
+                at: at(100),
+                in_advance,
+            };
+            let first_seen = Cell::new(None);
+            let host = Some(&host);
+            let actor =
+                Actor { name: "rosa".into(), host, at: at(500), runner: "r", first_seen: &first_seen };
+            actor.answered_at(began)
+        };
+        assert_eq!(recorded(false, Some(milli(100_600))), milli(100_600));
+        assert_eq!(recorded(false, Some(milli(99_900))), at(100));
+        assert_eq!(recorded(false, None), at(100));
+        assert_eq!(recorded(true, Some(milli(100_600))), at(100), "that wait was not seen yet");
     }
 
     #[test]
