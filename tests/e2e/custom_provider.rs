@@ -148,7 +148,7 @@ fn work_elsewhere_is_called_off_with_its_node_and_at_its_timeout() {
         assert_eq!(words(&stage, "cancel"), ["cancel 1 job-1"]);
     }
     // Long enough to hand the work in on a busy machine.
-    let stage = stage(&json!({ "timeout": "6s" }));
+    let stage = stage(&json!({ "timeout": "12s" }));
     stage.reconcile(&[]);
     let node = stage.node("e", "t");
     assert_eq!(

@@ -76,13 +76,13 @@ fn a_lease_that_somebody_frees_is_taken_over_at_once_and_its_token_stays_used_up
 
 #[test]
 fn a_live_lease_is_left_alone_and_renewed_while_work_lasts() {
-    let config = "lease: {duration: 600ms, skew: 100ms}\n";
+    let config = "lease: {duration: 2s, skew: 100ms}\n";
     let stage = stage(config, &json!({}));
     let mut holder = stage.start(&[]);
     stage.wait_until("the attempt runs", || !stage.trace("pid").is_empty());
     let first = stage.status("long").extensions.lease.unwrap();
-    for _ in 0..6 {
-        std::thread::sleep(Duration::from_millis(250));
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(800));
         let outcome = stage.reconcile(&[]).succeeds();
         assert!(outcome.stdout.contains("drives it"), "{}", outcome.stdout);
     }
