@@ -166,7 +166,7 @@ mod tests {
         let address = Contributor::Address(HOST_ADDRESS.to_owned());
         for account in [json!({ "login": HOST_LOGIN }), json!(null)] {
             let found = commit(&account, HOST_ADDRESS, "mine");
-            assert_eq!(found.contributors(), [address.clone()]);
+            assert_eq!(found.contributors(), std::slice::from_ref(&address));
         }
     }
 }
