@@ -66,22 +66,23 @@ impl HostCommit {
     }
 
     /// Everybody who had a hand in it: author, committer, and the co-authors that the message names. The host itself is
-    /// nobody.
+    /// nobody where it committed what somebody wrote, or is named as a co-author.
     pub(crate) fn contributors(&self) -> Vec<Contributor> {
         let one = |account: &Option<MaybeAccount>, git: &Option<GitPerson>| {
             let login = account.as_ref().and_then(|account| account.login.clone());
             let email = git.as_ref().and_then(|person| person.email.clone()).unwrap_or_default();
             login.map_or_else(|| of_address(&email), Contributor::Login)
         };
-        let mut found =
-            vec![one(&self.author, &self.commit.author), one(&self.committer, &self.commit.committer)];
-        found.extend(co_authors(&self.commit.message).map(of_address));
         let is_host = |who: &Contributor| match who {
             Contributor::Login(login) => login == HOST_LOGIN,
             Contributor::Address(address) => address == HOST_ADDRESS,
         };
-        found.retain(|who| !is_host(who));
-        found
+        let author = one(&self.author, &self.commit.author);
+        // Anybody can commit under the address of the host. It writes nothing of its own, so that the author is then unknown.
+        let author = if is_host(&author) { Contributor::Address(HOST_ADDRESS.to_owned()) } else { author };
+        let others = [one(&self.committer, &self.commit.committer)];
+        let others = others.into_iter().chain(co_authors(&self.commit.message).map(of_address));
+        [author].into_iter().chain(others.filter(|who| !is_host(who))).collect()
     }
 }
 
@@ -158,5 +159,14 @@ mod tests {
         }
         let hidden = commit(&json!(null), "wendy@users.noreply.github.com", "Co-authored-by: <>");
         assert_eq!(hidden.contributors(), [login("wendy"), address("")]);
+    }
+
+    #[test]
+    fn whoever_commits_under_the_address_of_the_host_is_not_nobody() {
+        let address = Contributor::Address(HOST_ADDRESS.to_owned());
+        for account in [json!({ "login": HOST_LOGIN }), json!(null)] {
+            let found = commit(&account, HOST_ADDRESS, "mine");
+            assert_eq!(found.contributors(), std::slice::from_ref(&address));
+        }
     }
 }

@@ -15,6 +15,7 @@ mod pulls;
 mod retry;
 mod workflows;
 
+pub(crate) use activity::ReplacedTip;
 pub(crate) use client::{Access, GitHub};
 pub(crate) use comments::{Comment, CommentUpdate, FOOT, Reaction};
 pub(crate) use commits::{Contributor, HostCommit};

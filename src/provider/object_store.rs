@@ -34,6 +34,9 @@ const LISTEN: Duration = Duration::from_millis(100);
 /// The most that is read of an error, and of one page of a list.
 const ANSWER: usize = 4 << 20;
 
+/// The most pages of a list that are asked for, of a thousand names each.
+const PAGES: usize = 1000;
+
 /// The region of services that have none.
 const NO_REGION: &str = "us-east-1";
 
@@ -209,7 +212,7 @@ impl OpenBucket<'_> {
         let prefix = self.key(below);
         let mut names = Vec::new();
         let mut next: Option<String> = None;
-        loop {
+        for _ in 0..PAGES {
             let url = || {
                 let mut list = self.bucket.list_objects_v2(self.credentials.as_ref());
                 list.with_prefix(prefix.clone());
@@ -227,13 +230,17 @@ impl OpenBucket<'_> {
             })?;
             let page = ListObjectsV2::parse_response(&page)
                 .map_err(|_| self.refused("its list of objects cannot be read", OTHER))?;
-            let own = page.contents.iter().filter_map(|object| object.key.strip_prefix(&self.store.prefix));
+            // `gc` removes what is listed: a server that ignores the prefix would lose what belongs to others.
+            let own = page.contents.iter().filter(|object| object.key.starts_with(&prefix));
+            let own = own.filter_map(|object| object.key.strip_prefix(&self.store.prefix));
             names.extend(own.map(str::to_owned));
             next = page.next_continuation_token;
             if next.is_none() {
                 return Ok(names);
             }
         }
+        // A server that goes on for ever would fill the memory.
+        Err(self.refused("its list of objects has no end", OTHER))
     }
 
     /// Removes an object; one that is not there is no error.
@@ -391,6 +398,52 @@ mod tests {
         assert_eq!(code_of(&error("AccessDenied")).as_deref(), Some("AccessDenied"));
         assert_eq!(code_of(&error("\u{1b}[31m")), None);
         assert_eq!(code_of("<html>"), None);
+    }
+
+    /// A server that answers every request with one page of a list, and the store that asks it.
+    fn store_listing(page: &str) -> ObjectStore {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+        std::thread::spawn(move || {
+            for peer in server.incoming() {
+                let mut peer = peer.unwrap();
+                let _ = io::Read::read(&mut peer, &mut [0; 8192]);
+                let _ = io::Write::write_all(&mut peer, answer.as_bytes());
+            }
+        });
+        let config = format!(
+            r#"{{"artifacts": {{"store": "s3://acme/x", "endpoint": "http://{address}"}},
+                "providers": {{"network": {{"allowPrivate": ["127.0.0.1"]}}}}}}"#
+        );
+        ObjectStore::of(&serde_json::from_str(&config).unwrap(), &BucketAccess::default()).unwrap()
+    }
+
+    fn page(keys: &[&str], next: &str) -> String {
+        let object = |key: &&str| {
+            format!(
+                "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>e</ETag><Size>1</Size></Contents>"
+            )
+        };
+        let objects: String = keys.iter().map(object).collect();
+        format!(
+            "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><IsTruncated>{}</IsTruncated>{objects}{next}</ListBucketResult>",
+            !next.is_empty()
+        )
+    }
+
+    #[test]
+    fn only_names_that_were_asked_for_are_listed() {
+        let store = store_listing(&page(&["x/mine/1", "x/other/1", "mine/1"], ""));
+        assert_eq!(store.open().unwrap().list("mine/").unwrap(), ["mine/1"]);
+    }
+
+    #[test]
+    fn a_list_without_an_end_is_refused() {
+        let store = store_listing(&page(&[], "<NextContinuationToken>n</NextContinuationToken>"));
+        let error = store.open().unwrap().list("mine/").unwrap_err().to_string();
+        assert!(error.contains("no end"), "{error}");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::cli::Context;
 use crate::cli::ci::host::Host;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
+use crate::git::ObjectId;
+use crate::github::ReplacedTip;
 use crate::report::text;
 
 /// How long the host has to answer.
@@ -44,9 +46,17 @@ pub(super) fn ask(host: &Host, context: &mut Context) -> Result<(), CliError> {
     };
     debug!(branch = name, replaced = found.len(), "asked the host for replaced tips");
     // Nearly always none, and then nothing is read a second time.
-    let tips: Vec<_> = found.iter().filter_map(|tip| tip.before.parse().ok()).take(MOST_TIPS).collect();
+    let (tips, left_out) = looked_at(&found);
     if tips.is_empty() {
         return Ok(());
+    }
+    if left_out > 0 {
+        // Whoever moved it back can push as often as it takes to hide that.
+        let warning = format!(
+            "`{name}` was replaced {} times lately, and only the last {MOST_TIPS} are looked at; compare the older ones with `git log` before you trust what it holds",
+            found.len()
+        );
+        context.out.warning(text::line(&warning))?;
     }
     for missing in branches.heed(&tips)? {
         let event = found.iter().find(|tip| tip.before == missing.to_string());
@@ -60,4 +70,27 @@ pub(super) fn ask(host: &Host, context: &mut Context) -> Result<(), CliError> {
         context.out.warning(text::line(&warning))?;
     }
     Ok(())
+}
+
+/// The tips that are looked at, newest first, and how many are left out.
+fn looked_at(found: &[ReplacedTip]) -> (Vec<ObjectId>, usize) {
+    let tips: Vec<ObjectId> =
+        found.iter().filter_map(|tip| tip.before.parse().ok()).take(MOST_TIPS).collect();
+    let left_out = found.len() - tips.len();
+    (tips, left_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tips_that_are_not_looked_at_are_counted() {
+        let tip =
+            |n: usize| ReplacedTip { before: format!("{n:040x}"), timestamp: String::new(), actor: None };
+        let (few, none) = looked_at(&(1..=MOST_TIPS).map(tip).collect::<Vec<_>>());
+        assert_eq!((few.len(), none), (MOST_TIPS, 0));
+        let (newest, left_out) = looked_at(&(1..=MOST_TIPS + 3).map(tip).collect::<Vec<_>>());
+        assert_eq!((newest, left_out), (few, 3));
+    }
 }

@@ -22,8 +22,8 @@ pub(super) use self::job::Job;
 pub(super) use self::process_report::read_result;
 use self::run::LocalRun;
 use self::run_folder::RunFolders;
-use self::verify::check_verifier;
 pub(super) use self::verify::{DoneWork, Verifiers};
+use self::verify::{check_known_verifier, check_verifier};
 use super::process::interrupt;
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderContext,
@@ -65,7 +65,7 @@ impl LocalProcesses {
     ) -> AttemptFuture {
         // Work that nobody can verify is not begun.
         let checked = job.and_then(|job| match &job.config.verify {
-            Some(settings) => check_verifier(settings, &*self.0.verifiers).map(|()| job),
+            Some(settings) => check_known_verifier(settings, &*self.0.verifiers).map(|()| job),
             None => Ok(job),
         });
         match checked {

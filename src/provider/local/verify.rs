@@ -57,6 +57,15 @@ pub(super) fn check_verifier(
     if has_expression(&Value::String(settings.provider.clone())) {
         return Ok(());
     }
+    check_known_verifier(settings, verifiers)
+}
+
+/// The same when all values are known: what still looks like an expression came out of one, as data, and is no reason to let a
+/// provider past the allow-list.
+pub(super) fn check_known_verifier(
+    settings: &VerifySettings,
+    verifiers: &dyn Verifiers,
+) -> Result<(), ConfigError> {
     let checked = settings.check_keys().and_then(|()| verifiers.check(&settings.provider, &settings.config));
     checked.map_err(VerifySettings::below)
 }

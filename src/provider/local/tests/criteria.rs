@@ -154,3 +154,15 @@ fn what_cannot_be_checked_is_refused_before_anything_starts() {
         "acceptance criterion `re` has a `outputMatch` that is not a regular expression",
     );
 }
+
+#[test]
+fn who_verifies_has_to_be_allowed_also_where_the_value_looks_like_an_expression() {
+    // As it stands after substitution: an input of the work holds whatever somebody wrote there.
+    for provider in ["tool://other", "tool://other${{ x }}"] {
+        let verify = json!({"provider": provider, "config": {"command": "true"}});
+        let mut bench = bench(json!({"command": "true", "changes": "commit", "verify": verify}));
+        bench.settings.allow = vec!["tool://test".to_owned()];
+        let (_, message) = bench.fail(NodeReason::ProviderFailed);
+        assert!(message.contains("allow-list"), "{provider}: {message}");
+    }
+}
