@@ -63,6 +63,11 @@ pub(crate) fn results_among<'s>(
     status: &'s ExecutionStatus,
     among: &[bool],
 ) -> Vec<(&'s NodeId, &'s NodeResult)> {
+    // Asked before any status is looked up: this runs for each node that starts, and most have nothing before them.
+    if !among.contains(&true) {
+        return Vec::new();
+    }
+    let is_among = |ix: NodeIx| among.get(ix).copied().unwrap_or(false);
     let result = |ix: NodeIx| {
         let id = ids.get(ix)?;
         Some((id, status.node_statuses.get(id)?.extensions.result.as_deref()?))
@@ -70,17 +75,18 @@ pub(crate) fn results_among<'s>(
     // From the end: whatever comes before one that was seen is part of it.
     let mut covered = vec![false; among.len()];
     // What was made on top of another node holds that, too, wherever the two stand in the plan.
-    for (ix, state) in ids.iter().enumerate().filter_map(|(ix, id)| Some((ix, status.node_statuses.get(id)?)))
-    {
-        let counts = among.get(ix).copied().unwrap_or(false) && state.extensions.result.is_some();
-        for other in state.extensions.onto.iter().filter(|_| counts) {
+    let states = ids.iter().enumerate().filter(|(ix, _)| is_among(*ix));
+    for state in states.filter_map(|(_, id)| status.node_statuses.get(id)) {
+        for other in state.extensions.onto.iter().filter(|_| state.extensions.result.is_some()) {
             mark_with_upstream(topology, other, &mut covered);
         }
     }
     let mut found = Vec::new();
     for &ix in topology.order().iter().rev() {
-        let counts = among.get(ix).copied().unwrap_or(false) && !covered.get(ix).copied().unwrap_or(true);
-        let Some(pair) = result(ix).filter(|_| counts) else { continue };
+        if !is_among(ix) || covered.get(ix).copied().unwrap_or(true) {
+            continue;
+        }
+        let Some(pair) = result(ix) else { continue };
         for (flag, before) in covered.iter_mut().zip(topology.upstream(ix)) {
             *flag |= before;
         }
