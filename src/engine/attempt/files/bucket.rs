@@ -29,7 +29,7 @@ impl<'s> Uploads<'s> {
         &self,
         name: &str,
         goes_on: &dyn Fn() -> bool,
-        write: impl FnOnce(&mut dyn Write) -> Result<(), String>,
+        write: &dyn Fn(&mut dyn Write) -> Result<(), String>,
     ) -> Result<(), String> {
         let text = |error: io::Error| error.to_string();
         // A copy first: what turns out to hold a secret must not be half-way out, and a process that was left may still change

@@ -70,24 +70,7 @@ impl KeptFiles {
                 return kept.left_out.extend(names.map(|name| LeftOutFile { name, why: why.clone() }));
             }
         };
-        for artifact in left.artifacts {
-            let path = format!("artifacts/{}", artifact.name);
-            let sent = uploads
-                .send(&path, left.goes_on, |file| copy_checked(left, artifact, &path, file, left.goes_on));
-            match sent {
-                Ok(()) => kept.bytes = kept.bytes.saturating_add(artifact.size.unwrap_or_default()),
-                Err(why) => kept.left_out.push(LeftOutFile { name: artifact.name.clone(), why }),
-            }
-        }
-        if is_longer_than_recorded(left) {
-            let sent = uploads.send("log", left.goes_on, |into| {
-                let mut file = opened(left, "log")?;
-                beneath::copy(&mut file, into, left.goes_on).map(drop).map_err(|error| error.to_string())
-            });
-            if let Err(why) = sent {
-                kept.left_out.push(LeftOutFile { name: "log".to_owned(), why });
-            }
-        }
+        keep_each(left, kept, |path, write| uploads.send(path, left.goes_on, write));
     }
 
     fn reserve(&self, bytes: u64) -> Result<(), String> {
@@ -162,24 +145,7 @@ impl KeptFiles {
     /// Copies everything into the folder that runners share. It has no limits: it is no repository that everybody clones.
     fn keep_in_folder(&self, shared: &Path, left: &LeftFiles<'_>, kept: &mut StoredFiles) {
         let folder = shared.join(&self.path);
-        for artifact in left.artifacts {
-            let path = format!("artifacts/{}", artifact.name);
-            let copied =
-                into_folder(&folder, &path, |file| copy_checked(left, artifact, &path, file, left.goes_on));
-            match copied {
-                Ok(()) => kept.bytes = kept.bytes.saturating_add(artifact.size.unwrap_or_default()),
-                Err(why) => kept.left_out.push(LeftOutFile { name: artifact.name.clone(), why }),
-            }
-        }
-        if is_longer_than_recorded(left) {
-            let copied = into_folder(&folder, "log", |into| {
-                let mut file = opened(left, "log")?;
-                beneath::copy(&mut file, into, left.goes_on).map(drop).map_err(|error| error.to_string())
-            });
-            if let Err(why) = copied {
-                kept.left_out.push(LeftOutFile { name: "log".to_owned(), why });
-            }
-        }
+        keep_each(left, kept, |path, write| into_folder(&folder, path, write));
     }
 }
 
@@ -342,12 +308,36 @@ impl Write for SecretScan<'_> {
     }
 }
 
+/// What gives the content of a file.
+type Content<'c> = dyn Fn(&mut dyn Write) -> Result<(), String> + 'c;
+
+/// Keeps each file by itself: the artifacts, and the log where the record does not have all of it. What cannot be kept is left out,
+/// with the reason.
+fn keep_each(
+    left: &LeftFiles<'_>,
+    kept: &mut StoredFiles,
+    keep: impl Fn(&str, &Content<'_>) -> Result<(), String>,
+) {
+    for artifact in left.artifacts {
+        let path = format!("artifacts/{}", artifact.name);
+        match keep(&path, &|into| copy_checked(left, artifact, &path, into, left.goes_on)) {
+            Ok(()) => kept.bytes = kept.bytes.saturating_add(artifact.size.unwrap_or_default()),
+            Err(why) => kept.left_out.push(LeftOutFile { name: artifact.name.clone(), why }),
+        }
+    }
+    if is_longer_than_recorded(left) {
+        let copied = keep("log", &|into| {
+            let mut file = opened(left, "log")?;
+            beneath::copy(&mut file, into, left.goes_on).map(drop).map_err(|error| error.to_string())
+        });
+        if let Err(why) = copied {
+            kept.left_out.push(LeftOutFile { name: "log".to_owned(), why });
+        }
+    }
+}
+
 /// Writes a file of a folder, whole or not at all.
-fn into_folder(
-    folder: &Path,
-    path: &str,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), String>,
-) -> Result<(), String> {
+fn into_folder(folder: &Path, path: &str, write: &Content<'_>) -> Result<(), String> {
     let into = folder.join(path);
     let parent = into.parent().unwrap_or(folder);
     let failed = |error: io::Error| format!("it cannot be written to `{}`: {error}", folder.display());
