@@ -61,8 +61,8 @@ pub(crate) enum ObjectStoreError {
     Unreachable {
         /// The store.
         place: String,
-        /// Why.
-        why: WebFault,
+        /// Why, in words.
+        why: String,
     },
     /// This machine could not read or write.
     #[error(transparent)]
@@ -71,11 +71,6 @@ pub(crate) enum ObjectStoreError {
     #[error("it was stopped")]
     Stopped,
 }
-
-/// What went wrong on the way to a store, in words.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct WebFault(String);
 
 /// A bucket.
 #[derive(Debug, Clone)]
@@ -269,9 +264,9 @@ impl OpenBucket<'_> {
         request: impl Fn() -> Result<RequestBuilder, ObjectStoreError>,
         may_be_missing: bool,
     ) -> Result<Option<Response>, ObjectStoreError> {
-        let mut pause = PAUSE;
-        for attempt in 1..=ATTEMPTS {
-            let failed = match request()?.send().await {
+        let (mut attempt, mut pause) = (1, PAUSE);
+        loop {
+            let (failed, passes) = match request()?.send().await {
                 Ok(answer) if answer.status().is_success() => return Ok(Some(answer)),
                 Ok(answer) => {
                     let status = answer.status();
@@ -284,29 +279,22 @@ impl OpenBucket<'_> {
                         return Ok(None);
                     }
                     let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                    let error = self.answered(status, code.as_deref());
-                    if !passes {
-                        return Err(error);
-                    }
-                    error
+                    (self.answered(status, code.as_deref()), passes)
                 }
                 Err(error) => {
                     let url = error.url().cloned();
                     let error = WebError::of(error, &url.unwrap_or_else(|| self.bucket.base_url().clone()));
-                    if !error.may_pass() {
-                        return Err(self.unreachable(&error));
-                    }
-                    self.unreachable(&error)
+                    (self.unreachable(&error), error.may_pass())
                 }
             };
-            if attempt == ATTEMPTS {
+            if !passes || attempt == ATTEMPTS {
                 return Err(failed);
             }
             debug!(store = self.store.place, attempt, error = %failed, "object store asked again");
             tokio::time::sleep(pause).await;
+            attempt += 1;
             pause *= 4;
         }
-        Ok(None)
     }
 
     /// The body of an answer, as far as it is read.
@@ -351,7 +339,7 @@ impl OpenBucket<'_> {
     }
 
     fn unreachable(&self, error: &WebError) -> ObjectStoreError {
-        ObjectStoreError::Unreachable { place: self.store.place.clone(), why: WebFault(error.to_string()) }
+        ObjectStoreError::Unreachable { place: self.store.place.clone(), why: error.to_string() }
     }
 }
 
