@@ -131,18 +131,25 @@ impl Topology {
     /// Everything to which a way leads from `node`, without `node` itself; groups that hold it included.
     #[must_use]
     pub(crate) fn downstream(&self, node: NodeIx) -> Vec<bool> {
-        let mut parents: Vec<Vec<NodeIx>> = vec![Vec::new(); self.len()];
+        let holders = self.holders();
+        self.reach(node, |at| {
+            let targets = self.targets(at).map(|(target, _)| target);
+            targets.chain(holders.get(at).into_iter().flatten().copied()).collect()
+        })
+    }
+
+    /// For every node, the groups that hold it.
+    #[must_use]
+    pub(crate) fn holders(&self) -> Vec<Vec<NodeIx>> {
+        let mut holders: Vec<Vec<NodeIx>> = vec![Vec::new(); self.len()];
         for (group, members) in self.children.iter().enumerate() {
             for &member in members {
-                if let Some(list) = parents.get_mut(member) {
+                if let Some(list) = holders.get_mut(member) {
                     list.push(group);
                 }
             }
         }
-        self.reach(node, |at| {
-            let targets = self.targets(at).map(|(target, _)| target);
-            targets.chain(parents.get(at).into_iter().flatten().copied()).collect()
-        })
+        holders
     }
 
     /// For every node, the nodes that `is` accepts on the ways to it, as far as no other one lies between; in their order.

@@ -1,7 +1,5 @@
 //! What failed and why: each failed node with its reason and the end of its log, and what did not run because of it.
 
-use std::collections::BTreeSet;
-
 use super::tree::listed;
 use crate::graph::Topology;
 use crate::model::{ExecutionStatus, NodeId, NodePhase, NodeStatus, PlanGraph};
@@ -46,17 +44,8 @@ pub(crate) fn render(title: &str, graph: &PlanGraph, status: &ExecutionStatus) -
 
 /// What comes after a node, or after a group that holds it, over any number of edges, and was skipped.
 fn not_run(id: &NodeId, topology: &Topology, graph: &PlanGraph, status: &ExecutionStatus) -> Vec<String> {
-    let (mut seen, mut stack) = (BTreeSet::new(), Vec::new());
-    stack.extend(topology.find(id.as_str()));
-    while let Some(ix) = stack.pop() {
-        let holders = (0..topology.len()).filter(|&holder| topology.children(holder).contains(&ix));
-        for to in topology.targets(ix).map(|(to, _)| to).chain(holders) {
-            if seen.insert(to) {
-                stack.push(to);
-            }
-        }
-    }
-    let ids = seen.into_iter().filter_map(|ix| graph.nodes.get(ix)).map(|node| &node.id);
+    let after = topology.find(id.as_str()).map(|ix| topology.downstream(ix)).unwrap_or_default();
+    let ids = graph.nodes.iter().zip(after).filter(|(_, is_after)| *is_after).map(|(node, _)| &node.id);
     let skipped = |id: &&NodeId| {
         status.node_statuses.get(id.as_str()).is_some_and(|node| node.phase == NodePhase::Skipped)
     };

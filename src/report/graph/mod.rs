@@ -99,16 +99,16 @@ impl GraphView {
         let is_last = |ix: NodeIx| plan.nodes.get(ix).is_some_and(|node| node.finally);
         let leads_on = |ix: NodeIx| topology.targets(ix).any(|(to, _)| !is_last(to));
         // What comes after a group comes after what it holds.
-        let mut group = vec![None; topology.len()];
-        for holder in 0..topology.len() {
-            for &child in topology.children(holder) {
-                if let Some(slot) = group.get_mut(child) {
-                    *slot = Some(holder);
-                }
-            }
-        }
+        let holders = topology.holders();
         let goes_on = |ix: NodeIx| {
-            std::iter::successors(Some(ix), |&ix| group.get(ix).copied().flatten()).any(leads_on)
+            let mut open = vec![ix];
+            while let Some(at) = open.pop() {
+                if leads_on(at) {
+                    return true;
+                }
+                open.extend(holders.get(at).into_iter().flatten());
+            }
+            false
         };
         edges.retain(|edge| {
             edge.kind == EdgeType::Hard || !is_last(edge.to) || is_last(edge.from) || !goes_on(edge.from)
