@@ -9,7 +9,7 @@ use crate::engine::code_owners;
 use crate::git::{ObjectId, Repo};
 use crate::manifest::{self, Facts, KindFacts, codes};
 use crate::model::{Resource, SourceLocation};
-use crate::run::gate::{CODE_OWNERS_BYTES, CODE_OWNERS_PATHS, owns_any};
+use crate::run::gate::{CODE_OWNERS_BYTES, CodeOwnersPlace, code_owners_text, owns_any};
 
 /// The files that owners are looked for in.
 #[derive(Clone, Copy)]
@@ -63,20 +63,20 @@ impl<'a> OwnedTree<'a> {
 
 /// The CODEOWNERS file below a directory, by the rules for a commit: what is a link there is refused here.
 fn in_directory(root: &Path) -> Result<Result<String, String>, CliError> {
-    for path in CODE_OWNERS_PATHS {
+    code_owners_text(|path| {
         let place = root.join(path);
-        let Ok(found) = std::fs::symlink_metadata(&place) else { continue };
+        let Ok(found) = std::fs::symlink_metadata(&place) else { return Ok(CodeOwnersPlace::Empty) };
         if !found.is_file() {
-            return Ok(Err(format!("`{path}` is not a regular file")));
+            return Ok(CodeOwnersPlace::Refused(format!("`{path}` is not a regular file")));
         }
         if found.len() > CODE_OWNERS_BYTES {
-            return Ok(Err(format!("`{path}` is larger than 3 MB")));
+            return Ok(CodeOwnersPlace::TooLarge);
         }
-        let bytes = std::fs::read(&place)
-            .map_err(|error| CliError::caused(&format!("cannot read {path}"), &error))?;
-        return Ok(Ok(String::from_utf8_lossy(&bytes).into_owned()));
-    }
-    Ok(Err("there is no CODEOWNERS file".to_owned()))
+        let bytes = std::fs::read(&place);
+        bytes
+            .map(CodeOwnersPlace::Content)
+            .map_err(|error| CliError::caused(&format!("cannot read {path}"), &error))
+    })
 }
 
 /// Whether any of these is a gate that asks the code owners.

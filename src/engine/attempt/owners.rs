@@ -5,7 +5,7 @@ use super::base::NodeBase;
 use super::workspace::{Workspaces, parse_commit};
 use crate::git::{GitError, ObjectId, Repo};
 use crate::model::{ExecutionStatus, FileOwners};
-use crate::run::gate::{CODE_OWNERS_BYTES, CODE_OWNERS_PATHS, file_owners};
+use crate::run::gate::{CODE_OWNERS_BYTES, CodeOwnersPlace, code_owners_text, file_owners};
 
 impl Workspaces {
     /// The owners of all files in which what a gate shows differs from the pinned commit. `known` are those that are recorded.
@@ -53,19 +53,19 @@ impl Workspaces {
 
 /// The CODEOWNERS file of a tree, as text; the inner error says why there is none that can be read.
 pub(crate) fn code_owners(repo: &Repo, tree: ObjectId) -> Result<Result<String, String>, GitError> {
-    for path in CODE_OWNERS_PATHS {
+    code_owners_text(|path| {
         let blob = match repo.file(tree, path) {
             Ok(Some(blob)) => blob,
-            Ok(None) => continue,
-            // The host would take this place, too; reading on would let another file choose.
-            Err(error @ GitError::RefusedEntry { .. }) => return Ok(Err(error.to_string())),
+            Ok(None) => return Ok(CodeOwnersPlace::Empty),
+            Err(error @ GitError::RefusedEntry { .. }) => {
+                return Ok(CodeOwnersPlace::Refused(error.to_string()));
+            }
             Err(error) => return Err(error),
         };
-        return match repo.blob(blob, CODE_OWNERS_BYTES) {
-            Ok(bytes) => Ok(Ok(String::from_utf8_lossy(&bytes).into_owned())),
-            Err(GitError::TooLarge { .. }) => Ok(Err(format!("`{path}` is larger than 3 MB"))),
+        match repo.blob(blob, CODE_OWNERS_BYTES) {
+            Ok(bytes) => Ok(CodeOwnersPlace::Content(bytes)),
+            Err(GitError::TooLarge { .. }) => Ok(CodeOwnersPlace::TooLarge),
             Err(error) => Err(error),
-        };
-    }
-    Ok(Err("there is no CODEOWNERS file".to_owned()))
+        }
+    })
 }

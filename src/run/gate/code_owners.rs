@@ -7,10 +7,40 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use crate::model::{FileOwners, OwnedFiles};
 
 /// Where GitHub looks for the file; the first that is there counts, and the others are not read.
-pub(crate) const CODE_OWNERS_PATHS: [&str; 3] = [".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS"];
+const CODE_OWNERS_PATHS: [&str; 3] = [".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS"];
 
 /// GitHub does not load a larger file, and then nobody owns anything.
 pub(crate) const CODE_OWNERS_BYTES: u64 = 3 << 20;
+
+/// What stands at one of the places where GitHub looks for the file.
+pub(crate) enum CodeOwnersPlace {
+    /// Nothing, so that the next place counts.
+    Empty,
+    /// The file.
+    Content(Vec<u8>),
+    /// A file of more than [`CODE_OWNERS_BYTES`].
+    TooLarge,
+    /// Something that is not read, in words. GitHub would take this place too; reading on would let another file choose.
+    Refused(String),
+}
+
+/// The file, as text, by what stands at each place; the inner error says why there is none that can be read.
+///
+/// # Errors
+/// Those of `at`.
+pub(crate) fn code_owners_text<E>(
+    mut at: impl FnMut(&str) -> Result<CodeOwnersPlace, E>,
+) -> Result<Result<String, String>, E> {
+    for path in CODE_OWNERS_PATHS {
+        return Ok(match at(path)? {
+            CodeOwnersPlace::Empty => continue,
+            CodeOwnersPlace::Content(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            CodeOwnersPlace::TooLarge => Err(format!("`{path}` is larger than 3 MB")),
+            CodeOwnersPlace::Refused(why) => Err(why),
+        });
+    }
+    Ok(Err("there is no CODEOWNERS file".to_owned()))
+}
 
 /// How many different sets of owners may be asked at once. They are recorded, and a review can wait for each of them.
 const MOST_GROUPS: usize = 100;
@@ -24,19 +54,40 @@ struct OwnerRule {
     owners: Vec<String>,
 }
 
+/// All lines, with what their patterns match.
+struct OwnerRules {
+    rules: Vec<OwnerRule>,
+    set: GlobSet,
+    /// The line that each pattern of the set is of.
+    lines: Vec<usize>,
+}
+
+impl OwnerRules {
+    /// Those of a file; `None` when the patterns are too many.
+    fn read(text: &str) -> Option<Self> {
+        let rules = rules(text);
+        let (set, lines) = patterns(&rules)?;
+        Some(Self { rules, set, lines })
+    }
+
+    /// The owners of a file: those of the last line that matches it.
+    fn owners(&self, path: &[u8]) -> &[String] {
+        // Bytes that are no text could be matched differently here and on the host: then nobody owns the file.
+        let last = std::str::from_utf8(path).ok().and_then(|path| self.set.matches(path).into_iter().max());
+        let rule = last.and_then(|glob| self.rules.get(*self.lines.get(glob)?));
+        rule.map(|rule| rule.owners.as_slice()).unwrap_or_default()
+    }
+}
+
 /// Who owns these files. The last line that matches a file counts, and one without owners says that nobody owns it.
 pub(crate) fn file_owners(text: &str, paths: &[Vec<u8>]) -> FileOwners {
-    let rules = rules(text);
-    let Some((set, lines)) = patterns(&rules) else {
+    let Some(rules) = OwnerRules::read(text) else {
         return FileOwners::nobody("the CODEOWNERS file is too complex to be read");
     };
     let mut groups: BTreeMap<Vec<String>, OwnedFiles> = BTreeMap::new();
     for path in paths {
         let name = String::from_utf8_lossy(path);
-        // Bytes that are no text could be matched differently here and on the host: then nobody owns the file.
-        let last = std::str::from_utf8(path).ok().and_then(|path| set.matches(path).into_iter().max());
-        let rule = last.and_then(|glob| rules.get(*lines.get(glob)?));
-        let owners = rule.map(|rule| rule.owners.clone()).unwrap_or_default();
+        let owners = rules.owners(path).to_vec();
         let group = groups.entry(owners.clone());
         let group = group.or_insert_with(|| OwnedFiles { owners, path: name.into_owned(), files: 0 });
         group.files = group.files.saturating_add(1);
@@ -54,13 +105,8 @@ pub(crate) fn file_owners(text: &str, paths: &[Vec<u8>]) -> FileOwners {
 
 /// Whether any of these files has an owner; `None` when the patterns are too many to tell.
 pub(crate) fn owns_any<'p>(text: &str, paths: impl IntoIterator<Item = &'p [u8]>) -> Option<bool> {
-    let rules = rules(text);
-    let (set, lines) = patterns(&rules)?;
-    Some(paths.into_iter().filter_map(|path| std::str::from_utf8(path).ok()).any(|path| {
-        let last = set.matches(path).into_iter().max();
-        let rule = last.and_then(|glob| rules.get(*lines.get(glob)?));
-        rule.is_some_and(|rule| !rule.owners.is_empty())
-    }))
+    let rules = OwnerRules::read(text)?;
+    Some(paths.into_iter().any(|path| !rules.owners(path).is_empty()))
 }
 
 /// The teams that own anything, as `ORGANISATION/TEAM`.

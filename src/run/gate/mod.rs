@@ -9,7 +9,7 @@ mod subject;
 mod void;
 
 pub(crate) use code_owners::{
-    CODE_OWNERS_BYTES, CODE_OWNERS_PATHS, file_owners, owning_team, owning_teams, owns_any,
+    CODE_OWNERS_BYTES, CodeOwnersPlace, code_owners_text, file_owners, owning_team, owning_teams, owns_any,
 };
 pub(crate) use decision::{GateDecision, GateEvaluation, ReviewRequirements, decide, void_message};
 pub(crate) use owners::{eligible, is_named, named_teams, teams_asked};
