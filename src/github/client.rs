@@ -133,6 +133,11 @@ impl<'a> ApiRequest<'a> {
         Self { method, path, body: Some(body), what, needs, effect: Effect::Change, fresh: false }
     }
 
+    /// A change that needs no more words than its address.
+    pub(super) fn put(path: String, what: &'a str, needs: &'static str) -> Self {
+        Self { method: Method::Put, path, body: None, what, needs, effect: Effect::Change, fresh: false }
+    }
+
     pub(super) fn fresh(mut self, fresh: bool) -> Self {
         self.fresh = fresh;
         self

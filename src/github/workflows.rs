@@ -132,8 +132,7 @@ impl GitHub {
         let (word, what) =
             if on { ("enable", "turn a workflow on") } else { ("disable", "turn a workflow off") };
         let path = repo.path(&format!("actions/workflows/{}/{word}", segment(workflow)?));
-        let request = ApiRequest::change(Method::Put, path, Value::Null, what, "actions: write");
-        self.tell(ApiRequest { body: None, ..request }).await
+        self.tell(ApiRequest::put(path, what, "actions: write")).await
     }
 
     /// The runs of a workflow on a branch that were dispatched, newest first, until one is `wanted`: those wanted of the
