@@ -9,6 +9,7 @@ use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::CliError;
 use crate::engine::ReconcileSummary;
 use crate::git::ObjectId;
+use crate::github::GitHubError;
 use crate::report::text;
 
 /// How long the next pass may be away while the workflow is off: `planspec-apply.yml` has one every six hours, and the host
@@ -41,13 +42,7 @@ pub(super) fn keep(
 
 /// Turns the workflow on while a pass works that may yet be killed: then nothing else would start the next one for hours.
 pub(super) fn turn_on(host: &Host, workflow: &str) {
-    let done = host.ask(|github, repo| async move {
-        if github.is_workflow_on(repo, workflow).await? {
-            return Ok(());
-        }
-        github.turn_workflow(repo, workflow, true).await
-    });
-    if let Err(error) = done {
+    if let Err(error) = set(host, workflow, true) {
         // The end of the pass tries again, and says so when the host refuses then.
         tracing::debug!(%error, "schedule not turned on yet");
     }
@@ -60,10 +55,9 @@ fn turn(
     decided_on: Option<ObjectId>,
     context: &mut Context,
 ) -> Result<(), CliError> {
-    if host.ask(|github, repo| github.is_workflow_on(repo, workflow))? == needed {
+    if !set(host, workflow, needed)? {
         return Ok(());
     }
-    host.ask(|github, repo| github.turn_workflow(repo, workflow, needed))?;
     if needed {
         context.out.note(format!("{workflow} is on: something is due soon"))?;
         return Ok(());
@@ -76,6 +70,17 @@ fn turn(
     }
     context.out.note(format!("{workflow} is off: nothing is due by itself within hours"))?;
     Ok(())
+}
+
+/// Turns the workflow on or off, unless it is so; whether it was not.
+fn set(host: &Host, workflow: &str, on: bool) -> Result<bool, GitHubError> {
+    host.ask(|github, repo| async move {
+        let changes = github.is_workflow_on(repo, workflow).await? != on;
+        if changes {
+            github.turn_workflow(repo, workflow, on).await?;
+        }
+        Ok(changes)
+    })
 }
 
 /// Whether a pass within the next hours has something to do that no event starts.
