@@ -28,6 +28,11 @@ impl PushRule {
             Self::Open => "open",
         }
     }
+
+    /// The rule that a word says.
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
+        [Self::Restricted, Self::Protected, Self::Open].into_iter().find(|rule| rule.word() == word)
+    }
 }
 
 /// A branch as the host has it.

@@ -25,7 +25,7 @@ const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 /// How long the host has for it: this is advice, and nothing waits for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The answer in a word, where the host does not say.
+/// What is kept where the host does not say.
 const UNKNOWN: &str = "unknown";
 
 /// What the summary of a pass says of it; nothing where the host does not tell, or where it does not matter. In the log it is
@@ -40,42 +40,38 @@ pub(super) fn told(host: &Host, view: &PassView, context: &mut Context) -> Resul
     let file = view.workspace().repo.cache_dir().join(KEPT);
     let kept = fs::read_to_string(&file).ok();
     let known = kept.as_deref().and_then(|line| remembered(line, branch, context.now()));
-    let word = match known {
-        Some(word) => word.to_owned(),
+    let rule = match known {
+        Some(word) => PushRule::of_word(word),
         None => {
             let found = host.ask(|github, repo| {
                 let quick = github.clone().patient(PATIENCE);
                 async move { quick.host_branch(repo, branch).await }
             });
-            let word = match found {
-                Ok(found) => found.pushes.word(),
-                // A token that may not ask is no reason to trouble anybody, and would not be given a better one tomorrow.
-                Err(error) => {
-                    debug!(%error, branch, "the host does not say who may push");
-                    UNKNOWN
-                }
-            };
-            debug!(branch, word, "asked the host who may push");
-            if word == PushRule::Open.word() {
+            // A token that may not ask is no reason to trouble anybody, and would not be given a better one tomorrow.
+            let refused = |error: &_| debug!(%error, branch, "the host does not say who may push");
+            let rule = found.inspect_err(refused).ok().map(|found| found.pushes);
+            debug!(branch, ?rule, "asked the host who may push");
+            if rule == Some(PushRule::Open) {
                 context.out.warning(text::line(&format!(
                     "{}; {}",
                     open(&format!("`{branch}`")),
                     remedy()
                 )))?;
             }
+            let word = rule.map_or(UNKNOWN, PushRule::word);
             // A cache that cannot be written costs two requests at each pass.
             let _ = fs::write(&file, format!("{}\t{branch}\t{word}\n", context.now()));
-            word.to_owned()
+            rule
         }
     };
     let name = code(branch, 100);
-    Ok(match word.as_str() {
-        "open" => format!("\n> [!WARNING]\n> {}; {}.\n", open(&name), remedy()),
-        "restricted" => format!("\nPushes to {name} are restricted by a ruleset.\n"),
-        "protected" => {
+    Ok(match rule {
+        Some(PushRule::Open) => format!("\n> [!WARNING]\n> {}; {}.\n", open(&name), remedy()),
+        Some(PushRule::Restricted) => format!("\nPushes to {name} are restricted by a ruleset.\n"),
+        Some(PushRule::Protected) => {
             format!("\n{name} is protected; the host tells only an administrator who may push there.\n")
         }
-        _ => String::new(),
+        None => String::new(),
     })
 }
 
