@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::Identity;
 use crate::engine::attempt::collect::WorkOrder;
@@ -233,7 +233,13 @@ fn approval(gate: &NodeStatus) -> String {
 /// A name for all attempts at a node of a plan by one provider, whatever the Execution.
 fn whose(claim: &Claim, id: &NodeId) -> String {
     let plan = &claim.compiled.spec.plan_ref;
-    let digest = Digest::of_value(&json!([claim.key.namespace, plan, id, claim.target.provider]));
+    short_digest(&json!([claim.key.namespace, plan, id, claim.target.provider]))
+}
+
+/// The first digits of a digest.
+fn short_digest(of: &Value) -> String {
+    let digest = Digest::of_value(of);
+    // The name of the algorithm stands in front, and says nothing to a service.
     let hex = digest.as_str().rsplit(':').next().unwrap_or_default();
     hex.chars().take(WORK_DIGITS).collect()
 }
@@ -284,10 +290,7 @@ fn work_key(uid: &str, id: &NodeId, state: Option<&NodeStatus>, commit: &str) ->
         "begunWith": begun_with.map(|begun| [&begun.node, &begun.inputs, &begun.target]),
         "commit": base.unwrap_or(commit),
     });
-    let digest = Digest::of_value(&all);
-    // The name of the algorithm stands in front, and says nothing to a service.
-    let hex = digest.as_str().rsplit(':').next().unwrap_or_default();
-    format!("{uid}/{id}/{}", hex.chars().take(WORK_DIGITS).collect::<String>())
+    format!("{uid}/{id}/{}", short_digest(&all))
 }
 
 /// What capabilities say to the outputs of a node.
