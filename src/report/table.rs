@@ -81,7 +81,7 @@ impl Table {
     #[must_use]
     pub(crate) fn without(mut self, missable: &[&str], width: usize) -> Self {
         for name in missable {
-            if self.width() <= width {
+            if needed(&self.widths()) <= width {
                 break;
             }
             let Some(at) = self.head.iter().position(|head| head.eq_ignore_ascii_case(name)) else {
@@ -95,19 +95,8 @@ impl Table {
         self
     }
 
-    /// How many characters its widest line takes.
-    fn width(&self) -> usize {
-        let widest = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.as_str());
-            let head = self.head.get(column).map(String::as_str);
-            cells.chain(head).map(|text| text.chars().count()).max().unwrap_or(0)
-        };
-        (0..self.head.len()).map(widest).sum::<usize>() + 3 * self.head.len().saturating_sub(1)
-    }
-
-    /// The table without as many columns as do not fit into a width, from the right; the first `kept` stay in any case.
-    #[must_use]
-    pub(crate) fn fitting(mut self, width: usize, kept: usize) -> Self {
+    /// How many characters each column takes.
+    fn widths(&self) -> Vec<usize> {
         let wide = |text: &str| text.chars().count();
         let mut widths: Vec<usize> = self.head.iter().map(|head| wide(head)).collect();
         for row in &self.rows {
@@ -115,11 +104,16 @@ impl Table {
                 *most = (*most).max(wide(&cell.text));
             }
         }
+        widths
+    }
+
+    /// The table without as many columns as do not fit into a width, from the right; the first `kept` stay in any case.
+    #[must_use]
+    pub(crate) fn fitting(mut self, width: usize, kept: usize) -> Self {
+        let widths = self.widths();
         let mut columns = widths.len();
-        // With the three spaces between columns. A word that is broken over two lines helps nobody.
-        let needed =
-            |columns: usize| widths.iter().take(columns).sum::<usize>() + 3 * columns.saturating_sub(1);
-        while columns > kept && needed(columns) > width {
+        // A word that is broken over two lines helps nobody.
+        while columns > kept && needed(widths.get(..columns).unwrap_or_default()) > width {
             columns -= 1;
         }
         self.head.truncate(columns);
@@ -172,6 +166,11 @@ fn paint(line: &str) -> String {
 fn tone_of(mark: char) -> Option<Tone> {
     let offset = u32::from(mark).checked_sub(FIRST_TONE)?;
     Tone::ALL.get(usize::try_from(offset).ok()?).copied()
+}
+
+/// How many characters columns of these widths take, with the three spaces between them.
+fn needed(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + 3 * widths.len().saturating_sub(1)
 }
 
 #[cfg(test)]
