@@ -10,7 +10,8 @@ use crate::provider::process::ProcessInput;
 use crate::provider::settings::is_allowed;
 use crate::provider::{Attempt, ConfigError, ProviderContext, ProviderSettings};
 
-const SCHEME: &str = "agent://";
+/// How the provider string of an agent begins.
+pub(super) const SCHEME: &str = "agent://";
 
 /// Where the configuration has ready-made settings of agents, by name.
 pub(super) const SECTION: &str = "agents";

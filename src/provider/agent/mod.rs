@@ -12,7 +12,7 @@ use std::sync::Arc;
 use self::a2a::{Address, RemoteAgents};
 pub(super) use self::brief::brief;
 pub(super) use self::commands::AgentCommands;
-use self::commands::{SECTION, configured};
+use self::commands::{SCHEME, SECTION, configured};
 use super::local::LocalProcesses;
 use super::{
     Attempt, AttemptFuture, CancelFuture, ConfigError, Control, Provider, ProviderContext, SectionError,
@@ -74,7 +74,7 @@ impl Provider for Agent {
     fn check_sections(&self) -> Vec<SectionError> {
         let settings = &self.context.settings;
         let wrong = |(name, of_name): (&String, &JsonMap)| {
-            let error = self.check_ready_made(&format!("agent://{name}"), of_name).err()?;
+            let error = self.check_ready_made(&format!("{SCHEME}{name}"), of_name).err()?;
             Some(SectionError::new(SECTION, name, &error))
         };
         settings.maps_of(SECTION).filter_map(wrong).collect()

@@ -166,10 +166,10 @@ impl ToolConfig {
         if self.command.trim().is_empty() {
             return Err(invalid("command", "must not be empty"));
         }
-        // Starting the process would fail, too, but only in an attempt; here `validate` says it.
         if self.verify.is_some() && !self.keeps_changes() {
             return Err(invalid("verify", "needs `changes: commit`: what is not kept is not verified"));
         }
+        // Starting the process would fail, too, but only in an attempt; here `validate` says it.
         if self.command.contains('\0') {
             return Err(invalid("command", "must not contain a NUL character"));
         }
