@@ -252,6 +252,16 @@ fn a_token_in_a_configured_address_reaches_no_argument_of_any_process() {
 }
 
 /// `pushurl` and `pushInsteadOf` may lead over another protocol than fetches take.
+/// Pushes a commit to the remote that is configured, and fetches it from there.
+#[track_caller]
+fn check_goes_there_and_back(repo: &Repo, server: &GitServer) {
+    let remote = Remote::open(repo, "origin", options()).unwrap();
+    let ours = commit(repo, &[], "ours");
+    assert_eq!(remote.push(repo, STATUS, None, ours).unwrap(), SwapResult::Done);
+    assert_eq!(tip(server, STATUS), Some(ours));
+    assert_eq!(remote.fetch(repo, &[STATUS]).unwrap(), [Some(ours)]);
+}
+
 #[test]
 fn pushes_go_over_the_protocol_that_is_configured_for_them() {
     for by_rule in [false, true] {
@@ -264,11 +274,7 @@ fn pushes_go_over_the_protocol_that_is_configured_for_them() {
             true => git(dir.path(), &["config", &format!("url.{bare}.pushInsteadOf"), &fetched]),
             false => git(dir.path(), &["remote", "set-url", "--push", "origin", bare]),
         }
-        let remote = Remote::open(&repo, "origin", options()).unwrap();
-        let ours = commit(&repo, &[], "ours");
-        assert_eq!(remote.push(&repo, STATUS, None, ours).unwrap(), SwapResult::Done);
-        assert_eq!(tip(&server, STATUS), Some(ours));
-        assert_eq!(remote.fetch(&repo, &[STATUS]).unwrap(), [Some(ours)]);
+        check_goes_there_and_back(&repo, &server);
     }
 }
 
@@ -281,11 +287,7 @@ fn an_address_is_rewritten_as_the_user_says() {
         &["config", &format!("url.{}.insteadOf", server.http_url(Some("tok-write"))), "work:app"],
     );
     git(dir.path(), &["remote", "add", "origin", "work:app"]);
-    let remote = Remote::open(&repo, "origin", options()).unwrap();
-    let ours = commit(&repo, &[], "ours");
-    assert_eq!(remote.push(&repo, STATUS, None, ours).unwrap(), SwapResult::Done);
-    assert_eq!(tip(&server, STATUS), Some(ours));
-    assert_eq!(remote.fetch(&repo, &[STATUS]).unwrap(), [Some(ours)]);
+    check_goes_there_and_back(&repo, &server);
 }
 
 #[test]

@@ -358,15 +358,19 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    #[test]
-    fn a_decision_of_the_host_answers_only_what_began_before_it() {
-        let host = |in_advance| HostDecision {
+    /// A decision on the host, made at a hundred seconds.
+    fn host(in_advance: bool) -> HostDecision {
+        HostDecision {
             account: HostAccount { login: "rosa".to_owned(), id: 7 },
             teams: Vec::new(),
             source: "comment 1".to_owned(),
             at: at(100),
             in_advance,
-        };
+        }
+    }
+
+    #[test]
+    fn a_decision_of_the_host_answers_only_what_began_before_it() {
         let first_seen = Cell::new(None);
         let answers = |host: &HostDecision, began| {
             let host = Some(host);
@@ -385,13 +389,7 @@ mod tests {
     fn a_decision_within_the_second_of_the_wait_is_recorded_after_it() {
         let milli = |milli| Timestamp::from_millisecond(milli).unwrap();
         let recorded = |in_advance, began| {
-            let host = HostDecision {
-                account: HostAccount { login: "rosa".to_owned(), id: 7 },
-                teams: Vec::new(),
-                source: "review 1".to_owned(),
-                at: at(100),
-                in_advance,
-            };
+            let host = host(in_advance);
             let first_seen = Cell::new(None);
             let host = Some(&host);
             let actor =
