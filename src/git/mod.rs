@@ -23,6 +23,7 @@ pub use command::pass_on;
 pub use entry::{EntryMode, TreeEntry};
 pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
+use objects::GatheredObjects;
 pub use objects::{Commit, CommitLog, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange};
 pub use refs::{RefUpdate, SwapResult, is_branch_name};
 pub use remote::{LineDepth, OutagePatience, PushResult, Remote, RemoteOptions};

@@ -6,7 +6,7 @@ use git2::{ErrorCode, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::command::GitCommand;
 use super::error::printable;
-use super::{GitError, ObjectId, SigningKey};
+use super::{GatheredObjects, GitError, ObjectId, SigningKey};
 
 /// A person or a program, as commits name them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,6 +32,7 @@ pub struct Repo {
     identity: Option<Signature>,
     /// What status commits are signed with, where that is not the user's own key.
     signing_key: Option<SigningKey>,
+    gathered: GatheredObjects,
 }
 
 impl Repo {
@@ -51,6 +52,10 @@ impl Repo {
         Self::open_with(path, RepositoryOpenFlags::NO_SEARCH)
     }
 
+    fn around(inner: Repository) -> Self {
+        Self { inner, identity: None, signing_key: None, gathered: GatheredObjects::default() }
+    }
+
     fn open_with(path: &Path, flags: RepositoryOpenFlags) -> Result<Self, GitError> {
         let none: [&Path; 0] = [];
         let inner = match Repository::open_ext(path, flags, none) {
@@ -59,7 +64,7 @@ impl Repo {
             Err(error) if error.code() == ErrorCode::Owner => open_trusted(path, error)?,
             Err(source) => return Err(cannot_open(path, source)),
         };
-        Ok(Self { inner, identity: None, signing_key: None })
+        Ok(Self::around(inner))
     }
 
     /// Makes a repository with a working tree, or opens the one that is there.
@@ -87,7 +92,7 @@ impl Repo {
         options.bare(bare).mkpath(true).external_template(false).initial_head(branch);
         let inner = Repository::init_opts(path, &options)
             .map_err(|source| GitError::Open { path: path.to_owned(), source })?;
-        Ok(Self { inner, identity: None, signing_key: None })
+        Ok(Self::around(inner))
     }
 
     /// Another handle on the same repository, for another thread.
@@ -298,6 +303,10 @@ impl Repo {
             return Ok(Some(remote));
         }
         Ok(None)
+    }
+
+    pub(super) fn gathered(&self) -> &GatheredObjects {
+        &self.gathered
     }
 
     pub(super) fn git2(&self) -> &Repository {

@@ -75,6 +75,17 @@ impl Writer {
         batch: &Batch,
         author: &Signature,
     ) -> Result<Option<ObjectId>, RecordError> {
+        // A commit of a large Execution may hold some hundred nodes.
+        repo.gather(|| self.write_objects(repo, base, batch, author))
+    }
+
+    fn write_objects(
+        &mut self,
+        repo: &Repo,
+        base: &StatusTree,
+        batch: &Batch,
+        author: &Signature,
+    ) -> Result<Option<ObjectId>, RecordError> {
         let started = Instant::now();
         let (mut directories, mut edits) = (Directories::default(), PathEdits::default());
         let mut blobs = HashMap::new();

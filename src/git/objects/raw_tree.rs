@@ -92,6 +92,9 @@ impl Repo {
         id: ObjectId,
         read: impl FnOnce(&[u8]) -> Result<T, GitError>,
     ) -> Result<T, GitError> {
+        if let Some(bytes) = self.gathered().tree(id) {
+            return read(&bytes);
+        }
         let odb = self.odb()?;
         let oid = id.oid().map_err(GitError::doing("bad object id"))?;
         let object = odb.read(oid).or_else(|error| self.promised(id, error, || odb.read(oid)));

@@ -101,6 +101,9 @@ impl Repo {
     /// # Errors
     /// When the object database cannot be opened.
     pub fn contains(&self, id: ObjectId) -> Result<bool, GitError> {
+        if self.gathered().contains(id) {
+            return Ok(true);
+        }
         let oid = id.oid().map_err(GitError::doing("bad object id"))?;
         Ok(self.odb()?.exists(oid))
     }
@@ -114,6 +117,9 @@ impl Repo {
     }
 
     pub(super) fn write_object(&self, kind: git2::ObjectType, bytes: &[u8]) -> Result<ObjectId, GitError> {
+        if let Some(id) = self.gathered().keep(kind, bytes)? {
+            return Ok(id);
+        }
         let id = self
             .odb()?
             .write(kind, bytes)

@@ -1,0 +1,203 @@
+//! Objects that are written together: a file for each of the hundreds of objects of a large commit costs more than all the rest of
+//! it, and one pack of them costs two files.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use git2::{Buf, Odb, Oid, Repository};
+
+use crate::git::{GitError, ObjectId, Repo};
+
+/// From how many objects on they become a pack. Git packs anew when there are 50 packs (`gc.autoPackLimit`), and reading searches
+/// them one after the other, so that a commit of a few objects is better off with loose ones.
+const PACK_FROM: usize = 64;
+
+/// How many bytes are held back at most; what goes beyond is written as it comes.
+const MOST_BYTES: usize = 64 << 20;
+
+/// An object that is held back.
+struct GatheredObject {
+    kind: git2::ObjectType,
+    // Shared, as a tree is read while others are added.
+    bytes: Arc<[u8]>,
+}
+
+#[derive(Default)]
+struct Gathering {
+    objects: HashMap<ObjectId, GatheredObject>,
+    size: usize,
+}
+
+/// What a repository holds back while its objects are gathered; nothing at other times.
+#[derive(Default)]
+pub(in crate::git) struct GatheredObjects(RefCell<Option<Gathering>>);
+
+impl GatheredObjects {
+    /// Holds an object back and gives its id; none when objects are to be written at once.
+    pub(super) fn keep(&self, kind: git2::ObjectType, bytes: &[u8]) -> Result<Option<ObjectId>, GitError> {
+        let mut gathering = self.0.borrow_mut();
+        let Some(gathering) = gathering.as_mut().filter(|held| held.size + bytes.len() <= MOST_BYTES) else {
+            return Ok(None);
+        };
+        let id = Oid::hash_object(kind, bytes).map_err(GitError::doing(format!("cannot hash a {kind}")))?;
+        let id = ObjectId::from_oid(id);
+        gathering.objects.entry(id).or_insert_with(|| {
+            gathering.size += bytes.len();
+            GatheredObject { kind, bytes: bytes.into() }
+        });
+        Ok(Some(id))
+    }
+
+    pub(super) fn contains(&self, id: ObjectId) -> bool {
+        self.0.borrow().as_ref().is_some_and(|gathering| gathering.objects.contains_key(&id))
+    }
+
+    /// The bytes of a tree that is held back.
+    pub(super) fn tree(&self, id: ObjectId) -> Option<Arc<[u8]>> {
+        let gathering = self.0.borrow();
+        let object = gathering.as_ref()?.objects.get(&id)?;
+        (object.kind == git2::ObjectType::Tree).then(|| Arc::clone(&object.bytes))
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    fn begin(&self) {
+        *self.0.borrow_mut() = Some(Gathering::default());
+    }
+
+    fn end(&self) -> HashMap<ObjectId, GatheredObject> {
+        self.0.take().map(|gathering| gathering.objects).unwrap_or_default()
+    }
+}
+
+impl Repo {
+    /// Writes the objects that `write` makes together at its end: many as one pack, few one by one. Within, those of them that
+    /// are trees can be read by their ids, and blobs and commits cannot. After an error, nothing of them is written.
+    ///
+    /// # Errors
+    /// That of `write`, or when the object database cannot be written.
+    pub fn gather<T, E: From<GitError>>(&self, write: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        if self.gathered().is_on() {
+            return write();
+        }
+        self.gathered().begin();
+        let made = write();
+        // Also after an error, or the next object would be held back and never written.
+        let objects = self.gathered().end();
+        let made = made?;
+        if objects.len() < PACK_FROM {
+            for object in objects.values() {
+                self.write_object(object.kind, &object.bytes)?;
+            }
+        } else {
+            tracing::debug!(objects = objects.len(), "objects written as one pack");
+            self.write_pack(&objects)
+                .map_err(GitError::doing("cannot write a pack to the object database"))?;
+        }
+        Ok(made)
+    }
+
+    fn write_pack(&self, objects: &HashMap<ObjectId, GatheredObject>) -> Result<(), git2::Error> {
+        // The builder of packs reads from an object database, and this one is nowhere but in memory.
+        let memory = Odb::new()?;
+        memory.add_new_mempack_backend(1)?;
+        let mut ids = Vec::with_capacity(objects.len());
+        for object in objects.values() {
+            ids.push(memory.write(object.kind, &object.bytes)?);
+        }
+        let memory = Repository::from_odb(memory)?;
+        let mut builder = memory.packbuilder()?;
+        for id in ids {
+            builder.insert_object(id, None)?;
+        }
+        let mut pack = Buf::new();
+        builder.write_buf(&mut pack)?;
+        let odb = self.git2().odb()?;
+        let mut writer = odb.packwriter()?;
+        writer.write_all(&pack).map_err(|error| git2::Error::from_str(&error.to_string()))?;
+        writer.commit()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repo() -> (tempfile::TempDir, Repo) {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Repo::init_bare(dir.path(), "main").unwrap();
+        (dir, repo)
+    }
+
+    fn packs(dir: &tempfile::TempDir) -> usize {
+        let files = std::fs::read_dir(dir.path().join("objects/pack")).unwrap();
+        files
+            .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|ext| ext == "pack"))
+            .count()
+    }
+
+    /// So many blobs in a tree, which is read back before anything is written.
+    fn write_blobs(repo: &Repo, count: usize) -> Result<Vec<ObjectId>, GitError> {
+        let mut ids = Vec::new();
+        for number in 0..count {
+            ids.push(repo.write_blob(format!("blob {number}").as_bytes())?);
+        }
+        let files =
+            ids.iter().enumerate().map(|(number, id)| (format!("{}/{number}", number % 7), Some(*id)));
+        let tree = repo.edit_tree(None, &files.collect())?;
+        assert_eq!(repo.entries(tree)?.len(), count.min(7));
+        assert!(repo.contains(tree)?);
+        // The same again adds nothing.
+        assert_eq!(repo.write_blob(b"blob 0")?, ids[0]);
+        ids.push(tree);
+        Ok(ids)
+    }
+
+    #[test]
+    fn many_objects_become_one_pack_and_few_stay_loose() {
+        for (count, expected) in [(3, 0), (PACK_FROM, 1), (1_000, 1)] {
+            let (dir, repo) = repo();
+            let ids = repo.gather(|| write_blobs(&repo, count)).unwrap();
+            assert_eq!(packs(&dir), expected, "{count}");
+            // By another handle, as other processes read it.
+            let other = Repo::open(dir.path()).unwrap();
+            for id in ids.iter().take(count) {
+                assert!(other.blob(*id, 100).unwrap().starts_with(b"blob "));
+            }
+            assert_eq!(other.compare(None, ids.last().copied()).unwrap().len(), count);
+            assert_eq!(repo.blob(ids[0], 100).unwrap(), b"blob 0", "and by the one that wrote it");
+        }
+    }
+
+    #[test]
+    fn after_an_error_nothing_is_written_and_the_next_object_is() {
+        let (dir, repo) = repo();
+        let failed: Result<(), GitError> = repo.gather(|| {
+            write_blobs(&repo, 100)?;
+            Err(GitError::NoIdentity)
+        });
+        assert!(failed.is_err() && packs(&dir) == 0);
+        let id = repo.write_blob(b"blob 0").unwrap();
+        assert_eq!(Repo::open(dir.path()).unwrap().blob(id, 100).unwrap(), b"blob 0");
+    }
+
+    #[test]
+    fn what_is_too_much_to_hold_back_is_written_as_it_comes() {
+        let (dir, repo) = repo();
+        let large = vec![b'x'; MOST_BYTES];
+        let ids = repo.gather(|| {
+            let first = repo.write_blob(&large)?;
+            let second = repo.write_blob(b"over the limit")?;
+            assert!(Repo::open(dir.path())?.contains(second)?);
+            Ok::<_, GitError>([first, second])
+        });
+        for id in ids.unwrap() {
+            assert!(Repo::open(dir.path()).unwrap().contains(id).unwrap());
+        }
+    }
+}
