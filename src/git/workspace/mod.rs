@@ -8,6 +8,8 @@ mod merge_results;
 mod object_cache;
 mod quarantine;
 mod restore;
+mod task_git_dir;
+mod untouched;
 mod working_copy;
 
 pub use committed::CommittedWork;

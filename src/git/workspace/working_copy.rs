@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 
 use super::object_cache::{ObjectCache, io, set_own_files};
+use super::task_git_dir::{TaskGitDir, remove, write};
+use super::untouched::is_untouched;
 use crate::git::command::GitCommand;
 use crate::git::{GitError, ObjectId, Repo};
 
@@ -20,11 +22,6 @@ use crate::git::{GitError, ObjectId, Repo};
 const SLOTS: u32 = 10_000;
 /// How long a spoiled workspace stays: a process that was left behind may still write to its path.
 const SPOILED: Duration = Duration::from_secs(24 * 3600);
-
-/// Who commits in a workspace when the task says nothing else.
-const TASK_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
-    \tlogallrefupdates = true\n[user]\n\tname = planspec task\n\temail = task@planspec.invalid\n\
-    [gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n";
 
 /// A working tree that nobody else uses.
 #[derive(Debug)]
@@ -111,11 +108,12 @@ impl WorkingCopy {
         leftovers: Leftovers,
     ) -> Result<(), GitError> {
         let started = Instant::now();
-        self.remove_git_dir()?;
         let keep = leftovers == Leftovers::KeepIgnored;
         let reset = keep || self.holds != Some(commit) || !self.is_clean(commit)?;
         if reset {
             self.holds = None;
+            // Git takes what is left of it for a repository inside, and goes around it.
+            remove(&self.tree().join(".git"))?;
             self.open_runner(cache)?;
             self.remove_untracked(commit, leftovers)?;
             let output = self.git(commit).args(["read-tree", "--reset", "-u", &commit.to_string()]).run()?;
@@ -131,7 +129,7 @@ impl WorkingCopy {
                 self.refuse_gaps(commit)?;
             }
         }
-        self.write_git_dir(cache, commit, tags)?;
+        TaskGitDir::new(cache, commit, tags, &self.runner().join("index"))?.renew(&self.tree())?;
         self.holds = Some(commit);
         let duration_ms = started.elapsed().as_millis();
         tracing::debug!(%commit, workspace = %self.slot.display(), reset, duration_ms, "workspace ready");
@@ -152,11 +150,18 @@ impl WorkingCopy {
     /// Whether no file differs from the index and none was added, ignored ones included. One look instead of a reset: most
     /// tasks leave the files as they were.
     fn is_clean(&self, commit: ObjectId) -> Result<bool, GitError> {
+        if self.is_untouched() {
+            return Ok(true);
+        }
         let output = self
             .git(commit)
             .args(["ls-files", "-z", "--modified", "--deleted", "--others", "--directory"])
             .run()?;
         Ok(output.success && output.stdout.is_empty())
+    }
+
+    fn is_untouched(&self) -> bool {
+        is_untouched(&self.tree(), &self.runner().join("index"))
     }
 
     /// Whether processes that somebody left behind still work in it.
@@ -243,40 +248,14 @@ impl WorkingCopy {
         }
     }
 
-    fn remove_git_dir(&self) -> Result<(), GitError> {
-        let path = self.tree().join(".git");
-        let removed = match fs::symlink_metadata(&path) {
-            // Whatever a task put there: a link is removed, not followed.
-            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
-            Ok(_) => fs::remove_file(&path),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        };
-        removed.map_err(io("remove", &path))
-    }
-
-    fn write_git_dir(&self, cache: &ObjectCache, commit: ObjectId, tags: &str) -> Result<(), GitError> {
-        let dir = self.tree().join(".git");
-        for below in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info"] {
-            let path = dir.join(below);
-            fs::create_dir_all(&path).map_err(io("make the directory", &path))?;
-        }
-        write(&dir.join("HEAD"), format!("{commit}\n").as_bytes())?;
-        write(&dir.join("config"), TASK_CONFIG.as_bytes())?;
-        write(&dir.join("objects/info/alternates"), format!("{}\n", cache.objects().display()).as_bytes())?;
-        if !tags.is_empty() {
-            write(&dir.join("packed-refs"), tags.as_bytes())?;
-        }
-        // A copy, so that `git status` is quick: a link would let the task write into the runner's index.
-        copy_if_there(&self.runner().join("index"), &dir.join("index"))?;
-        copy_if_there(&cache.dir().join("shallow"), &dir.join("shallow"))
-    }
-
     /// What differs from the commit that was checked out.
     ///
     /// # Errors
     /// When the working tree cannot be read.
     pub fn changed(&self, base: ObjectId) -> Result<ChangedPaths, GitError> {
+        if self.is_untouched() {
+            return Ok(ChangedPaths::default());
+        }
         // Not `status` or `add`: both start Git inside submodules, with the configuration that is found there.
         let args = ["ls-files", "-z", "--modified", "--deleted", "--others", "--exclude-standard"];
         let output = self.git(base).args(args).run()?;
@@ -331,10 +310,6 @@ fn open_up(directory: &Path) {
             open_up(&entry.path());
         }
     }
-}
-
-fn write(path: &Path, content: &[u8]) -> Result<(), GitError> {
-    File::create(path).and_then(|mut file| file.write_all(content)).map_err(io("write", path))
 }
 
 fn copy_if_there(from: &Path, into: &Path) -> Result<(), GitError> {

@@ -1,0 +1,203 @@
+//! Whether a task has left its workspace as it was, without a process: most tasks change no file, and two runs of Git for each of
+//! them cost more than all the rest. Whatever is in doubt counts as touched, and then Git looks.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::git::EntryMode;
+
+/// The files of an index, and the folders that they are in.
+struct TrackedFiles {
+    files: HashMap<Vec<u8>, git2::IndexEntry>,
+    folders: HashSet<Vec<u8>>,
+    /// When the index was written, in seconds and nanoseconds.
+    written: (i64, i64),
+}
+
+/// Whether a working tree has the files of an index, as they were when it was written, and nothing else but `.git`, which is not
+/// looked at.
+pub(super) fn is_untouched(tree: &Path, index: &Path) -> bool {
+    // Not a link to a folder that looks the same.
+    if !fs::symlink_metadata(tree).is_ok_and(|found| found.is_dir()) {
+        return false;
+    }
+    let Some(tracked) = TrackedFiles::read(index) else { return false };
+    let mut seen = 0;
+    let untouched = tracked.are_all_of(tree, &[], &mut seen);
+    untouched == Some(true) && seen == tracked.files.len()
+}
+
+impl TrackedFiles {
+    fn read(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        let written = (found.mtime(), found.mtime_nsec());
+        let index = git2::Index::open(path).ok()?;
+        let mut files = HashMap::with_capacity(index.len());
+        let mut folders = HashSet::new();
+        for entry in index.iter() {
+            let path = entry.path.clone();
+            for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+                let folder = path.get(..end)?;
+                if !folders.contains(folder) {
+                    folders.insert(folder.to_vec());
+                }
+            }
+            files.insert(path, entry);
+        }
+        Some(Self { files, folders, written })
+    }
+
+    /// Whether everything in a folder is tracked and unchanged; none where the folder cannot be read. Counts the files.
+    fn are_all_of(&self, folder: &Path, prefix: &[u8], seen: &mut usize) -> Option<bool> {
+        for entry in fs::read_dir(folder).ok()? {
+            let entry = entry.ok()?;
+            let name = entry.file_name();
+            if prefix.is_empty() && name.as_bytes() == b".git" {
+                continue;
+            }
+            let path = [prefix, name.as_bytes()].concat();
+            // Of the entry itself: links are not followed.
+            let found = entry.metadata().ok()?;
+            let unchanged = if found.is_dir() {
+                self.folders.contains(&path)
+                    && self.are_all_of(&entry.path(), &[path.as_slice(), b"/"].concat(), seen)?
+            } else {
+                *seen += 1;
+                self.files.get(&path).is_some_and(|known| self.is_unchanged(known, &entry.path(), &found))
+            };
+            if !unchanged {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+
+    fn is_unchanged(&self, known: &git2::IndexEntry, path: &Path, found: &Metadata) -> bool {
+        is_same_stat(known, found) && (self.is_older(found) || has_same_content(known, path))
+    }
+
+    /// Whether a change after the index was written would show in the times. One within the same tick of the clock would not,
+    /// and right after a checkout that is so of many files.
+    fn is_older(&self, found: &Metadata) -> bool {
+        (found.mtime(), found.mtime_nsec()) < self.written
+            && (found.ctime(), found.ctime_nsec()) < self.written
+    }
+}
+
+/// Whether a file is the one that was written into the index, as far as the system can tell.
+// The fields of an index have 32 bits, and Git cuts longer numbers off in the same way.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "as in the format of Git's index"
+)]
+fn is_same_stat(known: &git2::IndexEntry, found: &Metadata) -> bool {
+    let mode = match EntryMode::from_octal(format!("{:o}", known.mode).as_bytes()) {
+        EntryMode::Blob => found.is_file() && found.mode() & 0o100 == 0,
+        EntryMode::Executable => found.is_file() && found.mode() & 0o100 != 0,
+        EntryMode::Symlink => found.is_symlink(),
+        // A submodule, or what was added since Git knows it.
+        _ => false,
+    };
+    // A stage of a merge, or a flag by which Git leaves a file alone.
+    let is_plain = known.flags & !NAME_LENGTH == 0 && known.flags_extended == 0;
+    let time = |known: git2::IndexTime, seconds: i64, nanoseconds: i64| {
+        known.seconds() as u32 == seconds as u32 && known.nanoseconds() == nanoseconds as u32
+    };
+    mode && is_plain
+        && time(known.mtime, found.mtime(), found.mtime_nsec())
+        && time(known.ctime, found.ctime(), found.ctime_nsec())
+        && known.ino == found.ino() as u32
+        && known.uid == found.uid()
+        && known.gid == found.gid()
+        && known.file_size == found.size() as u32
+}
+
+/// The bits of an entry's flags that hold the length of its name.
+const NAME_LENGTH: u16 = 0x0fff;
+
+fn has_same_content(known: &git2::IndexEntry, path: &Path) -> bool {
+    let content = if known.mode == 0o120_000 {
+        fs::read_link(path).map(|target| target.into_os_string().as_bytes().to_vec())
+    } else {
+        fs::read(path)
+    };
+    // Of a file that is stored in another form, such as with other line ends, only Git can tell.
+    content.is_ok_and(|bytes| git2::Oid::hash_object(git2::ObjectType::Blob, &bytes) == Ok(known.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::PathBuf;
+
+    /// A tree with three files and a link, and its index.
+    fn tree() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = git2::Repository::init(dir.path()).unwrap();
+        fs::create_dir_all(dir.path().join("deep/er")).unwrap();
+        for file in ["a", "deep/b", "deep/er/c"] {
+            fs::write(dir.path().join(file), file).unwrap();
+        }
+        fs::set_permissions(dir.path().join("a"), fs::Permissions::from_mode(0o755)).unwrap();
+        symlink("deep/b", dir.path().join("link")).unwrap();
+        let mut index = repo.index().unwrap();
+        for file in ["a", "deep/b", "deep/er/c", "link"] {
+            index.add_path(Path::new(file)).unwrap();
+        }
+        index.write().unwrap();
+        let path = index.path().unwrap().to_owned();
+        (dir, path)
+    }
+
+    #[test]
+    fn any_change_is_seen_also_one_of_the_same_size_in_the_same_moment() {
+        let changes: [(&str, fn(&Path)); 11] = [
+            ("other content", |tree| fs::write(tree.join("a"), "b").unwrap()),
+            ("more content", |tree| fs::write(tree.join("deep/b"), "more").unwrap()),
+            ("no file", |tree| fs::remove_file(tree.join("deep/er/c")).unwrap()),
+            ("no folder", |tree| fs::remove_dir_all(tree.join("deep/er")).unwrap()),
+            ("a new file", |tree| fs::write(tree.join("deep/new"), "").unwrap()),
+            ("a new folder", |tree| fs::create_dir(tree.join("empty")).unwrap()),
+            ("a folder in the place of a file", |tree| {
+                fs::remove_file(tree.join("a")).unwrap();
+                fs::create_dir(tree.join("a")).unwrap();
+            }),
+            ("a link in the place of a file", |tree| {
+                fs::rename(tree.join("a"), tree.join(".git/a")).unwrap();
+                symlink(".git/a", tree.join("a")).unwrap();
+            }),
+            ("another link", |tree| {
+                fs::remove_file(tree.join("link")).unwrap();
+                symlink("deep/c", tree.join("link")).unwrap();
+            }),
+            ("what may be run", |tree| {
+                fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0o644)).unwrap();
+            }),
+            ("a link in the place of a folder", |tree| {
+                fs::rename(tree.join("deep"), tree.join(".git/deep")).unwrap();
+                symlink(".git/deep", tree.join("deep")).unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            let (dir, index) = tree();
+            assert!(is_untouched(dir.path(), &index), "before {what}");
+            change(dir.path());
+            assert!(!is_untouched(dir.path(), &index), "{what}");
+        }
+    }
+
+    #[test]
+    fn without_an_index_nothing_is_known() {
+        let (dir, index) = tree();
+        fs::write(&index, "DIRC").unwrap();
+        assert!(!is_untouched(dir.path(), &index));
+        fs::remove_file(&index).unwrap();
+        assert!(!is_untouched(dir.path(), &index));
+        assert!(!is_untouched(&dir.path().join("a"), &index));
+    }
+}
