@@ -12,6 +12,7 @@ use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
+use crate::cli::signals;
 use crate::config::{Config, Environment};
 use crate::engine::{ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
 use crate::event::Event;
@@ -19,7 +20,7 @@ use crate::git::{OutagePatience, StopSignal};
 use crate::github::{Access, RepoName};
 use crate::index::Index;
 use crate::model::Duration;
-use crate::provider::{ALWAYS_PASSED, HostRepository, ProviderSettings, Registry, kill_processes};
+use crate::provider::{ALWAYS_PASSED, HostRepository, ProviderSettings, Registry};
 use crate::report::progress::{DetailLevel, JsonProgress, LiveProgress, PlainProgress, ProgressReporter};
 
 /// What bounds a pass, as the user chooses it.
@@ -81,9 +82,6 @@ impl PassBounds {
 /// How long a pass without `--watch` and `--max-duration` waits for a remote that cannot be reached.
 const OUTAGE: std::time::Duration = std::time::Duration::from_secs(5 * 60);
 
-/// A second signal ends the process at once, with the exit code that shells expect of an interrupted program.
-const KILLED: i32 = 130;
-
 /// Runs a reconcile to its end and shows it.
 pub(crate) fn drive(
     workspace: RepoContext,
@@ -121,7 +119,11 @@ pub(crate) fn drive_with(
     let summary = runtime.block_on(async {
         let (stopper, stop) = watch::channel(false);
         let broken_pipe = stopper.clone();
-        tokio::spawn(heed_signals(stopper, stop_git));
+        let _held = signals::stop_with(move || {
+            // Both are needed: the first ends the loop of the engine, the second a call of Git that the loop waits for.
+            stopper.send_replace(true);
+            stop_git.stop();
+        });
         let sink = Box::new(|event: Event| {
             watch_events(&event);
             // A reader that goes away, as `head` does, asks for a clean stop: what runs is ended and
@@ -161,49 +163,6 @@ fn patience(options: &ReconcileOptions) -> OutagePatience {
     // `--max-duration` is a bound of its own, and `--watch` has to survive any outage.
     let endless = options.watch.is_some() || until.is_some();
     OutagePatience::new(if endless { std::time::Duration::MAX } else { OUTAGE }, until)
-}
-
-/// The first signal asks for a clean stop, the second ends the process.
-async fn heed_signals(stop: watch::Sender<bool>, stop_git: StopSignal) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
-    // A terminal that is closed, or a lost SSH session: without a handler, tasks would outlive this process. Under `nohup`,
-    // the signal is ignored, and stays so.
-    let mut hangup = if is_hangup_ignored() { None } else { signal(SignalKind::hangup()).ok() };
-    for second in [false, true] {
-        let hung_up = async {
-            match hangup.as_mut() {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hung_up => {}
-        }
-        if second {
-            // Tasks run in process groups of their own, which a signal to this process does not reach.
-            kill_processes();
-            #[allow(clippy::exit, reason = "the user asked twice")]
-            std::process::exit(KILLED);
-        }
-        // Both are needed: the first ends the loop of the engine, the second a call of Git that the loop
-        // waits for.
-        stop.send_replace(true);
-        stop_git.stop();
-    }
-}
-
-/// Whether this process was started with SIGHUP ignored, as `nohup` does; the first bit of the kernel's mask.
-fn is_hangup_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 fn progress(context: &Context) -> Result<Box<dyn ProgressReporter>, CliError> {

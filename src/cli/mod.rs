@@ -16,6 +16,7 @@ mod output;
 mod output_format;
 mod question;
 mod repo_context;
+mod signals;
 mod view;
 
 use std::ffi::OsString;
@@ -41,7 +42,8 @@ Kinds are goal, plan, capability, binding, gate, execution and schedule; `goals`
 `goal/NAME` and the short names go, pl, cap, bi, ga, ex and sched are accepted too.
 
 Exit codes: 0 success or yes; 1 a clear no; 2 usage error; 3 the environment (Git, network, permission);
-4 lost a race after all retries; 70 a bug in planspec; 130 interrupted.
+4 lost a race after all retries; 70 a bug in planspec; 130 interrupted (143 by
+SIGTERM, 129 by SIGHUP).
 
 Environment: PLANSPEC_REPO, PLANSPEC_REF, PLANSPEC_REMOTE, PLANSPEC_NAMESPACE, PLANSPEC_OUTPUT and
 PLANSPEC_COLOR set defaults for the global options of the same names; PLANSPEC_SIGNING_KEY is the SSH key (text or file) that a runner signs
@@ -117,6 +119,7 @@ fn run(command: &CliCommand, options: GlobalOptions, environment: Environment) -
     let out = Output::new(colour, options.quiet, &environment);
     let as_json = options.errors_as_json();
     let mut context = Context { options, environment, out };
+    signals::heed();
     let started = start_log(&context.options, &context.environment);
     let result = started
         .and_then(|()| commands::run(command, &mut context))

@@ -4,6 +4,7 @@ use std::io::BufRead as _;
 
 use crate::cli::Context;
 use crate::cli::error::CliError;
+use crate::cli::signals;
 
 /// Asks, and reads one line; `None` at the end of input.
 pub(crate) fn ask(question: &str, context: &mut Context) -> Result<Option<String>, CliError> {
@@ -14,6 +15,7 @@ pub(crate) fn ask(question: &str, context: &mut Context) -> Result<Option<String
         .enable_all()
         .build()
         .map_err(|error| CliError::caused("cannot start the runtime", &error))?;
+    let _held = signals::leave_interrupt();
     let answer = runtime.block_on(async {
         let read = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
@@ -22,7 +24,6 @@ pub(crate) fn ask(question: &str, context: &mut Context) -> Result<Option<String
         tokio::select! {
             // First, so that a line that is there already does not outrun it.
             biased;
-            // A reconcile before may have taken the signal over, for good: without this, nothing would hear it here.
             _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
             read = read => match read {
                 Ok(line) => line.map_err(|error| failed(&error)),

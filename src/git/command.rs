@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 use super::GitError;
+use super::running::{GRACE, start};
 use super::stop::{POLL, StopSignal};
 use super::url::redact;
 
@@ -217,7 +218,7 @@ impl GitCommand {
             self.command.process_group(0);
         }
         let started = Instant::now();
-        let mut child = self.command.spawn().map_err(failed)?;
+        let (mut child, _known) = start(|| self.command.spawn(), self.own_group).map_err(failed)?;
         let (sender, receiver) = mpsc::channel();
         let (stdout, stderr) = match drain(&mut child, self.input.take(), sender) {
             Ok(pipes) => pipes,
@@ -265,9 +266,6 @@ impl GitCommand {
         self.stop.left(started).map_or(left, |stop| left.min(stop))
     }
 }
-
-/// How long the program may take to remove its lock files and temporary packs.
-const GRACE: Duration = Duration::from_millis(200);
 
 fn end(child: &mut Child, group: bool) -> std::io::Result<ExitStatus> {
     let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {

@@ -6,7 +6,8 @@ use git2::{ErrorCode, Repository, RepositoryInitOptions, RepositoryOpenFlags};
 
 use super::command::GitCommand;
 use super::error::printable;
-use super::{GatheredObjects, GitError, ObjectId, SigningKey};
+use super::gathered::GatheredObjects;
+use super::{GitError, ObjectId, SigningKey};
 
 /// A person or a program, as commits name them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

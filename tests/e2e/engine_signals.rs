@@ -1,7 +1,10 @@
 //! Stopping: by a signal, by a second one, and because the time is up; whoever comes next finds everything in order.
 //! And going on: `--watch`.
 
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use planspec::model::{ExecutionPhase, NodePhase};
@@ -126,6 +129,34 @@ fn a_second_signal_kills() {
     assert_eq!(runner.ends().code(), Some(130));
     let pid = stage.trace("children")[0].clone();
     stage.wait_until("the task is gone", || !lives(&pid));
+}
+
+/// Starts a command on a remote that takes connections and never answers, and ends it by a signal.
+#[track_caller]
+fn check_ended_with_its_git(arguments: &[&str], signal: Signal) {
+    let stage = Stage::new(QUICK, &[]);
+    let hole = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/hole.git", hole.local_addr().unwrap());
+    stage.environment.git(&["remote", "add", "origin", &url]).succeeds();
+    let mut command = stage.environment.planspec_command(&stage.environment.repo());
+    let mut child = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let (mut connection, _) = hole.accept().unwrap();
+    let began = Instant::now();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + signal.as_raw()), "{arguments:?}");
+    // Git itself would hold the connection for two minutes.
+    connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut request = Vec::new();
+    connection.read_to_end(&mut request).expect("git is gone, and its connection with it");
+    assert!(began.elapsed() < Duration::from_secs(30), "{arguments:?}");
+}
+
+#[test]
+fn before_anything_runs_a_signal_ends_the_process_and_its_git_at_once() {
+    check_ended_with_its_git(&["reconcile"], Signal::TERM);
+    check_ended_with_its_git(&["reconcile", "--watch", "1s"], Signal::INT);
+    check_ended_with_its_git(&["status"], Signal::HUP);
+    check_ended_with_its_git(&["retry", "execution/x"], Signal::TERM);
 }
 
 #[test]

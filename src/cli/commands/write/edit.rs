@@ -11,6 +11,7 @@ use crate::cli::desired::publish::{self, Destination};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::repo_context::RepoContext;
+use crate::cli::signals;
 use crate::cli::view::resolve::{self, IN_DESIRED_STATE};
 use crate::cli::view::selector;
 use crate::diagnostic::Severity;
@@ -106,6 +107,8 @@ fn edited(text: &str, key: &ResourceKey, editor: Option<&str>) -> Result<String,
         .map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.flush().map_err(failed)?;
+    // On a terminal, Ctrl-C reaches this process too, and there it is the editor's.
+    let _held = signals::leave_interrupt();
     let status = Command::new(program)
         .args(arguments)
         .arg(file.path())

@@ -1,78 +1,17 @@
-//! Objects that are written together: a file for each of the hundreds of objects of a large commit costs more than all the rest of
-//! it, and one pack of them costs two files.
+//! Writing objects together: a file for each of the hundreds of objects of a large commit costs more than all the rest of it, and
+//! one pack of them costs two files.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::sync::Arc;
 
-use git2::{Buf, Odb, Oid, Repository};
+use git2::{Buf, Odb, Repository};
 
+use crate::git::gathered::GatheredObject;
 use crate::git::{GitError, ObjectId, Repo};
 
 /// From how many objects on they become a pack. Git packs anew when there are 50 packs (`gc.autoPackLimit`), and reading searches
 /// them one after the other, so that a commit of a few objects is better off with loose ones.
 const PACK_FROM: usize = 64;
-
-/// How many bytes are held back at most; what goes beyond is written as it comes.
-const MOST_BYTES: usize = 64 << 20;
-
-/// An object that is held back.
-struct GatheredObject {
-    kind: git2::ObjectType,
-    // Shared, as a tree is read while others are added.
-    bytes: Arc<[u8]>,
-}
-
-#[derive(Default)]
-struct Gathering {
-    objects: HashMap<ObjectId, GatheredObject>,
-    size: usize,
-}
-
-/// What a repository holds back while its objects are gathered; nothing at other times.
-#[derive(Default)]
-pub(in crate::git) struct GatheredObjects(RefCell<Option<Gathering>>);
-
-impl GatheredObjects {
-    /// Holds an object back and gives its id; none when objects are to be written at once.
-    pub(super) fn keep(&self, kind: git2::ObjectType, bytes: &[u8]) -> Result<Option<ObjectId>, GitError> {
-        let mut gathering = self.0.borrow_mut();
-        let Some(gathering) = gathering.as_mut().filter(|held| held.size + bytes.len() <= MOST_BYTES) else {
-            return Ok(None);
-        };
-        let id = Oid::hash_object(kind, bytes).map_err(GitError::doing(format!("cannot hash a {kind}")))?;
-        let id = ObjectId::from_oid(id);
-        gathering.objects.entry(id).or_insert_with(|| {
-            gathering.size += bytes.len();
-            GatheredObject { kind, bytes: bytes.into() }
-        });
-        Ok(Some(id))
-    }
-
-    pub(super) fn contains(&self, id: ObjectId) -> bool {
-        self.0.borrow().as_ref().is_some_and(|gathering| gathering.objects.contains_key(&id))
-    }
-
-    /// The bytes of a tree that is held back.
-    pub(super) fn tree(&self, id: ObjectId) -> Option<Arc<[u8]>> {
-        let gathering = self.0.borrow();
-        let object = gathering.as_ref()?.objects.get(&id)?;
-        (object.kind == git2::ObjectType::Tree).then(|| Arc::clone(&object.bytes))
-    }
-
-    fn is_on(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-
-    fn begin(&self) {
-        *self.0.borrow_mut() = Some(Gathering::default());
-    }
-
-    fn end(&self) -> HashMap<ObjectId, GatheredObject> {
-        self.0.take().map(|gathering| gathering.objects).unwrap_or_default()
-    }
-}
 
 impl Repo {
     /// Writes the objects that `write` makes together at its end: many as one pack, few one by one. Within, those of them that
@@ -127,6 +66,7 @@ impl Repo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::gathered::MOST_BYTES;
 
     fn repo() -> (tempfile::TempDir, Repo) {
         let dir = tempfile::tempdir().unwrap();
