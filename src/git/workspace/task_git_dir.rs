@@ -128,6 +128,9 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    /// What a task did.
+    type Change = fn(&Path);
+
     fn git_dir() -> TaskGitDir {
         TaskGitDir {
             files: vec![("HEAD", b"1234\n".to_vec()), ("objects/info/alternates", b"/x\n".to_vec())],
@@ -136,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_nobody_touched_stays_and_whatever_a_task_did_is_undone() {
-        let changes: [(&str, fn(&Path)); 10] = [
+        let changes: [(&str, Change); 10] = [
             ("a file of the same size", |git| fs::write(git.join("HEAD"), "1235\n").unwrap()),
             ("a removed file", |git| fs::remove_file(git.join("HEAD")).unwrap()),
             ("a removed folder", |git| fs::remove_dir(git.join("refs/tags")).unwrap()),

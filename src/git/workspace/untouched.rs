@@ -135,6 +135,9 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::PathBuf;
 
+    /// What a task did.
+    type Change = fn(&Path);
+
     /// A tree with three files and a link, and its index.
     fn tree() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn any_change_is_seen_also_one_of_the_same_size_in_the_same_moment() {
-        let changes: [(&str, fn(&Path)); 11] = [
+        let changes: [(&str, Change); 11] = [
             ("other content", |tree| fs::write(tree.join("a"), "b").unwrap()),
             ("more content", |tree| fs::write(tree.join("deep/b"), "more").unwrap()),
             ("no file", |tree| fs::remove_file(tree.join("deep/er/c")).unwrap()),
