@@ -282,7 +282,7 @@ impl From<EngineError> for CliError {
                  put a signed commit on the branch",
             ),
             EngineError::CannotSign { .. } | EngineError::NotSigner { .. } => Self::environment(chain(&error)).hint(
-                "a runner signs with the SSH key in PLANSPEC_SIGNING_KEY, a person as `gpg.format` and `user.signingkey` say; \
+                "a runner signs with the SSH key in PLANSPEC_SIGNING_KEY (its text, or the path of its file, without a passphrase), a person as `gpg.format` and `user.signingkey` say; \
                  `trust.status` in .planspec.yaml lists their keys",
             ),
             EngineError::Refused(message) => Self::no(message),
