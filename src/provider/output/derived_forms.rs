@@ -45,7 +45,7 @@ fn at(secret: &[u8], before: usize) -> Vec<u8> {
 fn encoded(text: String, before: usize) -> [Vec<u8>; 2] {
     let bytes = text.into_bytes();
     // A last group that is not whole ends in a character whose last bits belong to what follows.
-    let end = if bytes.len() % 4 == 0 { bytes.len() } else { bytes.len() - 1 };
+    let end = if bytes.len().is_multiple_of(4) { bytes.len() } else { bytes.len() - 1 };
     let start = (before * 8).div_ceil(6);
     [end, bytes.len()].map(|end| bytes.get(start..end).unwrap_or_default().to_vec())
 }
