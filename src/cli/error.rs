@@ -301,7 +301,10 @@ impl From<BranchError> for CliError {
                  `--ref BRANCH` selects one for this command"
             }
             BranchError::Empty { .. } => "push the branch that holds the manifests",
-            BranchError::NotFound { .. } => "`git branch --all` lists the branches",
+            BranchError::NotFound { .. } => {
+                "`git branch --all` lists the branches; if the desired branch was renamed, set `desiredBranch` in .planspec.yaml on it, \
+                 or use `--ref BRANCH`"
+            }
             BranchError::Circular { .. } => "set `desiredBranch` to the same branch on both",
             BranchError::Ours { .. } => {
                 "name the branch that holds the manifests: `desiredBranch` in .planspec.yaml, or `--ref BRANCH`"
