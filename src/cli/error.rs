@@ -282,7 +282,7 @@ impl From<EngineError> for CliError {
                  put a signed commit on the branch",
             ),
             EngineError::CannotSign { .. } | EngineError::NotSigner { .. } => Self::environment(chain(&error)).hint(
-                "a runner signs with the SSH key in PLANSPEC_SIGNING_KEY, a person as `gpg.format` and `user.signingkey` say; \
+                "a runner signs with the SSH key in PLANSPEC_SIGNING_KEY (its text, or the path of its file, without a passphrase), a person as `gpg.format` and `user.signingkey` say; \
                  `trust.status` in .planspec.yaml lists their keys",
             ),
             EngineError::Refused(message) => Self::no(message),
@@ -301,7 +301,10 @@ impl From<BranchError> for CliError {
                  `--ref BRANCH` selects one for this command"
             }
             BranchError::Empty { .. } => "push the branch that holds the manifests",
-            BranchError::NotFound { .. } => "`git branch --all` lists the branches",
+            BranchError::NotFound { .. } => {
+                "`git branch --all` lists the branches; if the desired branch was renamed, set `desiredBranch` in .planspec.yaml on it, \
+                 or use `--ref BRANCH`"
+            }
             BranchError::Circular { .. } => "set `desiredBranch` to the same branch on both",
             BranchError::Ours { .. } => {
                 "name the branch that holds the manifests: `desiredBranch` in .planspec.yaml, or `--ref BRANCH`"

@@ -81,7 +81,8 @@ impl GlobalOptions {
             self.namespace =
                 Some(parsed.map_err(|error| CliError::usage(format!("PLANSPEC_NAMESPACE {error}")))?);
         }
-        if let (None, Some(text)) = (&self.output, environment.override_for("OUTPUT")) {
+        let output = environment.override_for("OUTPUT").filter(|_| !environment.is_inside_task());
+        if let (None, Some(text)) = (&self.output, output) {
             let read = text.parse().map_err(|error| CliError::usage(format!("PLANSPEC_OUTPUT: {error}")));
             self.output = Some(read?);
         }

@@ -103,6 +103,12 @@ impl Environment {
         GitIdentity { name: text(name), email: text(email) }
     }
 
+    /// Whether this runs inside a task of planspec: for that, `PLANSPEC_OUTPUT` names a file, and is no default of a flag.
+    #[must_use]
+    pub fn is_inside_task(&self) -> bool {
+        self.os("PLANSPEC_IDEMPOTENCY_KEY").is_some()
+    }
+
     /// `PLANSPEC_<NAME>`: a default for the global flag of that name (`REPO`, `REF`, `REMOTE`, `NAMESPACE`,
     /// `OUTPUT`, `COLOR`, `RUNNER`, `LOG`).
     #[must_use]

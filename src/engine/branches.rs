@@ -276,7 +276,13 @@ impl Branches {
     fn nothing(&self) -> EngineError {
         let remote = self.remote.as_ref().map(|remote| remote.name().to_owned());
         let branch = self.start.clone();
-        if self.is_given() {
+        let branches = match &self.remote {
+            Some(remote) => remote.branches(),
+            None => self.repo.branches(),
+        };
+        // Where there are others, it was renamed or deleted, and a first commit is not what helps.
+        let others = branches.is_ok_and(|branches| branches.iter().any(|other| *other != branch));
+        if self.is_given() || others {
             return BranchError::NotFound { branch, remote }.into();
         }
         EngineError::NothingDesired { branch, remote }

@@ -119,7 +119,10 @@ impl Branches {
     /// both branches writes any other. Whoever has no key of a runner starts nothing, and takes the status branch's word.
     fn in_force(&self, status: Option<ObjectId>) -> Result<Option<ObjectId>, EngineError> {
         let Some(tip) = status else { return Ok(None) };
-        if let Some(own) = self.repo().own_signature(tip).map_err(cannot_sign)? {
+        // Where nobody signs, nothing was vouched for: the key is not even read, and one that cannot be used is no error.
+        let vouched = self.repo().may_have_signed(tip, SEARCHED)?;
+        let own = vouched.then(|| self.repo().own_signature(tip).map_err(cannot_sign)).transpose()?;
+        if let Some(own) = own.flatten() {
             let mut commits = self.repo().log(tip).take(SEARCHED);
             let mut size = 1;
             loop {

@@ -46,16 +46,14 @@ pub enum EngineError {
     // It may have been publishing, and nobody knows whether the branch moved: the process ends, and the next
     // one reads the truth (Invariant 4).
     /// The status branch lost what this clone saw of it.
-    #[error(
-        "the status branch `{branch}` went back: this clone saw it at {last}, and {tip} does not follow; {again}"
-    )]
+    #[error("the status branch `{branch}` went back: this clone saw it at {last}, and {now}; {again}")]
     StatusWentBack {
         /// The branch.
         branch: String,
         /// The tip that was seen last.
         last: String,
-        /// The tip now, short.
-        tip: String,
+        /// Where it is now, in words.
+        now: String,
         /// What that means, in words.
         again: String,
     },

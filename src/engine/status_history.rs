@@ -287,7 +287,10 @@ impl LostHistory {
         EngineError::StatusWentBack {
             branch: branch.to_owned(),
             last: self.last.to_string(),
-            tip: tip.map_or_else(|| "nothing".to_owned(), |tip| tip.short()),
+            now: match tip {
+                Some(tip) => format!("{} does not follow from that", tip.short()),
+                None => "it is gone".to_owned(),
+            },
             again,
         }
     }

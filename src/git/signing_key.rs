@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::ObjectId;
 
 /// A private SSH key to sign with.
 #[derive(Clone)]
@@ -10,6 +12,8 @@ pub struct SigningKey {
     pub(super) source: KeySource,
     /// How a signature by it shows where no key is listed, once that was asked for.
     pub(super) shown: Arc<OnceLock<CommitSignature>>,
+    /// The newest commit at and below which no commit is signed, as far as was asked.
+    pub(super) unsigned: Arc<Mutex<Option<ObjectId>>>,
 }
 
 #[derive(Clone)]
@@ -29,7 +33,7 @@ impl SigningKey {
             true => KeySource::Text(value.to_owned()),
             false => KeySource::File(PathBuf::from(value)),
         };
-        Self { source, shown: Arc::default() }
+        Self { source, shown: Arc::default(), unsigned: Arc::default() }
     }
 }
 

@@ -61,12 +61,11 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
             // Both ask whether the work was done, which only a person can find out.
             reason if reason.needs_decision() => vec![Do::Retry, Do::Complete, Do::Fail],
             // A commit that changes the Binding is the other way out; `explain` shows what to change.
-            NodeReason::Unbound
-            | NodeReason::BindingConflict
-            | NodeReason::ProviderUnavailable
-            | NodeReason::GateRequired => {
+            NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => {
                 vec![Do::Complete, Do::Explain, Do::Fail]
             }
+            // Only a merged change lets it go on: whoever is no reviewer would else pass by the gate.
+            NodeReason::GateRequired => vec![Do::Explain, Do::Fail],
             _ => vec![Do::Complete, Do::Fail],
         },
         (NodePhase::Failed | NodePhase::Cancelled, reason) => match reason {

@@ -93,7 +93,7 @@ pub enum StatusPath {
     /// A blob pinned beside the record of an execution.
     Pin(ResourceKey, PinKind),
     /// What belongs to the nodes of an execution whose record is in parts: the file of one, or something else that stands
-    /// there.
+    /// there. Also what is in a directory in the place of a record, which is broken by it.
     Part(ResourceKey, Option<NodeId>),
     /// The dashboard.
     Dashboard,
@@ -121,9 +121,11 @@ impl StatusPath {
         }
         let deeper: Vec<&str> = parts.collect();
         let nodes = file.strip_suffix(NODES_SUFFIX);
+        let in_place = record_name(file.as_bytes()).filter(|_| !deeper.is_empty());
         let name = match (nodes, deeper.as_slice()) {
             (Some(nodes), _) => Name::new(nodes).ok()?,
             (None, []) => record_name(file.as_bytes())?,
+            (None, _) if in_place.is_some() => in_place.clone()?,
             (None, [_]) => Name::new(file.strip_suffix(PINS_SUFFIX)?).ok()?,
             // Nothing else of planspec lies deeper; a longer path would be cut to a name that is another record's.
             (None, _) => return None,
@@ -137,6 +139,8 @@ impl StatusPath {
             // Also what is no node: the record names the whole directory, and does not hold any more once anything is put there.
             (Some(_), deeper) => Some(Self::Part(key, part_node(deeper))),
             (None, []) => Some(Self::Record(key)),
+            // Taken for nothing, it would let somebody who may push make what ended run again (Invariant 10).
+            (None, _) if in_place.is_some() => Some(Self::Part(key, None)),
             (None, pin) => {
                 let pin = PinKind::ALL.iter().copied().find(|kind| pin == [kind.file_name()])?;
                 Some(Self::Pin(key, pin))
@@ -312,11 +316,18 @@ mod tests {
             "a/goals/00/run-1.yaml",
             "a/goals/b.pinned/x.yaml",
             "a/goals/b.pinned/plan.yaml/c",
-            "a/goals/b.yaml/c",
             "/a/goals/b.yaml",
         ] {
             assert_eq!(StatusPath::parse(path.as_bytes()), None, "{path}");
         }
         assert_eq!(StatusPath::parse(b"a/goals/\xff.yaml"), None);
+    }
+
+    #[test]
+    fn what_is_in_the_place_of_a_record_concerns_it() {
+        let in_place = record_path(&key());
+        for path in [format!("{in_place}/x"), format!("{in_place}/deeper/{in_place}")] {
+            assert_eq!(StatusPath::parse(path.as_bytes()), Some(StatusPath::Part(key(), None)), "{path}");
+        }
     }
 }

@@ -44,6 +44,14 @@ fn no_task_of_such_a_provider_starts_without_the_gate_that_the_configuration_req
     assert_eq!((node.phase, node.extensions.reason), (NodePhase::Blocked, Some(NodeReason::GateRequired)));
     assert!(node.message.contains("`gates.require` asks for gate `prod`"), "{}", node.message);
     assert!(stage.trace("trace").is_empty());
+    // Nobody passes by the gate by saying that the work is done, and nobody is told to.
+    let page = stage.environment.planspec(&["describe", "execution/run", "-n", "team"]).succeeds().stdout;
+    assert!(page.contains("planspec fail run/ship") && !page.contains("planspec complete"), "{page}");
+    let refused = stage.environment.planspec(&["complete", "run/ship", "-n", "team"]).exits(1);
+    assert!(refused.stderr.contains("needs a gate before it"), "{refused:?}");
+    stage.environment.planspec(&["retry", "run", "-n", "team"]).exits(1);
+    stage.reconcile(&[]).succeeds();
+    assert!(stage.trace("trace").is_empty());
 
     let stage = Stage::new(&format!("{QUICK}{REQUIRE}"), &[]);
     let graph = deploys(&stage, true);

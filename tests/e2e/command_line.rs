@@ -99,3 +99,14 @@ fn a_trace_is_for_those_who_ask_for_it() {
     environment.set("PLANSPEC_LOG", "planspec=trace");
     assert!(environment.planspec(&["man"]).succeeds().stdout.contains(".TH planspec"));
 }
+
+/// A task may call planspec: the variables that say to it where its files are mean nothing to that.
+#[test]
+fn the_variables_of_a_task_are_no_defaults_of_flags() {
+    let mut environment = TestEnvironment::with_files(&[]);
+    environment.set("PLANSPEC_OUTPUT", "/tmp/outputs");
+    let refused = environment.planspec(&["get", "executions"]).exits(2);
+    assert!(refused.stderr.contains("PLANSPEC_OUTPUT"), "{refused:?}");
+    environment.set("PLANSPEC_IDEMPOTENCY_KEY", "uid/node/1.1");
+    environment.planspec(&["get", "executions"]).succeeds();
+}

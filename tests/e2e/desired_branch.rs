@@ -196,6 +196,17 @@ fn another_ref_is_read_loudly_and_for_one_command_only() {
 }
 
 #[test]
+fn a_desired_branch_that_was_renamed_is_not_taken_for_an_empty_one() {
+    let environment =
+        TestEnvironment::with_files(&[(".planspec.yaml", ""), ("goal.yaml", &goal("g", "Stay"))]);
+    environment.planspec(&["reconcile"]).succeeds();
+    environment.git(&["branch", "--quiet", "-m", "main", "trunk"]).succeeds();
+    let refused = environment.planspec(&["reconcile"]).exits(3);
+    assert!(refused.stderr.contains("there is no branch `main`"), "{refused:?}");
+    assert!(refused.stderr.contains("desiredBranch"), "{refused:?}");
+}
+
+#[test]
 fn a_default_branch_that_is_renamed_or_deleted_on_the_remote_is_asked_for_again() {
     let world = World::with_remote();
     world.reconcile(&[]).succeeds();

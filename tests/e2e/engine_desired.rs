@@ -369,6 +369,44 @@ fn a_record_that_somebody_broke_heals_and_nothing_runs_again() {
 }
 
 #[test]
+fn what_stands_in_the_place_of_a_record_is_healed_and_nothing_runs_again() {
+    let stage = Stage::new(QUICK, &[]);
+    let key = Stage::leaves_its_key(&stage.outside("trace"));
+    let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key);
+    let documents = [graph.plan(), bindings(&[&graph]), execution("run", "work"), goal("g", "unharmed")];
+    stage.commit("work.yaml", &yaml(&documents));
+    stage.reconcile(&[]).succeeds();
+    let before = record(&stage, Kind::Execution, "run");
+    let work = stage.outside("by-hand");
+    for cached in [true, false] {
+        for place in ["run.yaml/x.yaml", "run.yaml/deeper/run.yaml", "link"] {
+            let git = |arguments: &[&str]| stage.environment.git_in(&work, arguments).succeeds();
+            stage.environment.git(&["worktree", "add", "--quiet", work.to_str().unwrap(), STATUS]).succeeds();
+            let executions = work.join("team/executions");
+            let text = std::fs::read_to_string(executions.join("run.yaml")).unwrap();
+            std::fs::remove_file(executions.join("run.yaml")).unwrap();
+            if place == "link" {
+                std::os::unix::fs::symlink("/etc/hostname", executions.join("run.yaml")).unwrap();
+            } else {
+                let planted = executions.join(place);
+                std::fs::create_dir_all(planted.parent().unwrap()).unwrap();
+                std::fs::write(planted, text).unwrap();
+            }
+            git(&["add", "--all"]);
+            git(&["commit", "--quiet", "-m", "Put something else there"]);
+            stage.environment.git(&["worktree", "remove", "--force", work.to_str().unwrap()]).succeeds();
+            if !cached {
+                std::fs::remove_dir_all(stage.environment.repo().join(".git/planspec")).unwrap();
+            }
+            stage.reconcile(&[]).succeeds();
+            assert_eq!(stage.trace("trace").len(), 2, "{place} {cached}");
+            assert_eq!(record(&stage, Kind::Execution, "run"), before, "{place} {cached}");
+            check_quiet(&stage);
+        }
+    }
+}
+
+#[test]
 fn a_limit_that_is_lowered_ends_nothing_that_began_before() {
     let gate = json!({ "id": "look", "kind": "Gate", "gateRef": { "name": "look" } });
     let graph = Graph::new("work").node(gate).task("after", &["look"], "true");

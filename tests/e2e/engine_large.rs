@@ -42,19 +42,36 @@ fn a_record_in_parts_is_shown_whole_heals_and_goes_on_in_another_clone() {
     let head = stage.environment.git_in(&bare, &["show", &head]).succeeds().stdout;
     assert!(head.contains("parts:") && !head.contains("nodeStatuses:"), "{head}");
 
-    // Somebody has the first task run again, as they think.
-    let work = stage.outside("by-hand");
-    stage
-        .environment
-        .git_in(&bare, &["worktree", "add", "--quiet", work.to_str().unwrap(), STATUS])
-        .succeeds();
-    std::fs::write(work.join("team/executions/run.nodes/a/7/first.yaml"), "phase: Pending\n").unwrap();
-    stage.environment.git_in(&work, &["commit", "--quiet", "-am", "Again"]).succeeds();
-    stage.environment.git_in(&bare, &["worktree", "remove", "--force", work.to_str().unwrap()]).succeeds();
-    stage.reconcile_in(&clone, &[]).succeeds();
-    let healed = status_in(&bare, "run");
-    assert_eq!(healed.node_statuses.get("first").unwrap().phase, NodePhase::Succeeded);
-    assert_eq!(stage.trace("trace").len(), 1, "nothing that ended runs again");
+    // Somebody has the first task run again, as they think; or puts something else in the place of a part of the record.
+    type Edit = fn(&std::path::Path);
+    let edits: [Edit; 3] = [
+        |executions| std::fs::write(executions.join("run.nodes/a/7/first.yaml"), "phase: Pending\n").unwrap(),
+        |executions| {
+            std::fs::remove_dir_all(executions.join("run.nodes")).unwrap();
+            std::fs::write(executions.join("run.nodes"), "a file").unwrap();
+        },
+        |executions| {
+            std::fs::rename(executions.join("run.yaml"), executions.join("kept")).unwrap();
+            std::fs::create_dir(executions.join("run.yaml")).unwrap();
+            std::fs::rename(executions.join("kept"), executions.join("run.yaml/run.yaml")).unwrap();
+        },
+    ];
+    for (number, edit) in edits.into_iter().enumerate() {
+        let work = stage.outside("by-hand");
+        let git = |place: &std::path::Path, arguments: &[&str]| {
+            stage.environment.git_in(place, arguments).succeeds();
+        };
+        git(&bare, &["worktree", "add", "--quiet", work.to_str().unwrap(), STATUS]);
+        edit(&work.join("team/executions"));
+        git(&work, &["add", "--all"]);
+        git(&work, &["commit", "--quiet", "-m", "Again"]);
+        git(&bare, &["worktree", "remove", "--force", work.to_str().unwrap()]);
+        stage.reconcile_in(&clone, &[]).succeeds();
+        let healed = status_in(&bare, "run");
+        assert_eq!(healed.node_statuses.len(), NODES, "{number}");
+        assert_eq!(healed.node_statuses.get("first").unwrap().phase, NodePhase::Succeeded, "{number}");
+        assert_eq!(stage.trace("trace").len(), 1, "{number}: nothing that ended runs again");
+    }
 
     let other = stage.clone_to(&url, "other");
     stage.environment.planspec_in(&other, &["approve", "look", "-n", "team"]).succeeds();

@@ -330,6 +330,31 @@ fn an_unsigned_history_is_taken_over_by_a_runner_alone() {
 }
 
 #[test]
+fn a_key_that_cannot_be_used_is_no_matter_until_signatures_are_asked_for() {
+    let Some(stage) = Signed::unsigned() else { return };
+    let with_key = |arguments: &[&str]| {
+        let mut command = stage.environment.planspec_command(&stage.environment.repo());
+        Signed::finish({
+            command.args(arguments).env("PLANSPEC_SIGNING_KEY", "/no/such/key");
+            command
+        })
+    };
+    // Not the first pass, where there is no status branch yet, nor what it reads of it later.
+    with_key(&["reconcile"]).succeeds();
+    with_key(&["reconcile"]).succeeds();
+    stage.environment.planspec(&["approve", "look"]).succeeds();
+    with_key(&["reconcile"]).succeeds();
+    assert!(!stage.git(&["cat-file", "-p", STATUS]).contains("gpgsig"));
+    // Once they are, it is said before anything is recorded or started.
+    stage.turn_on();
+    stage.runner(&["reconcile", "--accept-status-history"]).succeeds();
+    let before = stage.git(&["rev-parse", STATUS]);
+    let refused = with_key(&["reconcile"]).exits(3);
+    assert!(refused.stderr.contains("PLANSPEC_SIGNING_KEY"), "{refused:?}");
+    assert_eq!(stage.git(&["rev-parse", STATUS]), before);
+}
+
+#[test]
 fn what_gc_makes_is_signed_by_a_runner() {
     let Some(stage) = Signed::new() else { return };
     stage.done();

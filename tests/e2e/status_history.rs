@@ -25,6 +25,7 @@ fn check_refused(stage: &Stage, again: &str, lost: usize) {
     for command in [&["reconcile"][..], &["suspend", "first", "-n", "team"][..]] {
         let refused = stage.environment.planspec(command).exits(3);
         assert!(refused.stderr.contains("the status branch `planspec/status` went back"), "{refused:?}");
+        assert!(!refused.stderr.contains("nothing does not follow"), "{refused:?}");
         assert!(refused.stderr.contains(again), "{refused:?}");
         assert!(refused.stderr.contains("--accept-status-history"), "{refused:?}");
     }

@@ -47,7 +47,12 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         path: &["std", "process", "Command"],
-        places: &["src/git/command.rs", "src/provider/process/child.rs", "src/provider/process/restart.rs"],
+        places: &[
+            "src/git/command.rs",
+            "src/provider/process/child.rs",
+            "src/provider/process/groups.rs",
+            "src/provider/process/restart.rs",
+        ],
         why: "processes are started by `git::command` and `provider::process` only",
     },
     Reserved {

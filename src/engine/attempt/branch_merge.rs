@@ -180,7 +180,8 @@ impl OrderedMerge {
             ResultMerge::Commit(merge) => {
                 cache.export(merge, &[tip, work], repo)?;
                 // Where `trust.desired` asks for signatures, nobody else would sign what a runner puts on the branch.
-                let signed = repo.signing_key().map(|_| repo.signed(merge)).transpose()?;
+                let key = repo.signing_key().filter(|_| self.workspaces.signs_merges());
+                let signed = key.map(|_| repo.signed(merge)).transpose()?;
                 Ok(ResultMerge::Commit(signed.unwrap_or(merge)))
             }
             ResultMerge::Conflicts(files) => {

@@ -22,6 +22,8 @@ const NAMED: usize = 10;
 pub(crate) struct ResultTerms {
     /// How large a result may be.
     pub(crate) limits: ResultLimits,
+    /// Whether merges into branches of people are signed with the key of this process.
+    pub(crate) sign_merges: bool,
 }
 
 /// What a workspace is made for.

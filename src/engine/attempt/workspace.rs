@@ -93,6 +93,11 @@ impl Workspaces {
         &self.dir
     }
 
+    /// Whether merges into branches of people are signed.
+    pub(super) fn signs_merges(&self) -> bool {
+        self.terms.sign_merges
+    }
+
     /// What time it is.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()

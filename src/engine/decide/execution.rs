@@ -46,6 +46,9 @@ pub(super) fn complete(
         return refuse(format!("{key} has no node `{id}`; its nodes: {}", names(&compiled)));
     };
     may_complete(&case, node)?;
+    if matches!(work, HumanWork::Done(..)) {
+        lacks_no_gate(&case, id)?;
+    }
     let began = case.status().node_statuses.get(id).and_then(|state| state.extensions.blocked_since);
     actor.answers(began, "the wait of the node")?;
     let failed = matches!(work, HumanWork::Failed);
@@ -131,6 +134,21 @@ fn may_complete(case: &DecisionTarget, node: &Node) -> Result<(), EngineError> {
             refuse(format!("node `{}` waits for other nodes, or for the next reconcile", node.id))
         }
         (_, phase) => refuse(format!("node `{}` is already {phase}; `planspec retry` reruns it", node.id)),
+    }
+}
+
+/// Refuses to call work done that a gate holds back: what comes after would go on as if its reviewers had been asked. That it
+/// failed may be said.
+fn lacks_no_gate(case: &DecisionTarget, id: &NodeId) -> Result<(), EngineError> {
+    match case.status().node_statuses.get(id).and_then(|state| state.extensions.reason) {
+        Some(NodeReason::GateRequired) => refuse(format!(
+            "node `{id}` needs a gate before it that `gates.require` asks for; merge a plan that has it there, or end the node with \
+             `planspec fail`"
+        )),
+        Some(NodeReason::ApprovalVoid) => refuse(format!(
+            "node `{id}` waits for another approval of the gate before it; approve or reject that"
+        )),
+        _ => Ok(()),
     }
 }
 

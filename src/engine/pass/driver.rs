@@ -92,7 +92,12 @@ impl<'a> Driver<'a> {
         let repo = branches.repo().reopen()?;
         let cache = repo.cache_dir();
         let root = options.work_dir.clone().unwrap_or_else(|| cache.join("work"));
-        let terms = ResultTerms { limits: tips.config.limits.results.clone() };
+        let trust = &tips.config.trust;
+        let terms = ResultTerms {
+            limits: tips.config.limits.results.clone(),
+            // Where nobody asks for signatures, a key that cannot be used must not cost the delivery.
+            sign_merges: trust.desired.is_some() || trust.status.is_some(),
+        };
         let remote = branches.remote().cloned();
         let place = WorkPlace { root: &root, shared: options.work_here.clone() };
         let workspaces = Workspaces::new(repo.common_dir(), remote, place, terms, Arc::clone(&clock));

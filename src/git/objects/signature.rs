@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -86,6 +87,32 @@ impl Repo {
         let signed = self.signed(self.trial_commit(like)?)?;
         let shown = self.signatures(&[signed], &[])?.into_iter().next();
         Ok(shown.map(|shown| key.shown.get_or_init(|| shown).clone()))
+    }
+
+    /// Whether one of these commits carries a signature, whatever it is worth, where this process has a key: without one, none
+    /// is its own. Reads no key and starts no program.
+    ///
+    /// # Errors
+    /// When a commit cannot be read.
+    pub fn may_have_signed(&self, tip: ObjectId, most: usize) -> Result<bool, GitError> {
+        let Some(key) = self.signing_key() else { return Ok(false) };
+        // Each status commit asks, and lies above the one before it: what was read once is not read again.
+        let mut unsigned = key.unsigned.lock().unwrap_or_else(PoisonError::into_inner);
+        for commit in self.log(tip).take(most) {
+            let id = commit?.id;
+            if *unsigned == Some(id) {
+                break;
+            }
+            let oid = id.oid().map_err(GitError::doing("bad object id"))?;
+            let found = self.git2().find_commit(oid).map_err(GitError::doing("cannot read a commit"))?;
+            // A repository of SHA-256 has its own header beside the other.
+            let headers = ["gpgsig", "gpgsig-sha256"];
+            if headers.iter().any(|header| found.header_field_bytes(header).is_ok()) {
+                return Ok(true);
+            }
+        }
+        *unsigned = Some(tip);
+        Ok(false)
     }
 
     /// The signatures of commits, in their order; `keys` are the public keys that count.

@@ -11,7 +11,7 @@ use crate::index::IndexError;
 use crate::index::lookup::{Declaration, RecordSummary};
 use crate::index::tables::{BROKEN, DERIVED, DERIVED_MENTIONS, RECORDED, decode, encode};
 use crate::model::{GoalPhase, Kind, ResourceKey, ResourceStatus, StatusMetadata};
-use crate::record::{StatusPath, StatusTree};
+use crate::record::{RecordError, StatusPath, StatusTree};
 
 /// Reads the changed records of a status tree.
 pub(super) fn apply_records(
@@ -154,7 +154,10 @@ fn changed_records(
         // What does not belong to the layout is skipped without a word: people may keep notes on the branch.
         match (StatusPath::parse(&change.path), std::str::from_utf8(&change.path)) {
             (Some(StatusPath::Record(key)), Ok(path)) => {
-                records.push((key, path.to_owned(), change.new.clone()));
+                let gone = status.tree.filter(|_| change.new.is_none());
+                // A comparison names files: a directory in its place is a file less, and what is in that.
+                let instead = gone.map(|tree| repo.entry(tree, path)).transpose()?.flatten();
+                records.push((key, path.to_owned(), change.new.clone().or(instead)));
             }
             (Some(StatusPath::Part(key, node)), _) => {
                 let part = parts.entry(key).or_insert_with(|| PartsChange::Files(Vec::new()));
@@ -172,12 +175,18 @@ fn changed_records(
     // Parts that changed without their record are not what it names any more, so that it has to be looked at as well.
     let known: BTreeSet<ResourceKey> = records.iter().map(|(key, ..)| key.clone()).collect();
     for key in parts.keys().filter(|key| !known.contains(key)) {
-        if let Ok(Some((path, id))) = status.locate(repo, key) {
-            records.push((
-                key.clone(),
-                path,
-                Some(TreeEntry { name: Vec::new(), id, mode: EntryMode::Blob }),
-            ));
+        match status.locate(repo, key) {
+            Ok(Some((path, id))) => {
+                let file = TreeEntry { name: Vec::new(), id, mode: EntryMode::Blob };
+                records.push((key.clone(), path, Some(file)));
+            }
+            Ok(None) => {}
+            // A directory stands there, or a link: a broken record, and not one that is not there.
+            Err(RecordError::Unreadable { path, .. }) => {
+                let entry = status.tree.map(|tree| repo.entry(tree, &path)).transpose()?.flatten();
+                records.push((key.clone(), path, entry));
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     let mut all = Vec::with_capacity(records.len());

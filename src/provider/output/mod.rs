@@ -1,5 +1,6 @@
 //! What an attempt writes: its log and its outputs, as plain text and without secrets.
 
+mod derived_forms;
 mod log;
 mod outputs;
 mod plain_text;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use regex::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use super::derived_forms::derived_forms;
 use super::token_shapes::{self, find_tokens};
 use crate::model::JsonMap;
 
@@ -17,10 +18,18 @@ const SHORTEST: usize = 4;
 /// How much memory the search for one value may take, in bytes.
 const SEARCH_LIMIT: usize = 8 << 20;
 
+/// The longest value that is searched for together with the others, in bytes.
+const LONGEST_TOGETHER: usize = 2 << 10;
+
 /// The values that must not be seen.
 #[derive(Debug, Default)]
 pub(in crate::provider) struct Redactor {
-    needles: Vec<SecretPattern>,
+    /// All of them.
+    values: Vec<Vec<u8>>,
+    /// One search for many: the forms of a secret are a dozen, and each search reads the whole text.
+    together: Option<Regex>,
+    /// Those that are searched for alone.
+    alone: Vec<SecretPattern>,
 }
 
 #[derive(Debug)]
@@ -31,8 +40,8 @@ struct SecretPattern {
 }
 
 impl Redactor {
-    /// Redacts these values: each as it is, without surrounding white space, line by line, and in the form
-    /// that it has inside a JSON string.
+    /// Redacts these values: each as it is, without surrounding white space, line by line, and in the forms
+    /// that it has inside a JSON string, in base64 and in an address.
     pub(in crate::provider) fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut values: Vec<Vec<u8>> = Vec::new();
         for secret in secrets {
@@ -42,11 +51,20 @@ impl Redactor {
             values.extend(secret.split(|byte| *byte == b'\n').map(|line| line.trim_ascii().to_vec()));
             let json = Value::String(String::from_utf8_lossy(secret).into_owned()).to_string();
             values.push(json.trim_matches('"').as_bytes().to_vec());
+            if secret.trim_ascii().len() >= SHORTEST {
+                values.extend(derived_forms(secret));
+                values.extend(derived_forms(secret.trim_ascii()));
+            }
         }
         values.retain(|value| value.len() >= SHORTEST);
-        values.sort_unstable();
+        // The longest first: of several that begin at one place, the search takes the first of the list.
+        values.sort_unstable_by(|one, other| (other.len(), other).cmp(&(one.len(), one)));
         values.dedup();
-        Self { needles: values.into_iter().map(SecretPattern::new).collect() }
+        let (short, long): (Vec<_>, Vec<_>) =
+            values.iter().cloned().partition(|value| value.len() <= LONGEST_TOGETHER);
+        let together = search_for(&short);
+        let alone = if together.is_some() { long } else { values.clone() };
+        Self { values, together, alone: alone.into_iter().map(SecretPattern::new).collect() }
     }
 
     /// A text without secrets.
@@ -86,7 +104,8 @@ impl Redactor {
 
     /// Whether a secret is in these bytes.
     pub(in crate::provider) fn finds_any(&self, bytes: &[u8]) -> bool {
-        self.needles.iter().any(|needle| needle.find(bytes, 0).is_some())
+        self.together.as_ref().is_some_and(|search| search.is_match(bytes))
+            || self.alone.iter().any(|pattern| pattern.find(bytes, 0).is_some())
     }
 
     /// Where secrets appear in `bytes`, overlapping ones put together, in order.
@@ -95,11 +114,16 @@ impl Redactor {
         if covered > 0 {
             found.push((0, covered));
         }
-        for needle in &self.needles {
+        let mut from = 0;
+        while let Some(hit) = self.together.as_ref().and_then(|search| search.find_at(bytes, from)) {
+            found.push((hit.start(), hit.end()));
+            // Occurrences may overlap, also those of the same value.
+            from = hit.start() + 1;
+        }
+        for pattern in &self.alone {
             let mut from = 0;
-            while let Some(start) = needle.find(bytes, from) {
-                found.push((start, start + needle.value.len()));
-                // Occurrences of the same value may overlap.
+            while let Some(start) = pattern.find(bytes, from) {
+                found.push((start, start + pattern.value.len()));
                 from = start + 1;
             }
         }
@@ -118,21 +142,36 @@ impl Redactor {
 
     /// The length of the longest end of `bytes` that may turn out to begin a secret.
     fn undecided(&self, bytes: &[u8]) -> usize {
-        let needle = self.needles.iter().map(|needle| needle.begins_at_end_of(bytes)).max().unwrap_or(0);
-        needle.max(token_shapes::undecided(bytes))
+        let begun = self.values.iter().map(|value| begins_at_end_of(value, bytes)).max().unwrap_or(0);
+        begun.max(token_shapes::undecided(bytes))
     }
+}
+
+/// One search for all of these values, the first of the list before the others; `None` for none, or for too many.
+fn search_for(values: &[Vec<u8>]) -> Option<Regex> {
+    use std::fmt::Write as _;
+    // Bytes and not characters: neither a secret nor what is printed needs to be valid UTF-8.
+    let mut pattern = String::from("(?-u)");
+    for (index, value) in values.iter().enumerate() {
+        pattern.push_str(if index == 0 { "" } else { "|" });
+        for byte in value {
+            // Writing to a string cannot fail.
+            let _ = write!(pattern, "\\x{byte:02x}");
+        }
+    }
+    let search = RegexBuilder::new(&pattern).size_limit(SEARCH_LIMIT).build().ok();
+    search.filter(|_| !values.is_empty())
+}
+
+/// The length of the longest end of `bytes` that begins `value` and is not all of it.
+fn begins_at_end_of(value: &[u8], bytes: &[u8]) -> usize {
+    let longest = (value.len() - 1).min(bytes.len());
+    (1..=longest).rev().find(|len| value.get(..*len).is_some_and(|start| bytes.ends_with(start))).unwrap_or(0)
 }
 
 impl SecretPattern {
     fn new(value: Vec<u8>) -> Self {
-        use std::fmt::Write as _;
-        // Bytes and not characters: neither a secret nor what is printed needs to be valid UTF-8.
-        let mut pattern = String::from("(?-u)");
-        for byte in &value {
-            // Writing to a string cannot fail.
-            let _ = write!(pattern, "\\x{byte:02x}");
-        }
-        let search = RegexBuilder::new(&pattern).size_limit(SEARCH_LIMIT).build().ok();
+        let search = search_for(std::slice::from_ref(&value));
         Self { value, search }
     }
 
@@ -144,14 +183,6 @@ impl SecretPattern {
                 rest.windows(self.value.len()).position(|window| window == self.value).map(|at| from + at)
             }
         }
-    }
-
-    fn begins_at_end_of(&self, bytes: &[u8]) -> usize {
-        let longest = (self.value.len() - 1).min(bytes.len());
-        (1..=longest)
-            .rev()
-            .find(|len| self.value.get(..*len).is_some_and(|start| bytes.ends_with(start)))
-            .unwrap_or(0)
     }
 }
 
@@ -252,6 +283,28 @@ mod tests {
     fn lines_and_json_forms_of_a_secret_are_secrets() {
         check(&["line one\nline two\n"], "x line two y", "x *** y");
         check(&["qu\"ote"], r#"{"a":"qu\"ote"}"#, r#"{"a":"***"}"#);
+    }
+
+    #[test]
+    fn forms_that_programs_give_a_secret_are_secrets() {
+        // As a checkout writes it; what belongs to the name alone is left.
+        let header =
+            base64::Engine::encode(&base64::engine::general_purpose::STANDARD, "me:hunter22hunter23");
+        check(&["hunter22hunter23"], &format!("<{header}>"), "<bWU6***==>");
+        check(&["pass word/22"], "https://me:pass%20word%2F22@host", "https://me:***@host");
+        check(&["pass word/22"], "https://me:pass%20word%2f22@host", "https://me:***@host");
+        let token = format!("ghs_{}", "a1".repeat(18));
+        let encoded = base64::Engine::encode(
+            &base64::engine::general_purpose::STANDARD,
+            format!("x-access-token:{token}"),
+        );
+        check(&[], &format!("AUTHORIZATION: basic {encoded}\n"), "***\n");
+        check(&[], &format!("extraheader={encoded}."), "extraheader=***.");
+        check(
+            &[],
+            "AUTHORIZATION: basic bWU6aHVudGVyMjI=\nAuthorization: Basic is",
+            "***\nAuthorization: Basic is",
+        );
     }
 
     #[test]

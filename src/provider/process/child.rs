@@ -1,22 +1,23 @@
 //! One local process in a group of its own: input from memory, output streamed to a sink, ended at a deadline or
 //! on request with TERM, a grace period and KILL; whatever it leaves behind in its group is killed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _, Seek as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
+use super::groups::{forget, group_of, start};
 use super::interrupt::Interrupt;
+use super::socket_filter::sealed_filter;
 use crate::provider::Stop;
 
 /// How long output is waited for after the process has ended and its group was killed: only a process
@@ -29,27 +30,6 @@ const ABANDON: Duration = Duration::from_secs(10);
 
 /// How often a process is asked about where the system has no descriptor that becomes readable at its end.
 const SLICE: Duration = Duration::from_millis(5);
-
-/// How often a program that is still being written is tried again, and how long it is left alone in between.
-const BUSY_TRIES: u32 = 200;
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
-
-/// The groups of all processes that run now.
-static GROUPS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
-
-/// Held to read from before a process is started until its group is known, by as many threads as start one, and to write
-/// while all are killed: what was just started would else outlive the runner.
-static STARTING: RwLock<()> = RwLock::new(());
-
-/// Kills every group of processes that runs, for a runner that ends at once.
-pub(in crate::provider) fn kill_all() {
-    let _started = STARTING.write().unwrap_or_else(PoisonError::into_inner);
-    let groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-    for pid in groups.iter().filter_map(|&raw| Pid::from_raw(raw)) {
-        // Errors mean that there is nobody left.
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
-}
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -68,6 +48,8 @@ pub(in crate::provider) struct ChildCommand {
     pub(in crate::provider) input: ProcessInput,
     /// Whether standard output is kept apart from standard error.
     pub(in crate::provider) split: bool,
+    /// The filter of system calls that `bwrap`, which the program then is, puts around what it starts.
+    pub(in crate::provider) filter: Option<Arc<[u8]>>,
 }
 
 /// What a process finds on its standard input.
@@ -127,8 +109,9 @@ pub(in crate::provider) fn run(
     interrupt: &Interrupt,
     sink: &mut OutputSink<'_>,
 ) -> Result<ProcessEnd, RunError> {
-    let (mut command, pipes) = assemble(program).map_err(RunError::Setup)?;
-    let child = start(&mut command).map_err(|error| match program.directory.is_dir() {
+    let filter = program.filter.as_deref().map(sealed_filter).transpose().map_err(RunError::Setup)?;
+    let (mut command, pipes) = assemble(program, filter.as_ref()).map_err(RunError::Setup)?;
+    let child = start(&mut command, filter.as_ref()).map_err(|error| match program.directory.is_dir() {
         true => RunError::Program(name_interpreter(&program.path, error)),
         // Somebody cleared the cache; the system's "no such file" does not mean the program.
         false => RunError::Setup(error),
@@ -141,7 +124,10 @@ pub(in crate::provider) fn run(
 }
 
 /// The command, and the reading ends of its pipes.
-fn assemble(program: &ChildCommand) -> io::Result<(Command, [Option<PipeReader>; 2])> {
+fn assemble(
+    program: &ChildCommand,
+    filter: Option<&OwnedFd>,
+) -> io::Result<(Command, [Option<PipeReader>; 2])> {
     // One pipe for both streams keeps the order of writing, which is lost between two.
     let (output, writer) = io::pipe()?;
     let (answer, answers) = if program.split {
@@ -151,6 +137,9 @@ fn assemble(program: &ChildCommand) -> io::Result<(Command, [Option<PipeReader>;
         (None, writer.try_clone()?)
     };
     let mut command = Command::new(&program.path);
+    if let Some(filter) = filter {
+        command.args(["--seccomp", &filter.as_raw_fd().to_string()]);
+    }
     command
         .args(&program.args)
         // The runner's environment holds the token of the Git host; a command gets only what the configuration names.
@@ -164,33 +153,6 @@ fn assemble(program: &ChildCommand) -> io::Result<(Command, [Option<PipeReader>;
         .stdout(answers)
         .stderr(writer);
     Ok((command, [Some(output), answer]))
-}
-
-/// Starts a process. A program that was just checked out may still be open for writing, for as long as it takes another
-/// thread to start a process that inherited it; the system then calls it busy.
-fn start(command: &mut Command) -> io::Result<Child> {
-    for _ in 0..BUSY_TRIES {
-        match spawn(command) {
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => thread::sleep(BUSY_PAUSE),
-            started => return started,
-        }
-    }
-    spawn(command)
-}
-
-/// Starts a process and notes its group.
-fn spawn(command: &mut Command) -> io::Result<Child> {
-    let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
-    let child = command.spawn()?;
-    if let Some(group) = group_of(&child) {
-        GROUPS.lock().unwrap_or_else(PoisonError::into_inner).insert(group.as_raw_nonzero().get());
-    }
-    Ok(child)
-}
-
-/// The group that a process was started in: its own.
-fn group_of(child: &Child) -> Option<Pid> {
-    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
 }
 
 /// A file without a name, not a pipe: nobody has to write while the process reads.
@@ -336,7 +298,7 @@ impl<'a> WatchedProcess<'a> {
         self.signal(Signal::KILL);
         // Before it is reaped: from then on its id may be somebody else's.
         if let Some(group) = self.group {
-            GROUPS.lock().unwrap_or_else(PoisonError::into_inner).remove(&group.as_raw_nonzero().get());
+            forget(group);
         }
         let end = if self.exited {
             // A process that answers TERM with exit code 0 was ended all the same: the reason counts more than the

@@ -71,6 +71,7 @@ impl<'a> CommandLine<'a> {
             grace,
             input: ProcessInput::Empty,
             split: false,
+            filter: None,
         })
     }
 
@@ -176,13 +177,17 @@ pub(in crate::provider) fn find_program(
             _ => Err(io::ErrorKind::PermissionDenied.into()),
         };
     }
-    let path = environment.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
-    // Relative folders on a PATH would let the checkout stand in for any program.
-    std::env::split_paths(path)
-        .filter(|folder| folder.is_absolute())
+    program_folders(environment)
         .map(|folder| folder.join(command))
         .find(|candidate| candidate.metadata().is_ok_and(|metadata| is_executable(&metadata)))
         .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The folders in which an environment's programs are looked for.
+pub(super) fn program_folders(environment: &EnvVars) -> impl Iterator<Item = PathBuf> {
+    let path = environment.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+    // Relative folders on a PATH would let the checkout stand in for any program.
+    std::env::split_paths(path).filter(|folder| folder.is_absolute())
 }
 
 fn is_executable(metadata: &std::fs::Metadata) -> bool {

@@ -3,12 +3,16 @@
 
 mod child;
 mod command_line;
+mod groups;
 mod interrupt;
 mod restart;
 mod sandbox;
+mod socket_filter;
+mod visible_paths;
 
-pub(super) use self::child::{OutputStream, ProcessEnd, ProcessInput, kill_all, run};
+pub(super) use self::child::{OutputStream, ProcessEnd, ProcessInput, run};
 pub(super) use self::command_line::{CommandLine, EnvVars, StartError, is_machine_fault};
+pub(super) use self::groups::kill_all;
 pub(super) use self::interrupt::{Interrupt, interrupt};
 pub use self::restart::out_of_sight;
 pub(super) use self::sandbox::{Sandbox, SandboxCommand};

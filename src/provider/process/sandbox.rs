@@ -1,13 +1,18 @@
-//! A sandbox around local commands, by the program `bwrap` of bubblewrap: no network, and nothing that can be written
-//! to but the checkout, the folder of the attempt and a `/tmp` of its own.
+//! A sandbox around local commands, by the program `bwrap` of bubblewrap: no network, no sockets of the machine, nothing to read
+//! but the system, toolchains and the checkout, and nothing that can be written to but this, the folder of the attempt, and a
+//! `/tmp` and a home folder that are empty.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
+use tracing::debug;
 
 use super::child::ChildCommand;
 use super::command_line::{EnvVars, find_program};
+use super::socket_filter::own_filter;
+use super::visible_paths::VisiblePaths;
 use crate::provider::settings::{ConfigError, Settings};
 
 /// What a sandbox lets through.
@@ -15,7 +20,11 @@ use crate::provider::settings::{ConfigError, Settings};
 pub(in crate::provider) struct Sandbox {
     /// Whether the network is there.
     network: bool,
-    /// What can be written to, besides: absolute paths, or `~/…`.
+    /// Whether sockets can be made and connected to that have a name in the file system, or an abstract one.
+    unix_sockets: bool,
+    /// What can be read, besides: absolute paths, or `~/…`.
+    read: Vec<String>,
+    /// What can be written to, besides.
     write: Vec<String>,
 }
 
@@ -28,8 +37,13 @@ pub(in crate::provider) enum SandboxError {
         "`config.sandbox` needs the program `bwrap`, which is not on the PATH; install the package bubblewrap"
     )]
     NoProgram,
-    #[error("`config.sandbox.write` names `{0}`, which does not exist")]
-    NotThere(String),
+    #[error("`config.sandbox.{key}` names `{path}`, which does not exist")]
+    NotThere { key: &'static str, path: String },
+    #[error(
+        "`config.sandbox` cannot keep a command on this processor from the sockets of the machine; to do without that, set \
+         `config.sandbox.unixSockets: true`"
+    )]
+    NoFilter,
 }
 
 /// The sandbox of one attempt: the start of its command lines.
@@ -37,7 +51,11 @@ pub(in crate::provider) enum SandboxError {
 pub(in crate::provider) struct SandboxCommand {
     program: PathBuf,
     args: Vec<OsString>,
+    filter: Option<Arc<[u8]>>,
 }
+
+/// The settings of a sandbox.
+const KEYS: [&str; 4] = ["network", "read", "unixSockets", "write"];
 
 impl Sandbox {
     /// Reads the setting `sandbox`; nothing when it is `false`.
@@ -49,24 +67,31 @@ impl Sandbox {
             _ => {
                 return Err(ConfigError::WrongType {
                     key: "sandbox".to_owned(),
-                    expected: "true, false, or a map with `network` and `write`",
+                    expected: "true, false, or a map with `network`, `read`, `unixSockets` and `write`",
                 });
             }
         };
-        let settings = Settings::new(map, &["network", "write"]).map_err(ConfigError::below_sandbox)?;
-        let read = Self {
-            network: settings.flag("network").map_err(ConfigError::below_sandbox)?.unwrap_or(false),
-            write: settings.texts("write").map_err(ConfigError::below_sandbox)?,
+        let settings = Settings::new(map, &KEYS).map_err(ConfigError::below_sandbox)?;
+        let flag =
+            |key| settings.flag(key).map_err(ConfigError::below_sandbox).map(Option::unwrap_or_default);
+        let places = |key: &'static str| {
+            let paths = settings.texts(key).map_err(ConfigError::below_sandbox)?;
+            match paths.iter().find(|path| !(path.starts_with('/') || path.starts_with("~/"))) {
+                Some(path) => Err(ConfigError::Invalid {
+                    key: format!("sandbox.{key}"),
+                    why: format!(
+                        "contains `{path}`: use absolute paths or `~/…`; the checkout is always writable"
+                    ),
+                }),
+                None => Ok(paths),
+            }
         };
-        match read.write.iter().find(|path| !(path.starts_with('/') || path.starts_with("~/"))) {
-            Some(path) => Err(ConfigError::Invalid {
-                key: "sandbox.write".to_owned(),
-                why: format!(
-                    "contains `{path}`: use absolute paths or `~/…`; the checkout is always writable"
-                ),
-            }),
-            None => Ok(Some(read)),
-        }
+        Ok(Some(Self {
+            network: flag("network")?,
+            unix_sockets: flag("unixSockets")?,
+            read: places("read")?,
+            write: places("write")?,
+        }))
     }
 
     /// The sandbox of an attempt, in which `writable` can be written to and `readable` read. Of the environments, the first is
@@ -84,25 +109,21 @@ impl Sandbox {
         // than was asked for.
         // On the runner's PATH: a Binding sets that of its task, and would choose the program that locks it in.
         let program = find_program("bwrap", runner, Path::new("/")).map_err(|_| SandboxError::NoProgram)?;
-        let mut args: Vec<OsString> = [
-            // Run by root, bwrap keeps all capabilities unless they are dropped, and with them a command could mount
-            // what it likes. A user namespace is only tried for: root needs none, and some kernels refuse it.
-            "--unshare-user-try --unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup-try --cap-drop ALL",
-            // `/run` holds the sockets of services that would act for the command.
-            "--ro-bind / / --dev /dev --ro-bind /dev/null /dev/tty --proc /proc --tmpfs /tmp --tmpfs /run",
-            // On machines with systemd, `/etc/resolv.conf` is a link into this folder, and names could not be resolved
-            // without it.
-            if self.network { "--ro-bind-try /run/systemd/resolve /run/systemd/resolve" } else { "--unshare-net" },
-        ]
-        .iter()
-        .flat_map(|part| part.split(' ').map(OsString::from))
-        .collect();
-        // A file system that cannot be written to does not keep anybody from connecting to the sockets on it, behind which are
-        // services and keys of the machine. Those with a name outside of the file system are gone with the network.
-        let listed = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
-        for socket in sockets(&listed).filter(|path| !writable.iter().any(|own| path.starts_with(own))) {
-            args.extend(["--ro-bind-try".into(), "/dev/null".into(), socket.as_os_str().to_owned()]);
+        let filter = own_filter(self.unix_sockets);
+        if filter.is_none() && !self.unix_sockets {
+            return Err(SandboxError::NoFilter);
         }
+        let own: Vec<&Path> = writable.iter().chain(readable).copied().collect();
+        let visible = VisiblePaths::new(runner, &own);
+        let mut args = self.namespaces();
+        let [system, own_folders] = visible.mounts();
+        args.extend(system);
+        // `/run` holds the sockets of services that would act for the command.
+        let apart = "--dev /dev --ro-bind /dev/null /dev/tty --proc /proc --tmpfs /tmp --tmpfs /run";
+        args.extend(apart.split(' ').map(OsString::from));
+        args.extend(self.name_service());
+        args.extend(own_folders);
+        args.extend(self.hidden_sockets(&visible));
         let mut bind = |how: &str, path: &OsStr| args.extend([how.into(), path.to_owned(), path.to_owned()]);
         for path in writable {
             bind("--bind", path.as_os_str());
@@ -112,15 +133,49 @@ impl Sandbox {
         for path in readable {
             bind("--ro-bind", path.as_os_str());
         }
-        // Last, so that also places below the empty `/tmp` and `/run` can be given back.
-        for path in &self.write {
-            let full = at_home(path, environment);
-            if !full.exists() {
-                return Err(SandboxError::NotThere(path.clone()));
+        // Last, so that also places below the empty folders can be given back.
+        for (how, key, paths) in [("--ro-bind", "read", &self.read), ("--bind", "write", &self.write)] {
+            for path in paths {
+                let full = at_home(path, environment);
+                if !full.exists() {
+                    return Err(SandboxError::NotThere { key, path: path.clone() });
+                }
+                bind(how, full.as_os_str());
             }
-            bind("--bind", full.as_os_str());
         }
-        Ok(SandboxCommand { program, args })
+        // What is written beside all of this would vanish without a word.
+        args.extend(["--remount-ro".into(), "/".into()]);
+        debug!(network = self.network, unix_sockets = self.unix_sockets, "sandbox made ready");
+        Ok(SandboxCommand { program, args, filter: filter.map(Arc::from) })
+    }
+
+    /// What of the system is not shared.
+    fn namespaces(&self) -> Vec<OsString> {
+        // Run by root, bwrap keeps all capabilities unless they are dropped, and with them a command could mount
+        // what it likes. A user namespace is only tried for: root needs none, and some kernels refuse it.
+        let always = "--unshare-user-try --unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup-try --cap-drop ALL";
+        let network = (!self.network).then_some("--unshare-net");
+        always.split(' ').chain(network).map(OsString::from).collect()
+    }
+
+    /// What names of hosts are resolved by, where `/etc/resolv.conf` is a link to it, as on machines with systemd.
+    fn name_service(&self) -> Vec<OsString> {
+        let file = self.network.then(|| Path::new("/etc/resolv.conf").canonicalize().ok()).flatten();
+        let file = file.filter(|file| !file.starts_with("/etc"));
+        file.map_or_else(Vec::new, |file| vec!["--ro-bind-try".into(), file.clone().into(), file.into()])
+    }
+
+    /// Puts something else in the place of sockets that can be seen, where the filter lets sockets through.
+    fn hidden_sockets(&self, visible: &VisiblePaths) -> Vec<OsString> {
+        if !self.unix_sockets {
+            return Vec::new();
+        }
+        // A file system that cannot be written to does not keep anybody from connecting to the sockets on it, behind which are
+        // services and keys of the machine. Those with a name outside of the file system are gone with the network.
+        let listed = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+        let hide =
+            |socket: &Path| ["--ro-bind-try".into(), "/dev/null".into(), socket.as_os_str().to_owned()];
+        sockets(&listed).filter(|path| visible.shows(path)).flat_map(hide).collect()
     }
 }
 
@@ -151,6 +206,6 @@ impl SandboxCommand {
         args.extend(["--chdir".into(), program.directory.clone().into_os_string()]);
         args.extend(["--".into(), program.path.into_os_string()]);
         args.append(&mut program.args);
-        ChildCommand { path: this.program.clone(), args, ..program }
+        ChildCommand { path: this.program.clone(), args, filter: this.filter.clone(), ..program }
     }
 }

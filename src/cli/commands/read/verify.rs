@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &VerifyArguments, context: &mut Context) -> Result<
         if let Some(error) = online.iter().find_map(OnlineBranch::error) {
             return Err(error);
         }
-        context.out.note(format!("{} commits hold", commits.len() + desired.len()))?;
+        context.out.note(all_hold(commits.len() + desired.len()))?;
         return Ok(Exit::Done);
     };
     let why = by.as_ref().err().map(String::as_str).unwrap_or_default();
@@ -91,6 +91,13 @@ pub(crate) fn run(arguments: &VerifyArguments, context: &mut Context) -> Result<
     } else {
         error.hint("put the branch back to its parent, or let a runner take it over with `planspec reconcile --accept-status-history`")
     })
+}
+
+fn all_hold(count: usize) -> String {
+    match count {
+        1 => "1 commit holds".to_owned(),
+        count => format!("{count} commits hold"),
+    }
 }
 
 /// What the host says, and what is open there. On the desired branch before the status branch, as it was asked.

@@ -50,8 +50,7 @@ fn writes_outside_of_the_checkout_fail() {
     let line = format!("echo x > {}", path.display());
     let mut bench = sandboxed(&line, json!(true));
     let (report, _) = bench.fail(NodeReason::ProviderFailed);
-    // A checkout of this project below `/tmp` is not even seen from inside, where `/tmp` is another one.
-    let why = if path.starts_with("/tmp") { "nonexistent" } else { "Read-only file system" };
+    let why = "nonexistent";
     let log = report.evidence.log.unwrap().tail;
     assert!(log.contains(why), "{log}");
     assert!(!path.exists());
@@ -147,11 +146,11 @@ fn wrong_settings_are_refused() {
     let message = |sandbox| sandboxed("true", sandbox).fail(NodeReason::ProviderFailed).1;
     assert_eq!(
         message(json!({"net": true})),
-        "unknown setting `config.sandbox.net`; known are network, write"
+        "unknown setting `config.sandbox.net`; known are network, read, unixSockets, write"
     );
     assert_eq!(
         message(json!("yes")),
-        "`config.sandbox` must be true, false, or a map with `network` and `write`"
+        "`config.sandbox` must be true, false, or a map with `network`, `read`, `unixSockets` and `write`"
     );
     assert_eq!(
         message(json!({"write": ["out"]})),
@@ -184,16 +183,123 @@ fn the_configuration_decides_whether_there_is_a_sandbox() {
     }
 }
 
+/// A folder that is neither in `/tmp` nor in any other that a sandbox has for itself.
+fn outside() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("outside").tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap()
+}
+
+/// Connects to a socket, by all the ways that there are: with a socket, and with a pair that is turned to it.
+fn connects(address: &str, kind: &str) -> String {
+    format!(
+        "/usr/bin/python3 -c \"
+import socket
+a = {address}
+try: s = socket.socket(socket.AF_UNIX, socket.{kind})
+except OSError: s = socket.socketpair(socket.AF_UNIX, socket.{kind})[0]
+s.connect(a); s.send(b'x')\""
+    )
+}
+
 #[test]
-fn sockets_of_the_machine_are_out_of_reach() {
+fn sockets_of_the_machine_are_out_of_reach_wherever_and_whenever_they_are_made() {
     if !has_bubblewrap() {
         return;
     }
-    let outside = tempfile::Builder::new().prefix("outside").tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-    let path = outside.path().join("agent.sock");
-    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let line = format!("test ! -S {}", path.display());
-    shell(&line).fail(NodeReason::ProviderFailed);
-    // With the network, too: only names outside of the file system go with it.
-    sandboxed(&line, json!({ "network": true })).succeed();
+    let mut bench = shell("true");
+    let within = bench.checkout().join("own.sock");
+    let _made = std::os::unix::net::UnixListener::bind(&within).unwrap();
+    let datagrams = bench.checkout().join("log.sock");
+    let _log = std::os::unix::net::UnixDatagram::bind(&datagrams).unwrap();
+    let abstract_name = format!("planspec-{}", std::process::id());
+    let name = <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(
+        &abstract_name,
+    );
+    let _abstract = std::os::unix::net::UnixListener::bind_addr(&name.unwrap()).unwrap();
+    let lines = [
+        connects("'own.sock'", "SOCK_STREAM"),
+        connects("'log.sock'", "SOCK_DGRAM"),
+        connects("'log.sock'", "SOCK_RAW"),
+        connects(&format!("'\\0{abstract_name}'"), "SOCK_STREAM"),
+    ];
+    for line in lines {
+        let mut try_with = |sandbox: serde_json::Value| {
+            bench.attempt.config.insert("command".to_owned(), json!(line));
+            bench.attempt.config.insert("sandbox".to_owned(), sandbox);
+            bench.run()
+        };
+        // With the network, too: only abstract names go with it.
+        for sandbox in [json!(true), json!({ "network": true })] {
+            let report = try_with(sandbox);
+            let log = report.evidence.log.map(|log| log.tail).unwrap_or_default();
+            // A pair for streams can be had, and is connected already; without the network there is no such name.
+            let refused = ["[Errno 97]", "[Errno 106]", "[Errno 111]"];
+            assert!(refused.iter().any(|error| log.contains(error)), "{line}: {log}");
+        }
+        let allowed = try_with(json!({ "network": true, "unixSockets": true }));
+        assert!(
+            matches!(allowed.outcome, crate::provider::AttemptOutcome::Succeeded { .. }),
+            "{line}: {allowed:?}"
+        );
+    }
+}
+
+#[test]
+fn what_programs_need_sockets_for_themselves_works_in_a_sandbox() {
+    if !has_bubblewrap() {
+        return;
+    }
+    let line = "git init -q x && git -C x status > /dev/null && echo a | cat | wc -c > n && python3 -c \"
+import socket, subprocess, multiprocessing
+a, b = socket.socketpair(); a.send(b'x'); assert b.recv(1) == b'x'
+assert socket.getaddrinfo('localhost', 80)
+assert subprocess.run(['true']).returncode == 0
+l = socket.create_server(('127.0.0.1', 0)); socket.create_connection(l.getsockname())
+\"";
+    sandboxed(line, json!(true)).succeed();
+    sandboxed(line, json!({ "network": true })).succeed();
+}
+
+#[test]
+fn a_command_in_a_sandbox_sees_no_key_and_no_repository_of_the_user() {
+    if !has_bubblewrap() {
+        return;
+    }
+    let outside = outside();
+    let keys = [
+        ".ssh/id_ed25519",
+        ".aws/credentials",
+        ".config/gh/hosts.yml",
+        ".netrc",
+        ".docker/config.json",
+        ".kube/config",
+        ".cargo/credentials.toml",
+        ".gitconfig",
+        ".npmrc",
+        "work/repo/.git/config",
+    ];
+    for key in keys.into_iter().chain([".cargo/bin/tool", ".rustup/settings.toml"]) {
+        let file = outside.path().join(key);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, format!("#!/bin/sh\necho planted in {key}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    let home = outside.path().display();
+    let line = format!(
+        "! grep -rs planted {home}/.ssh {home}/.aws {home}/.config {home}/.netrc {home}/.docker {home}/.kube {home}/.gitconfig \
+         {home}/.npmrc {home}/.cargo/credentials.toml {home}/work && ! grep -s root /etc/shadow && tool && echo x > ~/cache && \
+         grep -q planted ~/.rustup/settings.toml && ! touch ~/.cargo/bin/x && ! touch /x"
+    );
+    let mut bench = sandboxed(&line, json!({ "network": true }));
+    let path = format!("{home}/.cargo/bin:{PATH}");
+    bench.settings.environment.insert("PATH".to_owned(), path.into());
+    bench.settings.environment.insert("HOME".to_owned(), outside.path().as_os_str().to_owned());
+    bench.succeed();
+    assert!(!outside.path().join("cache").exists());
+    // What the settings name is given back.
+    bench
+        .attempt
+        .config
+        .insert("command".to_owned(), json!("grep -q planted ~/.netrc && ! echo x > ~/.netrc"));
+    bench.attempt.config.insert("sandbox".to_owned(), json!({ "read": ["~/.netrc"] }));
+    bench.succeed();
 }
