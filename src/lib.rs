@@ -9,6 +9,7 @@ pub mod event;
 pub mod git;
 mod github;
 mod graph;
+mod host;
 pub mod index;
 pub mod manifest;
 mod markup;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::git_host;
 use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::signals;
@@ -17,10 +18,9 @@ use crate::config::{Config, Environment};
 use crate::engine::{ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
 use crate::event::Event;
 use crate::git::{OutagePatience, StopSignal};
-use crate::github::{Access, RepoName};
 use crate::index::Index;
 use crate::model::Duration;
-use crate::provider::{ALWAYS_PASSED, HostRepository, ProviderSettings, Registry};
+use crate::provider::{ALWAYS_PASSED, ProviderSettings, Registry};
 use crate::report::progress::{DetailLevel, JsonProgress, LiveProgress, PlainProgress, ProgressReporter};
 
 /// What bounds a pass, as the user chooses it.
@@ -196,17 +196,19 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
     // CI job.
     let mut passed = named(&config.providers.environment);
     passed.extend(named(&ALWAYS_PASSED.map(ToOwned::to_owned)));
+    let mut withheld = environment.bucket_access().secrets();
+    withheld.extend(git_host::token(environment).map(str::to_owned));
     Registry::standard(ProviderSettings {
         allow: config.providers.allow.clone(),
         environment: passed,
         secrets: named(&config.providers.secrets),
-        withheld: environment.bucket_access().secrets(),
+        withheld,
         sandbox: config.providers.sandbox,
         allow_private: config.providers.network.allow_private.clone(),
         sections: config.providers.sections.clone(),
         runs: runs.to_owned(),
-        github: github(environment),
-        home: home(environment, &config.status_branch),
+        host: git_host::connection(environment),
+        home: git_host::home(environment, &config.status_branch),
     })
 }
 
@@ -232,26 +234,6 @@ pub(crate) fn verdict(summary: &ReconcileSummary) -> Result<Exit, CliError> {
         ));
     }
     Ok(if summary.invalid > 0 || summary.held_back > 0 { Exit::No } else { Exit::Done })
-}
-
-/// The API of the Git host, as a workflow's runner names it; only with a token.
-fn github(environment: &Environment) -> Option<Access> {
-    let token = environment.text("GITHUB_TOKEN").map(str::to_owned)?;
-    let api = environment.text("GITHUB_API_URL").unwrap_or("https://api.github.com").to_owned();
-    Some(Access { api, token: Some(token) })
-}
-
-/// The repository that a workflow's runner works for.
-fn home(environment: &Environment, status_branch: &str) -> Option<HostRepository> {
-    let actions = environment.actions();
-    let repo: RepoName = actions.repository.as_deref()?.parse().ok()?;
-    // These become an address in issues on the host; only what an address is made of may pass (Invariant 8).
-    let plain = |text: &&str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-._/:".contains(c));
-    let server = actions.server.as_deref().filter(plain);
-    let dashboard = server
-        .filter(|_| plain(&status_branch))
-        .map(|server| format!("{}/{repo}/tree/{status_branch}", server.trim_end_matches('/')));
-    Some(HostRepository { repo, dashboard })
 }
 
 /// A name for this runner that no other process has.

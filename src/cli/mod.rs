@@ -10,6 +10,7 @@ mod error;
 mod findings;
 #[doc(hidden)]
 pub mod foreign;
+mod git_host;
 mod habits;
 mod options;
 mod output;

@@ -2,41 +2,45 @@
 
 use serde::Deserialize;
 
+use super::GitHub;
 use super::client::ApiRequest;
-use super::names::encoded;
-use super::people::Account;
-use super::{GitHub, GitHubError, RepoName};
+use super::wire::{encoded, read_as, repo_path};
+use crate::host::{Account, HostError, ReplacedTip, RepoName};
 
-/// A tip that a branch had, and that a push or a deletion replaced by one that does not follow from it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct ReplacedTip {
-    /// The tip before.
-    pub(crate) before: String,
-    /// When it was replaced.
+#[derive(Deserialize)]
+struct TipAnswer {
+    before: String,
     #[serde(default)]
-    pub(crate) timestamp: String,
-    /// Who did it.
+    timestamp: String,
     #[serde(default)]
-    pub(crate) actor: Option<Account>,
+    actor: Option<Account>,
 }
+
+impl From<TipAnswer> for ReplacedTip {
+    fn from(TipAnswer { before, timestamp, actor }: TipAnswer) -> Self {
+        Self { before, timestamp, actor }
+    }
+}
+
+read_as!(ReplacedTip, TipAnswer);
 
 impl GitHub {
     /// The tips of a branch that forced pushes and deletions of the last month replaced, newest first; at most a hundred of each.
     ///
     /// # Errors
-    /// [`GitHubError`].
+    /// [`HostError`].
     pub(crate) async fn replaced_tips(
         &self,
         repo: &RepoName,
         branch: &str,
-    ) -> Result<Vec<ReplacedTip>, GitHubError> {
+    ) -> Result<Vec<ReplacedTip>, HostError> {
         let name = encoded(&format!("refs/heads/{branch}"));
         let mut found: Vec<ReplacedTip> = Vec::new();
         // Asked by kind: a status branch has thousands of ordinary pushes, and none of them matters here.
         for kind in ["force_push", "branch_deletion"] {
             let query = format!("activity?ref={name}&activity_type={kind}&time_period=month&per_page=100");
             let request =
-                ApiRequest::get(repo.path(&query), "read how a branch was pushed", "contents: read");
+                ApiRequest::get(repo_path(repo, &query), "read how a branch was pushed", "contents: read");
             found.extend(self.ask::<Vec<ReplacedTip>>(request).await?);
         }
         // All times of the host have one form, so that their texts sort by time.

@@ -9,10 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::GitHubError;
-use super::names::shown;
 use super::pacer::{RequestPacer, pace_of};
 use super::retry::{HostResponse, RetryAdvice, judge};
+use crate::host::{HostError, shown};
 
 /// How long one request may take.
 const ONE: Duration = Duration::from_secs(30);
@@ -33,13 +32,16 @@ const PAGE: usize = 100;
 // Anybody may comment: without a limit, one issue could hold up a pass for as long as somebody writes.
 const MOST_PAGES: usize = 300;
 
+/// How to give planspec a token.
+pub(super) const TOKEN: &str = "set GITHUB_TOKEN, as with `env: { GITHUB_TOKEN: ${{ github.token }} }`";
+
 /// Where the API is, and what opens it. `Debug` never shows the token.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Access {
+pub(crate) struct Access {
     /// The address of the API, as `GITHUB_API_URL` gives it.
-    pub api: String,
+    pub(crate) api: String,
     /// The token.
-    pub token: Option<String>,
+    pub(crate) token: Option<String>,
 }
 
 impl fmt::Debug for Access {
@@ -148,15 +150,15 @@ impl GitHub {
     /// A client; within a tokio runtime.
     ///
     /// # Errors
-    /// [`GitHubError::NoToken`], [`GitHubError::Address`].
-    pub(crate) fn new(access: &Access) -> Result<Self, GitHubError> {
+    /// [`HostError::NoToken`], [`HostError::Address`].
+    pub(crate) fn new(access: &Access) -> Result<Self, HostError> {
         // A secret often ends with a line break. What else cannot appear in a header is refused here, before anything is
         // sent.
         let token = access.token.as_deref().map(str::trim).unwrap_or_default().to_owned();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(GitHubError::NoToken);
+            return Err(HostError::NoToken(TOKEN));
         }
-        let bad = || GitHubError::Address(shown(&access.api));
+        let bad = || HostError::Address(shown(&access.api));
         let api = access.api.trim().trim_end_matches('/').to_owned();
         // A user or a password in the address would appear in errors and logs.
         if !(api.starts_with("https://") || api.starts_with("http://")) || api.contains('@') {
@@ -167,7 +169,7 @@ impl GitHub {
             // In a header and nowhere else: an address with a token in it would be logged on the way.
             let builder = builder.personal_token(token.clone());
             let builder = builder.set_connect_timeout(Some(Duration::from_secs(10)));
-            builder.set_read_timeout(Some(ONE)).build().map_err(|error| GitHubError::Down {
+            builder.set_read_timeout(Some(ONE)).build().map_err(|error| HostError::Down {
                 what: "open a connection".to_owned(),
                 said: reason(&error),
             })
@@ -207,15 +209,15 @@ impl GitHub {
     }
 
     /// Does a request and reads its answer.
-    pub(super) async fn ask<T: DeserializeOwned>(&self, request: ApiRequest<'_>) -> Result<T, GitHubError> {
+    pub(super) async fn ask<T: DeserializeOwned>(&self, request: ApiRequest<'_>) -> Result<T, HostError> {
         let what = request.what.to_owned();
         let answer = self.send(request).await?;
         serde_json::from_str(&answer.body)
-            .map_err(|error| GitHubError::Answer { what, said: self.redacted(&shown(&error.to_string())) })
+            .map_err(|error| HostError::Answer { what, said: self.redacted(&shown(&error.to_string())) })
     }
 
     /// Does a request whose answer says nothing.
-    pub(super) async fn tell(&self, request: ApiRequest<'_>) -> Result<(), GitHubError> {
+    pub(super) async fn tell(&self, request: ApiRequest<'_>) -> Result<(), HostError> {
         self.send(request).await.map(|_| ())
     }
 
@@ -225,7 +227,7 @@ impl GitHub {
         path: &str,
         what: &str,
         needs: &'static str,
-    ) -> Result<Vec<T>, GitHubError> {
+    ) -> Result<Vec<T>, HostError> {
         let joint = if path.contains('?') { '&' } else { '?' };
         let mut all = Vec::new();
         for page in 1..=MOST_PAGES {
@@ -240,10 +242,10 @@ impl GitHub {
         }
         // Never a part of it: lists of comments begin with the oldest, so what is missing is the newest, and a comment of
         // ours that is not found would be written once more at each pass.
-        Err(GitHubError::TooMany { what: what.to_owned(), most: MOST_PAGES * PAGE })
+        Err(HostError::TooMany { what: what.to_owned(), most: MOST_PAGES * PAGE })
     }
 
-    async fn send(&self, request: ApiRequest<'_>) -> Result<HostResponse, GitHubError> {
+    async fn send(&self, request: ApiRequest<'_>) -> Result<HostResponse, HostError> {
         let begun = Instant::now();
         let mut end = begun + self.patience;
         if let Some(deadline) = self.deadline {
@@ -265,9 +267,9 @@ impl GitHub {
                 RetryAdvice::Done => return Ok(answer),
                 RetryAdvice::Never(error) => return Err(self.clean(error)),
                 // What was limited was not done: also a request that creates something is made again.
-                RetryAdvice::Limited(wait) => (wait, GitHubError::RateLimited { what, wait }),
+                RetryAdvice::Limited(wait) => (wait, HostError::RateLimited { what, wait }),
                 RetryAdvice::Failing(said) => {
-                    let error = GitHubError::Down { what, said };
+                    let error = HostError::Down { what, said };
                     // It may have happened. Only the caller knows how to find out, by a marker or by a key in a title.
                     if request.effect == Effect::Create {
                         return Err(self.clean(error));
@@ -275,7 +277,7 @@ impl GitHub {
                     (pause, error)
                 }
                 RetryAdvice::Missing => {
-                    let error = GitHubError::NotFound { what, needs: request.needs };
+                    let error = HostError::NotFound { what, needs: request.needs };
                     // The host answers 404 also for what the token may not see, so a 404 is waited out only where
                     // something was just created.
                     if !request.fresh || self.settled || begun.elapsed() > FRESH {
@@ -296,13 +298,13 @@ impl GitHub {
     }
 
     /// Waits for the next place among the requests that create or change something.
-    async fn keep_pace(&self, request: &ApiRequest<'_>, end: Instant) -> Result<(), GitHubError> {
+    async fn keep_pace(&self, request: &ApiRequest<'_>, end: Instant) -> Result<(), HostError> {
         let now = Instant::now();
         let place = self.inner.pace.lock().unwrap_or_else(PoisonError::into_inner).next(now, end);
         let at = place.map_err(|at| {
             let what = request.what.to_owned();
             let wait = at - now;
-            GitHubError::RateLimited { what, wait }
+            HostError::RateLimited { what, wait }
         })?;
         tokio::time::sleep_until(at).await;
         Ok(())
@@ -346,14 +348,14 @@ impl GitHub {
     }
 
     // The words of a host, or of a proxy in front of it, may quote the request with its header.
-    fn clean(&self, error: GitHubError) -> GitHubError {
+    fn clean(&self, error: HostError) -> HostError {
         match error {
-            GitHubError::Permission { what, needs, said } => {
-                GitHubError::Permission { what, needs, said: self.redacted(&said) }
+            HostError::Permission { what, needs, said } => {
+                HostError::Permission { what, needs, said: self.redacted(&said) }
             }
-            GitHubError::Down { what, said } => GitHubError::Down { what, said: self.redacted(&said) },
-            GitHubError::Refused { what, status, said } => {
-                GitHubError::Refused { what, status, said: self.redacted(&said) }
+            HostError::Down { what, said } => HostError::Down { what, said: self.redacted(&said) },
+            HostError::Refused { what, status, said } => {
+                HostError::Refused { what, status, said: self.redacted(&said) }
             }
             other => other,
         }

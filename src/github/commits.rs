@@ -2,15 +2,15 @@
 
 use serde::Deserialize;
 
+use super::GitHub;
 use super::client::ApiRequest;
-use super::names::segment;
-use super::{GitHub, GitHubError, RepoName};
+use super::wire::{read_as, repo_path, segment};
+use crate::host::{Contributor, HostCommit, HostError, RepoName};
 
-/// A commit, with the accounts that the host knows for its author and its committer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct HostCommit {
+#[derive(Deserialize)]
+struct CommitAnswer {
     /// Its id.
-    pub(crate) sha: String,
+    sha: String,
     /// What Git says.
     commit: CommitText,
     /// The account of the author's address; the host gives none, or an empty object, where it knows none.
@@ -21,7 +21,7 @@ pub(crate) struct HostCommit {
     committer: Option<MaybeAccount>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Deserialize)]
 struct CommitText {
     #[serde(default)]
     message: String,
@@ -31,25 +31,16 @@ struct CommitText {
     committer: Option<GitPerson>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Deserialize)]
 struct GitPerson {
     #[serde(default)]
     email: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Deserialize)]
 struct MaybeAccount {
     #[serde(default)]
     login: Option<String>,
-}
-
-/// Somebody who had a hand in a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Contributor {
-    /// The account that the host names.
-    Login(String),
-    /// An address that the host knows no account for; empty where there is none.
-    Address(String),
 }
 
 /// The account, and the address, that the host itself commits as: merges and edits in the browser.
@@ -59,15 +50,24 @@ const HOST_ADDRESS: &str = "noreply@github.com";
 /// The end of the addresses that the host gives to people who hide theirs: `LOGIN@` or `NUMBER+LOGIN@` stands before it.
 const HIDDEN: &str = "@users.noreply.github.com";
 
-impl HostCommit {
+impl From<CommitAnswer> for HostCommit {
+    fn from(answer: CommitAnswer) -> Self {
+        let (subject, contributors) = (answer.subject(), answer.contributors());
+        Self { sha: answer.sha, subject, contributors }
+    }
+}
+
+read_as!(HostCommit, CommitAnswer);
+
+impl CommitAnswer {
     /// The first line of its message.
-    pub(crate) fn subject(&self) -> &str {
-        self.commit.message.lines().next().unwrap_or_default()
+    fn subject(&self) -> String {
+        self.commit.message.lines().next().unwrap_or_default().to_owned()
     }
 
     /// Everybody who had a hand in it: author, committer, and the co-authors that the message names. The host itself is
     /// nobody where it committed what somebody wrote, or is named as a co-author.
-    pub(crate) fn contributors(&self) -> Vec<Contributor> {
+    fn contributors(&self) -> Vec<Contributor> {
         let one = |account: &Option<MaybeAccount>, git: &Option<GitPerson>| {
             let login = account.as_ref().and_then(|account| account.login.clone());
             let email = git.as_ref().and_then(|person| person.email.clone()).unwrap_or_default();
@@ -111,22 +111,22 @@ impl GitHub {
     /// One commit.
     ///
     /// # Errors
-    /// [`GitHubError`].
-    pub(crate) async fn host_commit(&self, repo: &RepoName, sha: &str) -> Result<HostCommit, GitHubError> {
-        let path = repo.path(&format!("commits/{}", segment(sha)?));
+    /// [`HostError`].
+    pub(crate) async fn host_commit(&self, repo: &RepoName, sha: &str) -> Result<HostCommit, HostError> {
+        let path = repo_path(repo, &format!("commits/{}", segment(sha)?));
         self.ask(ApiRequest::get(path, "read who wrote a commit", "contents: read")).await
     }
 
     /// The commits of a pull request. The host lists 250 at most, and says in the pull request how many there are.
     ///
     /// # Errors
-    /// [`GitHubError`].
+    /// [`HostError`].
     pub(crate) async fn pull_commits(
         &self,
         repo: &RepoName,
         number: u64,
-    ) -> Result<Vec<HostCommit>, GitHubError> {
-        let path = repo.path(&format!("pulls/{number}/commits"));
+    ) -> Result<Vec<HostCommit>, HostError> {
+        let path = repo_path(repo, &format!("pulls/{number}/commits"));
         self.all(&path, &format!("read who wrote the commits of #{number}"), "pull-requests: read").await
     }
 }
@@ -151,14 +151,14 @@ mod tests {
         let address = |address: &str| Contributor::Address(address.to_owned());
         let message = "Do it (#7)\n\n* one\n\nCo-authored-by: Ann <12+Ann@users.noreply.github.com>\n\nco-authored-by: Bob <bob@example.com>";
         let found = commit(&json!({ "login": "wendy" }), "w@example.com", message);
-        assert_eq!(found.contributors(), [login("wendy"), login("ann"), address("bob@example.com")]);
-        assert_eq!(found.subject(), "Do it (#7)");
+        assert_eq!(found.contributors, [login("wendy"), login("ann"), address("bob@example.com")]);
+        assert_eq!(found.subject, "Do it (#7)");
         // Where the host knows no account it answers with nothing, or with an object without fields.
         for none in [&json!(null), &json!({})] {
-            assert_eq!(commit(none, "w@example.com", "x").contributors(), [address("w@example.com")]);
+            assert_eq!(commit(none, "w@example.com", "x").contributors, [address("w@example.com")]);
         }
         let hidden = commit(&json!(null), "wendy@users.noreply.github.com", "Co-authored-by: <>");
-        assert_eq!(hidden.contributors(), [login("wendy"), address("")]);
+        assert_eq!(hidden.contributors, [login("wendy"), address("")]);
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         let address = Contributor::Address(HOST_ADDRESS.to_owned());
         for account in [json!({ "login": HOST_LOGIN }), json!(null)] {
             let found = commit(&account, HOST_ADDRESS, "mine");
-            assert_eq!(found.contributors(), std::slice::from_ref(&address));
+            assert_eq!(found.contributors, std::slice::from_ref(&address));
         }
     }
 }

@@ -1,94 +1,106 @@
 //! Issues: the form in which people get work.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use super::GitHub;
 use super::client::{ApiRequest, Method};
-use super::people::Account;
-use super::{GitHub, GitHubError, RepoName};
+use super::wire::{encoded, given, read_as, repo_path};
+use crate::host::{Account, HostError, Issue, IssueChange, IssueEnd, NewIssue, RepoName};
 
 const NEEDS: &str = "issues: write";
 
-/// An issue; pull requests are issues too.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Issue {
-    /// Its number in the repository.
-    pub number: u64,
+#[derive(Deserialize)]
+struct IssueAnswer {
+    number: u64,
     /// `open` or `closed`.
-    pub state: String,
-    /// Why it is closed: `completed`, `not_planned` and others.
+    state: String,
+    /// `completed`, `not_planned`, `duplicate` and others.
     #[serde(default)]
-    pub state_reason: Option<String>,
-    /// The title.
+    state_reason: Option<String>,
     #[serde(default)]
-    pub title: String,
-    /// The text.
+    title: String,
     #[serde(default)]
-    pub body: Option<String>,
-    /// Who opened it.
-    pub user: Option<Account>,
-    /// Who has been asked to do it.
+    body: Option<String>,
+    user: Option<Account>,
     #[serde(default)]
-    pub assignees: Vec<Account>,
-    /// Who closed it, where the host says so.
+    assignees: Vec<Account>,
     #[serde(default)]
-    pub closed_by: Option<Account>,
-    /// When it was closed last.
+    closed_by: Option<Account>,
     #[serde(default)]
-    pub closed_at: Option<String>,
-    /// Where to read it.
+    closed_at: Option<String>,
     #[serde(default)]
-    pub html_url: String,
+    html_url: String,
     /// Present when it is a pull request.
     #[serde(default)]
-    pub pull_request: Option<serde_json::Value>,
+    pull_request: Option<Value>,
 }
 
-/// An issue that is to be.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct NewIssue {
-    /// The title.
-    pub title: String,
-    /// The text.
-    pub body: String,
-    /// Labels; the host makes those that it does not know.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub labels: Vec<String>,
-    /// Logins. The host silently drops those that cannot be assigned.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub assignees: Vec<String>,
+impl From<IssueAnswer> for Issue {
+    fn from(answer: IssueAnswer) -> Self {
+        let IssueAnswer { number, state, state_reason, title, body, user, assignees, .. } = answer;
+        let ends = [IssueEnd::Completed, IssueEnd::NotPlanned, IssueEnd::Duplicate];
+        Self {
+            number,
+            is_open: state == "open",
+            closed_as: ends.into_iter().find(|end| state_reason.as_deref() == Some(word(*end))),
+            title,
+            body,
+            user,
+            assignees,
+            closed_by: answer.closed_by,
+            closed_at: answer.closed_at,
+            url: answer.html_url,
+            is_pull: answer.pull_request.is_some(),
+        }
+    }
 }
 
-/// What is to change of an issue.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct IssueChange {
-    /// The text.
+read_as!(Issue, IssueAnswer);
+
+/// As the host writes it.
+fn word(end: IssueEnd) -> &'static str {
+    match end {
+        IssueEnd::Completed => "completed",
+        IssueEnd::NotPlanned => "not_planned",
+        IssueEnd::Duplicate => "duplicate",
+    }
+}
+
+fn opening(issue: &NewIssue) -> Value {
+    let mut body = given([("title", Some(issue.title.as_str())), ("body", Some(issue.body.as_str()))]);
+    let lists = [("labels", &issue.labels), ("assignees", &issue.assignees)];
+    // Left out where empty: nobody is asked for, and a token that may not assign need not be told so.
+    let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
+    body.extend(lists.map(|(name, list)| (name.to_owned(), json!(list))));
+    Value::Object(body)
+}
+
+fn changing(change: &IssueChange) -> Value {
+    let state = change.open.map(|open| if open { "open" } else { "closed" });
     // A field that is absent stays as it is; `null` would clear it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<String>,
-    /// `open` or `closed`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
-    /// `completed` or `not_planned`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state_reason: Option<String>,
+    Value::Object(given([
+        ("body", change.body.as_deref()),
+        ("state", state),
+        ("state_reason", change.closed_as.map(word)),
+    ]))
 }
 
 impl GitHub {
     /// Opens an issue.
     ///
     /// # Errors
-    /// [`GitHubError`]; after [`GitHubError::Down`] it may be there all the same: [`Self::issues`] shows it.
-    pub(crate) async fn open_issue(&self, repo: &RepoName, issue: &NewIssue) -> Result<Issue, GitHubError> {
-        let body = serde_json::to_value(issue).unwrap_or_default();
-        self.ask(ApiRequest::create(repo.path("issues"), body, "open an issue", NEEDS)).await
+    /// [`HostError`]; after [`HostError::Down`] it may be there all the same: [`Self::issues`] shows it.
+    pub(crate) async fn open_issue(&self, repo: &RepoName, issue: &NewIssue) -> Result<Issue, HostError> {
+        self.ask(ApiRequest::create(repo_path(repo, "issues"), opening(issue), "open an issue", NEEDS)).await
     }
 
     /// One issue.
     ///
     /// # Errors
-    /// [`GitHubError`].
-    pub(crate) async fn issue(&self, repo: &RepoName, number: u64) -> Result<Issue, GitHubError> {
-        let path = repo.path(&format!("issues/{number}"));
+    /// [`HostError`].
+    pub(crate) async fn issue(&self, repo: &RepoName, number: u64) -> Result<Issue, HostError> {
+        let path = repo_path(repo, &format!("issues/{number}"));
         // It may have been opened a moment ago.
         self.ask(ApiRequest::get(path, &format!("read issue #{number}"), "issues: read").fresh(true)).await
     }
@@ -97,42 +109,44 @@ impl GitHub {
     /// out.
     ///
     /// # Errors
-    /// [`GitHubError`].
-    pub(crate) async fn issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
+    /// [`HostError`].
+    pub(crate) async fn issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, HostError> {
         // Closed ones, too: an issue that an attempt opened before its runner was lost may have been answered since.
         let mut issues = self.open_issues(repo, label).await?;
-        let label = super::names::encoded(label);
-        let path = repo
-            .path(&format!("issues?state=closed&labels={label}&sort=updated&direction=desc&per_page=100"));
+        let label = encoded(label);
+        let path = repo_path(
+            repo,
+            &format!("issues?state=closed&labels={label}&sort=updated&direction=desc&per_page=100"),
+        );
         let closed: Vec<Issue> = self.ask(ApiRequest::get(path, "list issues", "issues: read")).await?;
-        issues.extend(closed.into_iter().filter(|issue| issue.pull_request.is_none()));
+        issues.extend(closed.into_iter().filter(|issue| !issue.is_pull));
         Ok(issues)
     }
 
     /// The open issues with a label; pull requests are left out.
     ///
     /// # Errors
-    /// [`GitHubError`].
-    pub(crate) async fn open_issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, GitHubError> {
-        let path = repo.path(&format!("issues?state=open&labels={}", super::names::encoded(label)));
+    /// [`HostError`].
+    pub(crate) async fn open_issues(&self, repo: &RepoName, label: &str) -> Result<Vec<Issue>, HostError> {
+        let path = repo_path(repo, &format!("issues?state=open&labels={}", encoded(label)));
         let mut issues: Vec<Issue> = self.all(&path, "list issues", "issues: read").await?;
         // In this list of the host, pull requests are issues, and anybody may give theirs a label that they can write.
-        issues.retain(|issue| issue.pull_request.is_none());
+        issues.retain(|issue| !issue.is_pull);
         Ok(issues)
     }
 
     /// Changes an issue.
     ///
     /// # Errors
-    /// [`GitHubError`].
+    /// [`HostError`].
     pub(crate) async fn change_issue(
         &self,
         repo: &RepoName,
         number: u64,
         change: &IssueChange,
-    ) -> Result<Issue, GitHubError> {
-        let path = repo.path(&format!("issues/{number}"));
-        let body = serde_json::to_value(change).unwrap_or_default();
+    ) -> Result<Issue, HostError> {
+        let path = repo_path(repo, &format!("issues/{number}"));
+        let body = changing(change);
         let what = format!("change issue #{number}");
         self.ask(ApiRequest::change(Method::Patch, path, body, &what, NEEDS).fresh(true)).await
     }

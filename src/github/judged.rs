@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
+use super::{Access, GitHub};
+use crate::host::HostConnection;
+
 #[path = "../../tests/e2e/github_judge.rs"]
 pub(crate) mod judge;
 
@@ -34,6 +37,12 @@ impl Judged {
         Mock::given(look).respond_with(ResponseTemplate::new(500)).with_priority(1).mount(&server).await;
         Self { server, mistakes }
     }
+}
+
+/// The connection to a host of a test.
+pub(crate) fn connection_to(api: String) -> HostConnection {
+    let access = Access { api, token: Some("ghs_0123456789abcdef".to_owned()) };
+    HostConnection::new(move || Ok(Arc::new(GitHub::new(&access)?)))
 }
 
 impl Deref for Judged {

@@ -2,66 +2,30 @@
 
 use serde::Deserialize;
 
+use super::GitHub;
 use super::client::ApiRequest;
-use super::names::segment;
-use super::{GitHub, GitHubError, RepoName};
+use super::wire::{read_as, repo_path, segment};
+use crate::host::{Account, HostError, RepoName, RepoPermission, TokenIdentity};
 
-/// An account on the host.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(crate) struct Account {
-    /// The login: what the host has verified.
-    pub login: String,
-    /// The number, which stays when the login changes.
+#[derive(Deserialize)]
+struct AccountAnswer {
+    login: String,
     #[serde(default)]
-    pub id: u64,
+    id: u64,
     /// `User`, `Bot` or `Organization`.
     #[serde(default, rename = "type")]
-    pub kind: String,
+    kind: String,
 }
 
-impl Account {
-    /// Whether it is a program.
-    #[must_use]
-    pub(crate) fn is_bot(&self) -> bool {
+impl From<AccountAnswer> for Account {
+    fn from(AccountAnswer { login, id, kind }: AccountAnswer) -> Self {
         // No person can have a login with brackets, so the ending says it where an answer leaves out the type.
-        self.kind == "Bot" || self.login.ends_with("[bot]")
+        let is_bot = kind == "Bot" || login.ends_with("[bot]");
+        Self { login, id, is_bot }
     }
 }
 
-/// Whose token this is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TokenIdentity {
-    /// A person's, or a program's that has an account of its own.
-    Login(String),
-    /// The token of a job, which cannot say whose it is.
-    Program,
-}
-
-impl TokenIdentity {
-    /// Whether an account is this one, as far as is known.
-    #[must_use]
-    pub(crate) fn is(&self, account: &Account) -> bool {
-        match self {
-            Self::Login(login) => account.login.eq_ignore_ascii_case(login),
-            // The token of a job is refused when it asks who it is. Any program is as near as it comes; people are kept
-            // out by it.
-            Self::Program => account.is_bot(),
-        }
-    }
-}
-
-/// What somebody may do in a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum RepoPermission {
-    /// Nothing.
-    None,
-    /// Read.
-    Read,
-    /// Push.
-    Write,
-    /// Everything.
-    Admin,
-}
+read_as!(Account, AccountAnswer);
 
 #[derive(Deserialize)]
 struct PermissionAnswer {
@@ -74,23 +38,16 @@ struct Membership {
 }
 
 impl GitHub {
-    /// The login that the token belongs to; none for the token of a job, which is a program's.
-    pub(crate) async fn viewer(&self) -> Option<String> {
-        let request = ApiRequest::get("/user".to_owned(), "read whose token this is", "none");
-        let quick = self.clone().patient(std::time::Duration::from_secs(5));
-        quick.ask::<Account>(request).await.ok().map(|account| account.login)
-    }
-
-    /// Whose token this is. Other than [`Self::viewer`], a host that fails is no answer.
+    /// Whose token this is. A host that fails is no answer.
     ///
     /// # Errors
-    /// [`GitHubError`].
-    pub(crate) async fn myself(&self) -> Result<TokenIdentity, GitHubError> {
+    /// [`HostError`].
+    pub(crate) async fn myself(&self) -> Result<TokenIdentity, HostError> {
         let request = ApiRequest::get("/user".to_owned(), "read whose token this is", "none");
         match self.ask::<Account>(request).await {
             Ok(account) => Ok(TokenIdentity::Login(account.login)),
             // The token of a job belongs to no user, and the host refuses this question of it.
-            Err(GitHubError::Permission { .. } | GitHubError::NotFound { .. }) => Ok(TokenIdentity::Program),
+            Err(HostError::Permission { .. } | HostError::NotFound { .. }) => Ok(TokenIdentity::Program),
             Err(error) => Err(error),
         }
     }
@@ -98,13 +55,9 @@ impl GitHub {
     /// What somebody may do in a repository. Words that we do not know count as nothing.
     ///
     /// # Errors
-    /// [`GitHubError`].
-    pub(crate) async fn permission(
-        &self,
-        repo: &RepoName,
-        login: &str,
-    ) -> Result<RepoPermission, GitHubError> {
-        let path = repo.path(&format!("collaborators/{}/permission", segment(login)?));
+    /// [`HostError`].
+    pub(crate) async fn permission(&self, repo: &RepoName, login: &str) -> Result<RepoPermission, HostError> {
+        let path = repo_path(repo, &format!("collaborators/{}/permission", segment(login)?));
         let what = format!("read the permission of {login}");
         match self.ask::<PermissionAnswer>(ApiRequest::get(path, &what, "metadata: read")).await {
             Ok(answer) => Ok(match answer.permission.as_str() {
@@ -115,7 +68,7 @@ impl GitHub {
                 "read" | "triage" | "pull" => RepoPermission::Read,
                 _ => RepoPermission::None,
             }),
-            Err(GitHubError::NotFound { .. }) => Ok(RepoPermission::None),
+            Err(HostError::NotFound { .. }) => Ok(RepoPermission::None),
             Err(error) => Err(error),
         }
     }
@@ -123,14 +76,14 @@ impl GitHub {
     /// Whether the token may read a team, and with it who is in it.
     ///
     /// # Errors
-    /// [`GitHubError`]; a refusal is no error, but the answer.
-    pub(crate) async fn can_read_team(&self, organisation: &str, team: &str) -> Result<bool, GitHubError> {
+    /// [`HostError`]; a refusal is no error, but the answer.
+    pub(crate) async fn can_read_team(&self, organisation: &str, team: &str) -> Result<bool, HostError> {
         let path = format!("/orgs/{}/teams/{}/members?per_page=1", segment(organisation)?, segment(team)?);
         let what = format!("read who is in team {team}");
         match self.tell(ApiRequest::get(path, &what, "members: read")).await {
             Ok(()) => Ok(true),
             // The host refuses the token of a job with 403, and hides secret teams with 404.
-            Err(GitHubError::Permission { .. } | GitHubError::NotFound { .. }) => Ok(false),
+            Err(HostError::Permission { .. } | HostError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -138,13 +91,13 @@ impl GitHub {
     /// Whether somebody is an active member of a team. A team that the token cannot see has no members.
     ///
     /// # Errors
-    /// [`GitHubError`].
+    /// [`HostError`].
     pub(crate) async fn is_member(
         &self,
         organisation: &str,
         team: &str,
         login: &str,
-    ) -> Result<bool, GitHubError> {
+    ) -> Result<bool, HostError> {
         // Every part comes from a manifest or from the host, and becomes a segment of an address.
         let organisation = segment(organisation)?;
         let slug = segment(team)?;
@@ -154,7 +107,7 @@ impl GitHub {
         match self.ask::<Membership>(ApiRequest::get(path, &what, "members: read")).await {
             // `pending` is an invitation that nobody has accepted.
             Ok(membership) => Ok(membership.state == "active"),
-            Err(GitHubError::NotFound { .. }) => Ok(false),
+            Err(HostError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }

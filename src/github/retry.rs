@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::GitHubError;
-use super::names::shown;
+use crate::host::{HostError, shown};
 
 /// How long to wait when the host limits us and does not say how long; its documentation asks for a minute.
 const UNSAID: Duration = Duration::from_secs(60);
@@ -37,7 +36,7 @@ pub(super) enum RetryAdvice {
     /// It is not there.
     Missing,
     /// It will not work.
-    Never(GitHubError),
+    Never(HostError),
 }
 
 /// Judges an answer to a request that wants to do `what` and needs a permission.
@@ -50,9 +49,9 @@ pub(super) fn judge(answer: &HostResponse, what: &str, needs: &'static str) -> R
         403 | 429 if is_limit(answer) => RetryAdvice::Limited(wait(answer)),
         500..=599 => RetryAdvice::Failing(format!("{}: {said}", answer.status)),
         404 => RetryAdvice::Missing,
-        401 => RetryAdvice::Never(GitHubError::Token { what }),
-        403 => RetryAdvice::Never(GitHubError::Permission { what, needs, said }),
-        status => RetryAdvice::Never(GitHubError::Refused { what, status, said }),
+        401 => RetryAdvice::Never(HostError::Token { what }),
+        403 => RetryAdvice::Never(HostError::Permission { what, needs, said }),
+        status => RetryAdvice::Never(HostError::Refused { what, status, said }),
     }
 }
 
@@ -131,7 +130,7 @@ mod tests {
     #[test]
     fn what_is_no_json_is_an_answer_too() {
         let answer = HostResponse { status: 422, body: "<html>".to_owned(), ..HostResponse::default() };
-        assert!(matches!(judged(&answer), RetryAdvice::Never(GitHubError::Refused { status: 422, .. })));
+        assert!(matches!(judged(&answer), RetryAdvice::Never(HostError::Refused { status: 422, .. })));
         let answer = HostResponse { status: 502, body: "<html>".to_owned(), ..HostResponse::default() };
         assert_eq!(judged(&answer), RetryAdvice::Failing("502: no words".to_owned()));
     }

@@ -8,6 +8,10 @@ use wiremock::{Mock, Request, ResponseTemplate};
 
 use super::judged::{Judged, judge};
 use super::*;
+use crate::host::{
+    Comment, CommentUpdate, GitHost, HostConnection, HostError, IssueChange, NewIssue, NewPullRequest,
+    PullRequest, PullRequestChange, Reaction, RepoName, RepoPermission, ReviewVerdict, TokenIdentity,
+};
 
 const TOKEN: &str = "ghs_0123456789abcdef";
 
@@ -48,7 +52,8 @@ async fn a_comment_is_kept_in_place_and_left_alone_when_nothing_changed() {
         .expect(1)
         .mount(&server)
         .await;
-    let ours = |comment: &Comment| comment.user.as_ref().is_some_and(Account::is_bot);
+    let ours = |comment: &Comment| comment.user.as_ref().is_some_and(|user| user.is_bot);
+    let github: &dyn GitHost = &github;
     let same = github.keep_comment(&repo, 7, ("<!-- mark -->", None), "<!-- mark -->\nold\n", ours).await;
     assert_eq!(same, Ok(CommentUpdate::Unchanged(2)));
     let changed = github.keep_comment(&repo, 7, ("<!-- mark -->", None), "<!-- mark -->\nnew", ours).await;
@@ -69,6 +74,7 @@ async fn a_comment_that_was_written_before_the_answer_got_lost_is_not_written_ag
         .mount(&server)
         .await;
     Mock::given(method("POST")).respond_with(answer(502, "Bad Gateway")).expect(1).mount(&server).await;
+    let github: &dyn GitHost = &github;
     let written = github.keep_comment(&repo, 7, ("<!-- mark -->", None), "<!-- mark --> x", |_| true).await;
     assert_eq!(written, Ok(CommentUpdate::Created(3)));
 }
@@ -119,7 +125,7 @@ async fn a_pause_beyond_all_reason_is_an_answer_and_no_overflow() {
     let limited = answer(429, "slow down").insert_header("retry-after", u64::MAX.to_string().as_str());
     Mock::given(method("GET")).respond_with(limited).expect(1).mount(&server).await;
     let error = github.comments(&repo, 7).await.unwrap_err();
-    assert!(matches!(&error, GitHubError::RateLimited { wait, .. } if wait.as_secs() == 7200), "{error}");
+    assert!(matches!(&error, HostError::RateLimited { wait, .. } if wait.as_secs() == 7200), "{error}");
 }
 
 #[tokio::test]
@@ -146,7 +152,7 @@ async fn a_limit_that_outlasts_the_run_is_an_answer_and_not_a_wait() {
         .insert_header("date", "Tue, 31 Dec 2019 23:30:00 GMT");
     Mock::given(method("GET")).respond_with(limited).expect(1).mount(&server).await;
     let error = github.comments(&repo, 7).await.unwrap_err();
-    assert!(matches!(&error, GitHubError::RateLimited { wait, .. } if wait.as_secs() == 1801), "{error}");
+    assert!(matches!(&error, HostError::RateLimited { wait, .. } if wait.as_secs() == 1801), "{error}");
 }
 
 #[tokio::test]
@@ -160,7 +166,7 @@ async fn a_host_that_fails_is_asked_again_and_one_that_is_gone_is_told() {
     assert_eq!(github.comments(&repo, 7).await, Ok(vec![]));
     let nobody = Access { api: "http://127.0.0.1:1".to_owned(), token: Some(TOKEN.to_owned()) };
     let github = GitHub::new(&nobody).unwrap().patient(Duration::from_millis(100));
-    assert!(matches!(github.comments(&repo, 7).await, Err(GitHubError::Down { .. })));
+    assert!(matches!(github.comments(&repo, 7).await, Err(HostError::Down { .. })));
 }
 
 /// The comments of a job and its tasks go through clients of their own, and the host counts them together.
@@ -180,7 +186,46 @@ async fn all_clients_of_a_host_keep_one_pace() {
         other.add_comment(&repo, 7, "x").await.unwrap();
     }
     let error = other.add_comment(&repo, 7, "x").await.unwrap_err();
-    assert!(matches!(error, GitHubError::RateLimited { .. }), "{error}");
+    assert!(matches!(error, HostError::RateLimited { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn all_tasks_together_create_no_more_than_the_host_allows() {
+    let server = wiremock::MockServer::start().await;
+    let issue = json!({ "number": 1, "state": "open", "user": null });
+    let opened = ResponseTemplate::new(201).set_body_json(issue);
+    Mock::given(wiremock::matchers::any()).respond_with(opened).expect(75).mount(&server).await;
+    let connection = judged::connection_to(server.uri());
+    let repo = "acme/app".parse().unwrap();
+    let mut refused = 0;
+    for _ in 0..80 {
+        let client = connection.open().unwrap().within(Duration::from_secs(20));
+        match client.open_issue(&repo, &NewIssue::default()).await {
+            Ok(_) => {}
+            Err(HostError::RateLimited { wait, .. }) => {
+                refused += 1;
+                // What is refused takes no place from those who come later.
+                assert!(wait <= Duration::from_secs(60), "{wait:?}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(refused, 5);
+}
+
+/// An error of opening it is kept: it stays one for as long as the process runs.
+#[tokio::test]
+async fn a_host_is_opened_once() {
+    let opened = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&opened);
+    let connection = HostConnection::new(move || {
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Err(HostError::NoToken(client::TOKEN))
+    });
+    for _ in 0..2 {
+        assert!(matches!(connection.clone().open(), Err(HostError::NoToken(_))));
+    }
+    assert_eq!(opened.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
@@ -213,11 +258,11 @@ async fn the_token_is_in_no_message_and_in_no_debug_output() {
 async fn a_token_that_cannot_be_sent_is_refused_before_anything_is() {
     for token in [None, Some(""), Some("two\nlines"), Some("with space")] {
         let access = Access { api: "https://api.github.com".to_owned(), token: token.map(str::to_owned) };
-        assert_eq!(GitHub::new(&access).err(), Some(GitHubError::NoToken), "{token:?}");
+        assert_eq!(GitHub::new(&access).err(), Some(HostError::NoToken(client::TOKEN)), "{token:?}");
     }
     for api in ["", "api.github.com", "file:///etc", "https://user@host"] {
         let access = Access { api: api.to_owned(), token: Some(TOKEN.to_owned()) };
-        assert!(matches!(GitHub::new(&access), Err(GitHubError::Address(_))), "{api}");
+        assert!(matches!(GitHub::new(&access), Err(HostError::Address(_))), "{api}");
     }
 }
 
@@ -258,36 +303,36 @@ async fn the_answers_that_the_host_itself_shows_are_understood() {
     };
     Mock::given(wiremock::matchers::any()).respond_with(answer).mount(&server).await;
 
-    assert_eq!(github.viewer().await.as_deref(), Some("octocat"));
+    assert_eq!(github.myself().await, Ok(TokenIdentity::Login("octocat".to_owned())));
     assert_eq!(github.permission(&repo, "octocat").await, Ok(RepoPermission::Admin));
     assert_eq!(github.is_member("acme", "security", "octocat").await, Ok(true));
     let comment = github.comment(&repo, 1).await.unwrap();
-    assert_eq!((comment.id, comment.issue_number(), comment.is_edited()), (1, Some(1347), false));
+    assert_eq!((comment.id, comment.issue, comment.is_edited()), (1, Some(1347), false));
     assert_eq!(comment.user.unwrap().login, "octocat");
     assert_eq!(github.comments(&repo, 1347).await.unwrap().len(), 1);
     assert_eq!(github.add_comment(&repo, 1347, "x").await.unwrap().id, 1);
     assert_eq!(github.edit_comment(&repo, 1, "x").await.unwrap().body.as_deref(), Some("Me too"));
     github.react(&repo, 1, Reaction::Yes).await.unwrap();
     let pull = github.pull(&repo, 1347).await.unwrap();
-    assert_eq!((pull.number, pull.state.as_str(), pull.is_from_fork()), (1347, "open", false));
+    assert_eq!((pull.number, pull.is_open, pull.is_from_fork()), (1347, true, false));
     assert_eq!((pull.head.branch.as_str(), pull.base.branch.as_str()), ("new-topic", "master"));
     assert_eq!(github.pulls_of(&repo, &"a".repeat(40)).await.unwrap()[0].number, 1347);
     assert_eq!(pull.merged_by.map(|account| account.login).as_deref(), Some("octocat"));
     let commit = github.host_commit(&repo, &"a".repeat(40)).await.unwrap();
-    assert_eq!((commit.subject(), commit.contributors().len()), ("Fix all the bugs", 2));
-    assert_eq!(github.pull_commits(&repo, 1347).await.unwrap()[0].subject(), "Fix all the bugs");
+    assert_eq!((commit.subject.as_str(), commit.contributors.len()), ("Fix all the bugs", 2));
+    assert_eq!(github.pull_commits(&repo, 1347).await.unwrap()[0].subject, "Fix all the bugs");
     let opened = github.open_pull(&repo, &NewPullRequest::default()).await.unwrap();
-    assert_eq!((opened.number, opened.mergeable_state.as_deref()), (1347, Some("clean")));
+    assert_eq!((opened.number, opened.obstacle), (1347, None));
     let change = PullRequestChange::default();
     assert_eq!(github.change_pull(&repo, 1347, &change).await.unwrap().title, "Amazing new feature");
     assert_eq!(github.required_checks(&repo, "master").await, Ok(Vec::new()));
-    assert_eq!((opened.node_id.as_str(), opened.auto_merge.is_none()), ("MDExOlB1bGxSZXF1ZXN0MQ==", true));
+    assert_eq!((opened.handle.as_str(), !opened.auto_merge), ("MDExOlB1bGxSZXF1ZXN0MQ==", true));
     assert_eq!(github.checks_of(&repo, &"a".repeat(40)).await, Ok(1));
     let review = github.reviews(&repo, 12).await.unwrap().remove(0);
-    assert_eq!((review.state.as_str(), review.user.unwrap().login.as_str()), ("APPROVED", "octocat"));
-    assert_eq!(review.commit_id.as_deref(), Some("ecdd80bb57125d7ba9641ffaa4d7d2c19d3f3091"));
+    assert_eq!((review.verdict, review.user.unwrap().login.as_str()), (ReviewVerdict::Approved, "octocat"));
+    assert_eq!(review.commit.as_deref(), Some("ecdd80bb57125d7ba9641ffaa4d7d2c19d3f3091"));
     let issue = github.issue(&repo, 1347).await.unwrap();
-    assert_eq!((issue.number, issue.state.as_str()), (1347, "open"));
+    assert_eq!((issue.number, issue.is_open), (1347, true));
     assert_eq!(github.open_issue(&repo, &NewIssue::default()).await.unwrap().number, 1347);
     assert_eq!(github.change_issue(&repo, 1347, &IssueChange::default()).await.unwrap().number, 1347);
     let inputs = serde_json::Map::new();

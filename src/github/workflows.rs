@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::GitHub;
 use super::client::{ApiRequest, Method};
-use super::names::{encoded, segment};
-use super::people::Account;
-use super::{GitHub, GitHubError, RepoName};
+use super::wire::{encoded, repo_path, segment};
+use crate::host::{Account, HostError, RepoName};
 
 /// How many pages of runs are read: the host gives a thousand runs at most of a list with conditions.
 const MOST_PAGES: usize = 10;
@@ -92,15 +92,15 @@ impl GitHub {
     /// Starts a workflow by its file name or number. The host does not say which run that makes.
     ///
     /// # Errors
-    /// [`GitHubError`]; after [`GitHubError::Down`] it may have started all the same.
+    /// [`HostError`]; after [`HostError::Down`] it may have started all the same.
     pub(crate) async fn dispatch(
         &self,
         repo: &RepoName,
         workflow: &str,
         reference: &str,
         inputs: &Map<String, Value>,
-    ) -> Result<(), GitHubError> {
-        let path = repo.path(&format!("actions/workflows/{}/dispatches", segment(workflow)?));
+    ) -> Result<(), HostError> {
+        let path = repo_path(repo, &format!("actions/workflows/{}/dispatches", segment(workflow)?));
         let body = json!({ "ref": reference, "inputs": inputs });
         // Never tried again here: a second run would do the work twice. The provider finds out by the title whether
         // there is one.
@@ -110,9 +110,9 @@ impl GitHub {
     /// Whether a workflow is on: events and schedules start its runs.
     ///
     /// # Errors
-    /// [`GitHubError`].
-    pub(crate) async fn is_workflow_on(&self, repo: &RepoName, workflow: &str) -> Result<bool, GitHubError> {
-        let path = repo.path(&format!("actions/workflows/{}", segment(workflow)?));
+    /// [`HostError`].
+    pub(crate) async fn is_workflow_on(&self, repo: &RepoName, workflow: &str) -> Result<bool, HostError> {
+        let path = repo_path(repo, &format!("actions/workflows/{}", segment(workflow)?));
         let found: WorkflowState =
             self.ask(ApiRequest::get(path, "read whether a workflow is on", "actions: read")).await?;
         // The other states say who turned it off: a person or a program, the host after a quiet time, or that it is a fork's.
@@ -122,16 +122,16 @@ impl GitHub {
     /// Turns a workflow on or off.
     ///
     /// # Errors
-    /// [`GitHubError`].
+    /// [`HostError`].
     pub(crate) async fn turn_workflow(
         &self,
         repo: &RepoName,
         workflow: &str,
         on: bool,
-    ) -> Result<(), GitHubError> {
+    ) -> Result<(), HostError> {
         let (word, what) =
             if on { ("enable", "turn a workflow on") } else { ("disable", "turn a workflow off") };
-        let path = repo.path(&format!("actions/workflows/{}/{word}", segment(workflow)?));
+        let path = repo_path(repo, &format!("actions/workflows/{}/{word}", segment(workflow)?));
         self.tell(ApiRequest::put(path, what, "actions: write")).await
     }
 
@@ -139,21 +139,24 @@ impl GitHub {
     /// newest page that has any.
     ///
     /// # Errors
-    /// [`GitHubError`].
+    /// [`HostError`].
     pub(crate) async fn dispatched_runs(
         &self,
         repo: &RepoName,
         workflow: &str,
         branch: &str,
         wanted: impl Fn(&WorkflowRun) -> bool,
-    ) -> Result<Vec<WorkflowRun>, GitHubError> {
-        let path = repo.path(&format!(
-            // Only runs that were dispatched: the title of a run by a push is a commit message, in which anybody may
-            // write a key.
-            "actions/workflows/{}/runs?event=workflow_dispatch&branch={}&per_page=100",
-            segment(workflow)?,
-            encoded(branch)
-        ));
+    ) -> Result<Vec<WorkflowRun>, HostError> {
+        let path = repo_path(
+            repo,
+            &format!(
+                // Only runs that were dispatched: the title of a run by a push is a commit message, in which anybody may
+                // write a key.
+                "actions/workflows/{}/runs?event=workflow_dispatch&branch={}&per_page=100",
+                segment(workflow)?,
+                encoded(branch)
+            ),
+        );
         for page in 1..=MOST_PAGES {
             let path = format!("{path}&page={page}");
             let listed: WorkflowRunList =
@@ -170,9 +173,9 @@ impl GitHub {
     /// One run.
     ///
     /// # Errors
-    /// [`GitHubError`].
-    pub(crate) async fn run(&self, repo: &RepoName, id: u64) -> Result<WorkflowRun, GitHubError> {
-        let path = repo.path(&format!("actions/runs/{id}"));
+    /// [`HostError`].
+    pub(crate) async fn run(&self, repo: &RepoName, id: u64) -> Result<WorkflowRun, HostError> {
+        let path = repo_path(repo, &format!("actions/runs/{id}"));
         // Its number may have been found in a list by one machine of the host, and be asked of another.
         self.ask(ApiRequest::get(path, "read a run of a workflow", "actions: read").fresh(true)).await
     }
@@ -180,14 +183,14 @@ impl GitHub {
     /// Cancels a run; one that is over already counts as cancelled.
     ///
     /// # Errors
-    /// [`GitHubError`].
-    pub(crate) async fn cancel_run(&self, repo: &RepoName, id: u64) -> Result<(), GitHubError> {
-        let path = repo.path(&format!("actions/runs/{id}/cancel"));
+    /// [`HostError`].
+    pub(crate) async fn cancel_run(&self, repo: &RepoName, id: u64) -> Result<(), HostError> {
+        let path = repo_path(repo, &format!("actions/runs/{id}/cancel"));
         // A POST, but one that changes: a run that was cancelled twice is cancelled, so it may be tried again.
         let request = ApiRequest::change(Method::Post, path, json!({}), "cancel a run", "actions: write");
         match self.tell(request).await {
             // The host's answer for a run that has ended.
-            Err(GitHubError::Refused { status: 409, .. }) => Ok(()),
+            Err(HostError::Refused { status: 409, .. }) => Ok(()),
             answer => answer,
         }
     }
@@ -195,13 +198,13 @@ impl GitHub {
     /// What a run left behind, up to a hundred.
     ///
     /// # Errors
-    /// [`GitHubError`].
+    /// [`HostError`].
     pub(crate) async fn artifacts(
         &self,
         repo: &RepoName,
         id: u64,
-    ) -> Result<Vec<WorkflowArtifact>, GitHubError> {
-        let path = repo.path(&format!("actions/runs/{id}/artifacts?per_page=100"));
+    ) -> Result<Vec<WorkflowArtifact>, HostError> {
+        let path = repo_path(repo, &format!("actions/runs/{id}/artifacts?per_page=100"));
         let found: WorkflowArtifactList =
             self.ask(ApiRequest::get(path, "list artifacts", "actions: read")).await?;
         Ok(found.artifacts)

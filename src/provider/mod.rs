@@ -2,6 +2,8 @@
 //! file (or folder) and one line of registration in `registry`. Nothing here reads the environment.
 
 mod agent;
+#[cfg(test)]
+mod any_host;
 mod attempt;
 mod context;
 mod criteria;

@@ -39,6 +39,20 @@ struct Reserved {
 const RESERVED: &[Reserved] = &[
     Reserved { path: &["git2"], places: &["src/git/"], why: "only `git` knows libgit2" },
     Reserved { path: &["octocrab"], places: &["src/github/"], why: "only `github` knows GitHub's API" },
+    Reserved {
+        path: &["crate", "github"],
+        places: &[
+            "src/github/",
+            // The one place that chooses a host.
+            "src/cli/git_host.rs",
+            // GitHub's own: workflows that planspec starts, and the one that starts planspec.
+            "src/provider/github_actions/",
+            "src/cli/ci/pass/schedule.rs",
+            // Speaks to a server that judges each request by GitHub's published description.
+            "src/provider/human/tests.rs",
+        ],
+        why: "what any Git host has is in `host`; only `github` knows which one it is",
+    },
     Reserved { path: &["redb"], places: &["src/index/"], why: "only `index` knows how the cache is stored" },
     Reserved {
         path: &["std", "env"],

@@ -9,7 +9,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use crate::cli::error::CliError;
 use crate::config::Actions;
 use crate::git::is_branch_name;
-use crate::github::{Account, PullRequest};
+use crate::host::{Account, PullRequest};
 use crate::record::WORK_BRANCHES;
 use crate::report::text;
 

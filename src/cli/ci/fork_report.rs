@@ -11,7 +11,7 @@ use crate::cli::ci::host::Host;
 use crate::cli::ci::{CiOptions, step};
 use crate::cli::error::{CliError, Exit};
 use crate::config::Actions;
-use crate::github::{GitHubError, PullRequest};
+use crate::host::{HostError, PullRequest};
 use crate::report::markdown::COMMENT_LIMIT;
 use crate::report::preview::{MARKER, PageLinks, Preview, render};
 
@@ -76,7 +76,7 @@ fn pull_of(run: &TriggeringRun, host: &Host) -> Result<Option<u64>, CliError> {
     let mut pulls = match found {
         Ok(pulls) => pulls,
         Err(error) if error.is_not_found() => Vec::new(),
-        Err(GitHubError::Refused { status: 422, .. }) => Vec::new(),
+        Err(HostError::Refused { status: 422, .. }) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
     if let (true, Some(origin)) = (pulls.is_empty(), &run.origin) {
@@ -84,11 +84,11 @@ fn pull_of(run: &TriggeringRun, host: &Host) -> Result<Option<u64>, CliError> {
     }
     // Another pull request may have the same commit as its head.
     let from = |pull: &PullRequest| match (&pull.head.repo, &run.repository) {
-        (Some(repo), Some(own)) => repo.full_name.eq_ignore_ascii_case(own),
+        (Some(repo), Some(own)) => repo.eq_ignore_ascii_case(own),
         _ => true,
     };
     // A newer push makes this an answer about an older commit, which nobody needs any more.
     let is_head = |pull: &PullRequest| pull.head.sha.eq_ignore_ascii_case(&run.head);
-    let same = pulls.iter().find(|pull| pull.state == "open" && is_head(pull) && from(pull));
+    let same = pulls.iter().find(|pull| pull.is_open && is_head(pull) && from(pull));
     Ok(same.map(|pull| pull.number))
 }

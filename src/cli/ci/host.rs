@@ -1,21 +1,26 @@
 //! The Git host as a command sees it: the client, in a runtime of its own, and failures in words.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
 use crate::cli::ci::CiOptions;
 use crate::cli::error::CliError;
+use crate::cli::git_host;
 use crate::config::Actions;
-use crate::github::{Access, Account, Comment, CommentUpdate, GitHub, GitHubError, RepoName};
+use crate::host::{Account, Comment, CommentUpdate, GitHost, HostError, RepoName, TokenIdentity};
 
 /// How long a job has for reporting what a pass did, when the pass has taken all of its time.
 const TELLING: Duration = Duration::from_secs(5 * 60);
 
+/// How long the host is asked whose token this is: without an answer, it counts as that of a job.
+const WHOSE: Duration = Duration::from_secs(5);
+
 /// The host, and which repository this is about.
 pub(crate) struct Host {
     runtime: Runtime,
-    github: GitHub,
+    host: Arc<dyn GitHost>,
     pub(crate) repo: RepoName,
     /// Our own login, where the token says it.
     login: Option<String>,
@@ -24,29 +29,27 @@ pub(crate) struct Host {
 impl Host {
     /// Opens the host that the environment names.
     pub(crate) fn open(actions: &Actions) -> Result<Self, CliError> {
-        let repository = actions
-            .repository
-            .as_deref()
-            .ok_or_else(|| CliError::environment("GITHUB_REPOSITORY is not set"))?;
-        let repo: RepoName = repository.parse()?;
+        let repo = git_host::repository(actions)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| CliError::caused("cannot start the runtime", &error))?;
-        let access = Access { api: actions.api.clone(), token: actions.token.clone() };
         // The client starts a worker when it is built, and needs a runtime around it for that.
-        let _entered = runtime.enter();
-        let github = GitHub::new(&access)?;
-        drop(_entered);
-        let login = runtime.block_on(github.viewer());
-        Ok(Self { runtime, github, repo, login })
+        let entered = runtime.enter();
+        let host = git_host::open(&actions.api, actions.token.as_deref())?;
+        drop(entered);
+        let login = match runtime.block_on(host.patient(WHOSE).myself()) {
+            Ok(TokenIdentity::Login(login)) => Some(login),
+            Ok(TokenIdentity::Program) | Err(_) => None,
+        };
+        Ok(Self { runtime, host, repo, login })
     }
 
     /// The same host, which is waited for no longer than the job lasts.
     pub(crate) fn within(mut self, choices: &CiOptions) -> Self {
         if let Some(most) = &choices.bounds.max_duration {
             // Waiting for a limit of the host has to end before the job does, or nothing is reported at all.
-            self.github = self.github.within(most.span() + TELLING);
+            self.host = self.host.within(most.span() + TELLING);
         }
         self
     }
@@ -54,12 +57,12 @@ impl Host {
     /// Asks the host something, and waits for the answer.
     pub(crate) fn ask<'a, T, F>(
         &'a self,
-        question: impl FnOnce(&'a GitHub, &'a RepoName) -> F,
-    ) -> Result<T, GitHubError>
+        question: impl FnOnce(&'a dyn GitHost, &'a RepoName) -> F,
+    ) -> Result<T, HostError>
     where
-        F: Future<Output = Result<T, GitHubError>>,
+        F: Future<Output = Result<T, HostError>>,
     {
-        self.runtime.block_on(question(&self.github, &self.repo))
+        self.runtime.block_on(question(self.host.as_ref(), &self.repo))
     }
 
     /// Keeps our one comment with this marker up to date; when it is new, it takes the place of the outdated one.
@@ -68,9 +71,9 @@ impl Host {
         number: u64,
         (marker, outdated): (&str, Option<&str>),
         body: &str,
-    ) -> Result<CommentUpdate, GitHubError> {
+    ) -> Result<CommentUpdate, HostError> {
         let mine = |comment: &Comment| self.is_mine(comment);
-        self.runtime.block_on(self.github.keep_comment(&self.repo, number, (marker, outdated), body, mine))
+        self.runtime.block_on(self.host.keep_comment(&self.repo, number, (marker, outdated), body, mine))
     }
 
     /// The same where there is such a comment; none is written where there is not.
@@ -79,9 +82,9 @@ impl Host {
         number: u64,
         marker: &str,
         body: &str,
-    ) -> Result<Option<CommentUpdate>, GitHubError> {
+    ) -> Result<Option<CommentUpdate>, HostError> {
         let mine = |comment: &Comment| self.is_mine(comment);
-        self.runtime.block_on(self.github.refresh_comment(&self.repo, number, marker, body, mine))
+        self.runtime.block_on(self.host.refresh_comment(&self.repo, number, marker, body, mine))
     }
 
     /// Anybody may write our marker; only a comment of our own account is ours.
@@ -94,16 +97,16 @@ impl Host {
         match &self.login {
             Some(login) => user.login.eq_ignore_ascii_case(login),
             // The token of a job is a program's, and cannot say whose.
-            None => user.is_bot(),
+            None => user.is_bot,
         }
     }
 }
 
-impl From<GitHubError> for CliError {
-    fn from(error: GitHubError) -> Self {
+impl From<HostError> for CliError {
+    fn from(error: HostError) -> Self {
         let reported = Self::environment(error.to_string());
         match error {
-            GitHubError::Permission { needs, .. } => {
+            HostError::Permission { needs, .. } => {
                 reported.hint(format!("give the job `permissions: {{ {needs} }}` in its workflow file"))
             }
             _ => reported,

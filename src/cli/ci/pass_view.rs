@@ -15,7 +15,7 @@ use crate::cli::view::execution_progress;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::config::{Actions, Config, Limits};
 use crate::git::{Commit, ObjectId};
-use crate::github::{GitHubError, PullRequest};
+use crate::host::{HostError, PullRequest};
 use crate::manifest;
 use crate::model::{
     DerivedExecution, ExecutionPhase, FileOwners, GateSpec, Kind, PlanGraph, ResourceKey, Spec, StatusRecord,
@@ -323,7 +323,7 @@ impl PassView {
     /// merge. None where they are too far apart to be sure.
     pub(crate) fn between(&self, pull: &PullRequest) -> BTreeSet<ObjectId> {
         let id = |sha: &str| sha.parse::<ObjectId>().ok();
-        let (Some(merge), Some(base)) = (pull.merge_commit_sha.as_deref().and_then(id), id(&pull.base.sha))
+        let (Some(merge), Some(base)) = (pull.merge_commit.as_deref().and_then(id), id(&pull.base.sha))
         else {
             return BTreeSet::new();
         };
@@ -376,7 +376,7 @@ pub(crate) fn merged_pulls(host: &Host, sha: &str) -> Result<Vec<PullRequest>, C
         // A commit that was never pushed to the host.
         Err(error) if error.is_not_found() => Ok(Vec::new()),
         // The host answers 422 for the id of a commit that it does not have.
-        Err(GitHubError::Refused { status: 422, .. }) => Ok(Vec::new()),
+        Err(HostError::Refused { status: 422, .. }) => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     }
 }

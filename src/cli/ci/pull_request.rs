@@ -21,7 +21,7 @@ use crate::config::{Actions, CONFIG_FILE, Config, MISNAMED_CONFIG_FILES};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::code_owners;
 use crate::git::{MergeResult, ObjectId, Repo};
-use crate::github::CommentUpdate;
+use crate::host::CommentUpdate;
 use crate::manifest::{self, codes};
 use crate::model::means_code_owners;
 use crate::report::diagnostics::github as workflow_commands;

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
 use crate::config::Actions;
-use crate::github::FOOT;
+use crate::host::FOOT;
 use crate::markup::{code, grouped};
 use crate::report::markdown::is_address;
 

@@ -10,7 +10,7 @@ use crate::cli::ci::host::Host;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::git::ObjectId;
-use crate::github::ReplacedTip;
+use crate::host::ReplacedTip;
 use crate::report::text;
 
 /// How long the host has to answer.
@@ -30,7 +30,7 @@ pub(super) fn ask(host: &Host, context: &mut Context) -> Result<(), CliError> {
     }
     let name = config.status_branch.as_str();
     let found = host.ask(|github, repo| {
-        let quick = github.clone().patient(PATIENCE);
+        let quick = github.patient(PATIENCE);
         async move { quick.replaced_tips(repo, name).await }
     });
     let found = match found {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::External;
-use crate::github::{Account, GitHub, GitHubError, Issue, PullRequest, RepoName};
+use crate::host::{Account, GitHost, HostError, Issue, PullRequest, RepoName};
 use crate::model::{JsonMap, NodeReason};
+use crate::provider::context::NO_HOST;
 use crate::provider::output::plain_line;
 use crate::provider::settings::Settings;
 use crate::provider::{AttemptOutcome, ConfigError};
@@ -84,19 +85,17 @@ fn branch_of(head: &str) -> Option<AwaitedOnHost> {
 impl External {
     pub(super) async fn look_on_host(&self, query: &HostQuery) -> AttemptOutcome {
         let home = self.0.settings.home.as_ref().map(|home| &home.repo);
-        let Some(repo) = query.repository.as_ref().or(home).filter(|_| self.0.host.is_known()) else {
+        let Some(repo) = query.repository.as_ref().or(home).filter(|_| self.0.settings.host.is_some()) else {
             // A matter of this runner: another one, such as a job on the host, can go on with the node.
             return AttemptOutcome::Blocked {
                 reason: NodeReason::ProviderUnavailable,
-                message:
-                    "needs a Git host: set GITHUB_TOKEN and GITHUB_REPOSITORY, as in a job of GitHub Actions"
-                        .to_owned(),
+                message: NO_HOST.to_owned(),
                 handle: None,
                 poll_after: None,
             };
         };
-        let found = match self.0.host.open() {
-            Ok(host) => self.found(&host.within(LONGEST).settled(), repo, &query.awaited).await,
+        let found = match self.0.host() {
+            Ok(host) => self.found(host.within(LONGEST).settled().as_ref(), repo, &query.awaited).await,
             Err(error) => Err(error),
         };
         found.unwrap_or_else(|error| {
@@ -114,14 +113,14 @@ impl External {
 
     async fn found(
         &self,
-        host: &GitHub,
+        host: &dyn GitHost,
         repo: &RepoName,
         awaited: &AwaitedOnHost,
-    ) -> Result<AttemptOutcome, GitHubError> {
+    ) -> Result<AttemptOutcome, HostError> {
         match awaited {
             AwaitedOnHost::Pull(number) => {
                 let pull = host.pull(repo, *number).await?;
-                if is_closed(&pull) {
+                if pull.is_rejected() {
                     let message = format!("pull request #{number} was closed without being merged");
                     return Ok(AttemptOutcome::permanent(NodeReason::Rejected, message));
                 }
@@ -133,7 +132,7 @@ impl External {
                 // The host lists forks of the same owner, too; and a stranger's branch of that name must not decide.
                 pulls.retain(|pull| pull.head.branch == *branch && (owner.is_some() || !pull.is_from_fork()));
                 // One that was closed is no end here: people close a pull request and open the next from its branch.
-                Ok(match pulls.iter().filter(|pull| !is_closed(pull)).max_by_key(|pull| pull.number) {
+                Ok(match pulls.iter().filter(|pull| !pull.is_rejected()).max_by_key(|pull| pull.number) {
                     Some(pull) => self.pull(pull),
                     None => {
                         self.waits(&format!("there is no open or merged pull request from `{branch}`"), None)
@@ -148,40 +147,35 @@ impl External {
     fn pull(&self, pull: &PullRequest) -> AttemptOutcome {
         if pull.merged_at.is_none() {
             return self
-                .waits(&format!("pull request #{} is not merged yet: {}", pull.number, pull.html_url), None);
+                .waits(&format!("pull request #{} is not merged yet: {}", pull.number, pull.url), None);
         }
-        let mut outputs = common(pull.number, &pull.html_url, &pull.title, pull.user.as_ref());
+        let mut outputs = common(pull.number, &pull.url, &pull.title, pull.user.as_ref());
         outputs.extend([
             ("head".to_owned(), json!(line(&pull.head.sha))),
             ("base".to_owned(), json!(line(&pull.base.branch))),
-            ("mergeCommit".to_owned(), json!(pull.merge_commit_sha.as_deref().map(line))),
+            ("mergeCommit".to_owned(), json!(pull.merge_commit.as_deref().map(line))),
         ]);
         AttemptOutcome::Succeeded { outputs: self.0.redactor.map(outputs) }
     }
 
     fn issue(&self, issue: &Issue) -> AttemptOutcome {
         let number = issue.number;
-        if issue.pull_request.is_some() {
+        if issue.is_pull {
             // Closing a pull request closes its issue: the plan would go on without what it waits for.
             let message = format!("#{number} is a pull request: write `type: pull-request`");
             return AttemptOutcome::permanent(NodeReason::ProviderFailed, message);
         }
-        if issue.state != "closed" {
-            return self.waits(&format!("issue #{number} is still open: {}", issue.html_url), None);
+        if issue.is_open {
+            return self.waits(&format!("issue #{number} is still open: {}", issue.url), None);
         }
-        if let Some(reason @ ("not_planned" | "duplicate")) = issue.state_reason.as_deref() {
-            let reason = reason.replace('_', " ");
+        if let Some(reason) = issue.closed_as.filter(|end| end.is_refusal()) {
             let message = format!("issue #{number} was closed as {reason}");
             return AttemptOutcome::permanent(NodeReason::Rejected, message);
         }
-        let mut outputs = common(number, &issue.html_url, &issue.title, issue.user.as_ref());
+        let mut outputs = common(number, &issue.url, &issue.title, issue.user.as_ref());
         outputs.insert("closedBy".to_owned(), json!(login(issue.closed_by.as_ref())));
         AttemptOutcome::Succeeded { outputs: self.0.redactor.map(outputs) }
     }
-}
-
-fn is_closed(pull: &PullRequest) -> bool {
-    pull.state == "closed" && pull.merged_at.is_none()
 }
 
 /// The outputs that both have. They are data for the tasks that read them, whatever stands in them (Invariant 8).

@@ -13,7 +13,8 @@ use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control, Provider,
     ProviderContext, check_criteria,
 };
-use crate::github::{GitHub, GitHubError, RepoName, WorkflowArtifact, WorkflowRun};
+use crate::github::{GitHub, WorkflowArtifact, WorkflowRun};
+use crate::host::{HostError, RepoName};
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
 
 const SCHEME: &str = "github-actions://";
@@ -48,8 +49,11 @@ impl GitHubActions {
             .and_then(|()| check_criteria(&attempt.criteria))
             .map_err(|error| refused(error.to_string()))?;
         let place = WorkflowRef::parse(&attempt.provider).map_err(|why| refused(why.to_owned()))?;
-        let host = self.0.host.open().map_err(|error| refused(error.to_string()))?.within(ONE_LOOK);
-        Ok(WorkflowAttempt { attempt, place, host })
+        let host = self.0.host().map_err(|error| refused(error.to_string()))?;
+        let github = GitHub::of(host.as_ref()).cloned();
+        let github =
+            github.ok_or_else(|| refused("the Git host of this runner has no workflows".to_owned()))?;
+        Ok(WorkflowAttempt { attempt, place, host: github.within(ONE_LOOK) })
     }
 }
 
@@ -183,7 +187,7 @@ impl WorkflowAttempt {
         }
     }
 
-    async fn started(&self) -> Result<Option<WorkflowRun>, GitHubError> {
+    async fn started(&self) -> Result<Option<WorkflowRun>, HostError> {
         // Twice, for what was started just before a crash may not be in the list yet.
         if let Some(run) = self.find().await? {
             return Ok(Some(run));
@@ -196,7 +200,7 @@ impl WorkflowAttempt {
         let workflow = &self.place.workflow;
         match self.host.dispatch(repo, workflow, &self.place.reference, &self.inputs()).await {
             // It may have started all the same: then its run appears, and if not, the attempt times out.
-            Ok(()) | Err(GitHubError::Down { .. }) => {}
+            Ok(()) | Err(HostError::Down { .. }) => {}
             Err(error) => return Err(error),
         }
         for pause in APPEARS {
@@ -230,7 +234,7 @@ impl WorkflowAttempt {
     }
 
     /// The run that we had started with the key of the work in its title; the first one, should there be several.
-    async fn find(&self) -> Result<Option<WorkflowRun>, GitHubError> {
+    async fn find(&self) -> Result<Option<WorkflowRun>, HostError> {
         let WorkflowRef { repo, workflow, .. } = &self.place;
         let branch = self.place.branch();
         // Keys are recorded where many can read them, and whoever may start the workflow can put one into a title: of
@@ -328,14 +332,14 @@ impl WorkflowAttempt {
 }
 
 /// What the host refuses would be refused again; what passes is left alone for as long as the host asks.
-fn failure(error: &GitHubError) -> AttemptOutcome {
+fn failure(error: &HostError) -> AttemptOutcome {
     AttemptOutcome::broken(error.to_string(), error.is_passing()).not_before(error.wait())
 }
 
 /// The same at a poll: a run that was there and is not found has been deleted.
-fn gone_or_failed(error: &GitHubError) -> AttemptOutcome {
+fn gone_or_failed(error: &HostError) -> AttemptOutcome {
     match error {
-        GitHubError::NotFound { .. } => {
+        HostError::NotFound { .. } => {
             AttemptOutcome::Lost { message: "the workflow run no longer exists".to_owned() }
         }
         error => failure(error),

@@ -6,8 +6,7 @@ use wiremock::{Mock, ResponseTemplate};
 use tokio::sync::{mpsc, watch};
 
 use super::*;
-use crate::github::Access;
-use crate::github::judged::Judged;
+use crate::github::judged::{Judged, connection_to};
 use crate::provider::{ProviderSettings, sample};
 
 fn attempt(handle: Option<&str>) -> Attempt {
@@ -36,8 +35,8 @@ fn run(id: u64, key: &str, status: &str, conclusion: Option<&str>) -> Value {
 
 async fn host() -> (Judged, GitHubActions) {
     let server = Judged::start().await;
-    let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
-    let settings = ProviderSettings { github: Some(access), ..ProviderSettings::default() };
+    let connection = connection_to(server.uri());
+    let settings = ProviderSettings { host: Some(connection), ..ProviderSettings::default() };
     (server, GitHubActions::new(ProviderContext::new(settings)))
 }
 
@@ -215,9 +214,9 @@ async fn failures_pass_or_not_and_a_run_that_is_gone_is_lost() {
         assert_eq!((may, retry_after), (retryable, wait.map(Duration::from_secs)), "{status}");
     }
     let what = || "read the run".to_owned();
-    let gone = gone_or_failed(&GitHubError::NotFound { what: what(), needs: "actions: read" });
+    let gone = gone_or_failed(&HostError::NotFound { what: what(), needs: "actions: read" });
     assert!(matches!(gone, AttemptOutcome::Lost { .. }), "{gone:?}");
-    let token = gone_or_failed(&GitHubError::Token { what: what() });
+    let token = gone_or_failed(&HostError::Token { what: what() });
     assert!(matches!(token, AttemptOutcome::Failed { retryable: false, .. }), "{token:?}");
 }
 
@@ -252,9 +251,9 @@ async fn without_a_token_the_answer_says_what_is_missing() {
 #[tokio::test]
 async fn criteria_are_checked_after_the_workflow_has_succeeded() {
     let (server, _) = host().await;
-    let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
+    let connection = connection_to(server.uri());
     let allow_private = vec!["127.0.0.0/8".to_owned()];
-    let settings = ProviderSettings { allow_private, github: Some(access), ..ProviderSettings::default() };
+    let settings = ProviderSettings { allow_private, host: Some(connection), ..ProviderSettings::default() };
     let provider = GitHubActions::new(ProviderContext::new(settings));
     let one = "/repos/acme/app/actions/runs/7";
     let done = run(7, "k", "completed", Some("success"));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::github::RepoName;
+use crate::host::RepoName;
 
 /// Who is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,9 @@ use super::assignee::Assignee;
 use super::issue_page::{IssueMarker, body, form, title};
 use super::responders::AllowedResponders;
 use super::{IssueContext, answer};
-use crate::github::{Account, Comment, GitHub, GitHubError, Issue, IssueChange, NewIssue, TokenIdentity};
+use crate::host::{
+    Account, Comment, GitHost, HostError, Issue, IssueChange, IssueEnd, NewIssue, TokenIdentity,
+};
 use crate::markup::{code, cut, markdown};
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::output::{check_outputs, plain_line};
@@ -45,7 +47,7 @@ pub(super) struct IssueHandle {
 
 impl IssueHandle {
     fn of(issue: &Issue) -> Self {
-        let url = plain_line(issue.html_url.as_bytes());
+        let url = plain_line(issue.url.as_bytes());
         Self { issue: issue.number, url, reminded: false, note: None }
     }
 
@@ -60,7 +62,7 @@ pub(super) struct IssueTask {
     pub(super) attempt: Attempt,
     pub(super) office: Arc<IssueContext>,
     pub(super) person: Assignee,
-    pub(super) host: GitHub,
+    pub(super) host: Arc<dyn GitHost>,
 }
 
 impl IssueTask {
@@ -74,7 +76,7 @@ impl IssueTask {
         }
     }
 
-    async fn opened(&self) -> Result<Issue, GitHubError> {
+    async fn opened(&self) -> Result<Issue, HostError> {
         let me = self.host.myself().await?;
         if let Some(issue) = self.find(&me, self.host.issues(&self.office.home.repo, LABEL).await?) {
             return Ok(issue);
@@ -82,7 +84,7 @@ impl IssueTask {
         let opened = match self.open().await {
             Ok(issue) => issue,
             // It may be there all the same; the list may take a moment to show it.
-            Err(down @ GitHubError::Down { .. }) => {
+            Err(down @ HostError::Down { .. }) => {
                 for pause in APPEARS {
                     tokio::time::sleep(pause).await;
                     if let Some(issue) = self.find(&me, self.open_issues().await?) {
@@ -103,7 +105,7 @@ impl IssueTask {
         }
     }
 
-    async fn open_issues(&self) -> Result<Vec<Issue>, GitHubError> {
+    async fn open_issues(&self) -> Result<Vec<Issue>, HostError> {
         self.host.open_issues(&self.office.home.repo, LABEL).await
     }
 
@@ -119,7 +121,7 @@ impl IssueTask {
         issues.into_iter().filter(ours).min_by_key(|issue| issue.number)
     }
 
-    async fn open(&self) -> Result<Issue, GitHubError> {
+    async fn open(&self) -> Result<Issue, HostError> {
         let home = &self.office.home;
         let text = body(&self.attempt, &self.person, home.dashboard.as_deref());
         // Everybody who can read the repository can read the issue, and an input may hold what another task printed.
@@ -135,7 +137,7 @@ impl IssueTask {
         }
         match self.host.open_issue(&home.repo, &issue).await {
             // Somebody who cannot be assigned is still asked: the text names them.
-            Err(GitHubError::Refused { status: 422, .. }) if !issue.assignees.is_empty() => {
+            Err(HostError::Refused { status: 422, .. }) if !issue.assignees.is_empty() => {
                 issue.assignees.clear();
                 self.host.open_issue(&home.repo, &issue).await
             }
@@ -144,7 +146,7 @@ impl IssueTask {
     }
 
     /// Polls the issue that was opened before. Nothing was learned while the host cannot be asked.
-    pub(super) async fn look(&self, handle: &IssueHandle) -> Result<AttemptOutcome, GitHubError> {
+    pub(super) async fn look(&self, handle: &IssueHandle) -> Result<AttemptOutcome, HostError> {
         let issue = match self.host.issue(&self.office.home.repo, handle.issue).await {
             Ok(issue) => issue,
             Err(error) if is_gone(&error) => {
@@ -154,10 +156,11 @@ impl IssueTask {
             Err(error) => return Err(error),
         };
         // First, for nearly every poll ends here and costs one request.
-        if issue.state == "open" {
+        if issue.is_open {
             return self.remind(&issue, handle).await;
         }
-        let mut who = AllowedResponders::new(&self.host, &self.office.home.repo, &self.person, &issue);
+        let mut who =
+            AllowedResponders::new(self.host.as_ref(), &self.office.home.repo, &self.person, &issue);
         let comments = self.host.comments(&self.office.home.repo, issue.number).await?;
         let Some(closer) = &issue.closed_by else {
             return self.reopen(&issue, &comments, handle, "the host does not say who closed it").await;
@@ -166,7 +169,7 @@ impl IssueTask {
             let why = format!("{} closed it but may not answer", closer.login);
             return self.reopen(&issue, &comments, handle, &why).await;
         }
-        if matches!(issue.state_reason.as_deref(), Some("not_planned" | "duplicate")) {
+        if issue.closed_as.is_some_and(IssueEnd::is_refusal) {
             let words = self.last_words(&comments, &mut who).await?;
             let login = plain_line(closer.login.as_bytes());
             let said = words.map_or(String::new(), |words| format!(": {words}"));
@@ -186,7 +189,7 @@ impl IssueTask {
         issue: &Issue,
         comments: &[Comment],
         who: &mut AllowedResponders<'_>,
-    ) -> Result<Result<JsonMap, String>, GitHubError> {
+    ) -> Result<Result<JsonMap, String>, HostError> {
         let asked = !self.attempt.declared_outputs.is_empty();
         let mut found = None;
         for comment in comments.iter().rev() {
@@ -212,7 +215,7 @@ impl IssueTask {
         &self,
         comments: &[Comment],
         who: &mut AllowedResponders<'_>,
-    ) -> Result<Option<String>, GitHubError> {
+    ) -> Result<Option<String>, HostError> {
         for comment in comments.iter().rev() {
             let (Some(user), Some(text)) = (&comment.user, &comment.body) else { continue };
             if who.may_answer(user).await? {
@@ -231,7 +234,7 @@ impl IssueTask {
         comments: &[Comment],
         handle: &IssueHandle,
         why: &str,
-    ) -> Result<AttemptOutcome, GitHubError> {
+    ) -> Result<AttemptOutcome, HostError> {
         let repo = &self.office.home.repo;
         // The time comes from the host, and becomes part of a hidden comment that it must not be able to end.
         let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.');
@@ -248,14 +251,16 @@ impl IssueTask {
             // closed, and the next poll finds the comment and only opens it.
             self.host.comment_on_issue(repo, issue.number, &text).await?;
         }
-        self.host.change_issue(repo, issue.number, &change("open", None, None)).await?;
+        self.host
+            .change_issue(repo, issue.number, &IssueChange { open: Some(true), ..IssueChange::default() })
+            .await?;
         let mut handle = handle.clone();
         handle.note = Some(format!("the last answer does not count: {}", plain_line(why.as_bytes())));
         Ok(self.waits(&handle, Duration::ZERO))
     }
 
     /// Reminds once, when half of the time is over.
-    async fn remind(&self, issue: &Issue, handle: &IssueHandle) -> Result<AttemptOutcome, GitHubError> {
+    async fn remind(&self, issue: &Issue, handle: &IssueHandle) -> Result<AttemptOutcome, HostError> {
         let Some(half) = self.attempt.timeout.map(|timeout| timeout / 2).filter(|_| !handle.reminded) else {
             return Ok(self.waits(handle, AGAIN));
         };
@@ -276,7 +281,7 @@ impl IssueTask {
     }
 
     /// Whether a comment of planspec begins with a marker.
-    async fn said(&self, comments: &[Comment], marker: &str) -> Result<bool, GitHubError> {
+    async fn said(&self, comments: &[Comment], marker: &str) -> Result<bool, HostError> {
         let begins =
             |comment: &&Comment| comment.body.as_deref().is_some_and(|text| text.starts_with(marker));
         let authors: Vec<&Account> =
@@ -289,13 +294,13 @@ impl IssueTask {
     }
 
     /// Closes the issue that was opened before: nobody has to do it any more.
-    pub(super) async fn call_off(&self, handle: &IssueHandle) -> Result<(), GitHubError> {
+    pub(super) async fn call_off(&self, handle: &IssueHandle) -> Result<(), HostError> {
         let repo = &self.office.home.repo;
         let issue = match self.host.issue(repo, handle.issue).await {
             Err(error) if is_gone(&error) => return Ok(()),
             answer => answer?,
         };
-        if issue.state == "open" {
+        if issue.is_open {
             let comments = self.host.comments(repo, issue.number).await?;
             if !self.said(&comments, OFF).await? {
                 let text = format!(
@@ -308,13 +313,14 @@ impl IssueTask {
     }
 
     /// Closes an issue that is open, and marks it as over.
-    async fn close(&self, issue: &Issue) -> Result<(), GitHubError> {
+    async fn close(&self, issue: &Issue) -> Result<(), HostError> {
         let ended = issue.body.as_deref().and_then(IssueMarker::ended);
-        let closing = issue.state == "open";
+        let closing = issue.is_open;
         if closing || ended.is_some() {
             // Not as completed, which would be an answer. The mark changes in the same request, so that no poll sees
             // one without the other.
-            let change = change(if closing { "closed" } else { "" }, closing.then_some("not_planned"), ended);
+            let closed_as = closing.then_some(IssueEnd::NotPlanned);
+            let change = IssueChange { body: ended, open: closing.then_some(false), closed_as };
             self.host.change_issue(&self.office.home.repo, issue.number, &change).await?;
         }
         Ok(())
@@ -322,7 +328,7 @@ impl IssueTask {
 
     /// Marks the issue as over, so that another attempt opens one of its own. Whether that can be done is nobody's
     /// concern but the host's, unless it may be done later.
-    pub(super) async fn end(&self, handle: &IssueHandle) -> Result<(), GitHubError> {
+    pub(super) async fn end(&self, handle: &IssueHandle) -> Result<(), HostError> {
         let repo = &self.office.home.repo;
         let marked = async { self.close(&self.host.issue(repo, handle.issue).await?).await };
         match marked.await {
@@ -332,7 +338,7 @@ impl IssueTask {
     }
 
     /// What the node waits for while the token is too weak to read the issue.
-    pub(super) fn cannot_look(&self, handle: &IssueHandle, error: &GitHubError) -> AttemptOutcome {
+    pub(super) fn cannot_look(&self, handle: &IssueHandle, error: &HostError) -> AttemptOutcome {
         // Blocked and not failed: somebody can give the token what it lacks, and the answer may be there already.
         let mut outcome = self.waits(handle, AGAIN);
         if let AttemptOutcome::Blocked { message, .. } = &mut outcome {
@@ -363,14 +369,6 @@ impl IssueTask {
     }
 }
 
-fn is_gone(error: &GitHubError) -> bool {
-    error.is_not_found() || matches!(error, GitHubError::Refused { status: 410, .. })
-}
-
-fn change(state: &str, reason: Option<&str>, body: Option<String>) -> IssueChange {
-    IssueChange {
-        body,
-        state: (!state.is_empty()).then(|| state.to_owned()),
-        state_reason: reason.map(str::to_owned),
-    }
+fn is_gone(error: &HostError) -> bool {
+    error.is_not_found() || matches!(error, HostError::Refused { status: 410, .. })
 }

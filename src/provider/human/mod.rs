@@ -22,7 +22,7 @@ use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, CancelFuture, ConfigError, Control,
     HostRepository, Provider, ProviderContext, Stop, check_criteria,
 };
-use crate::github::GitHubError;
+use crate::host::HostError;
 use crate::model::{JsonMap, NextStep, NodeReason};
 
 const SCHEME: &str = "human://";
@@ -46,15 +46,15 @@ struct IssueContext {
 
 impl Human {
     pub(super) fn new(common: ProviderContext) -> Self {
-        let home = common.settings.home.clone().filter(|_| common.host.is_known());
+        let home = common.home().cloned();
         Self { office: home.map(|home| Arc::new(IssueContext { home, common })) }
     }
 
     /// The task as an issue; nothing where there is no Git host.
-    fn task(&self, attempt: &Attempt, time: Duration) -> Option<Result<IssueTask, GitHubError>> {
+    fn task(&self, attempt: &Attempt, time: Duration) -> Option<Result<IssueTask, HostError>> {
         let office = Arc::clone(self.office.as_ref()?);
         let person = Assignee::parse(person(&attempt.provider));
-        let host = office.common.host.open().map(|host| host.within(time));
+        let host = office.common.host().map(|host| host.within(time));
         Some(host.map(|host| IssueTask { attempt: attempt.clone(), office, person, host }))
     }
 }
@@ -109,7 +109,7 @@ impl Provider for Human {
         Box::pin(async move {
             let Some(handle) = IssueHandle::read(&attempt) else { return Ok(()) };
             let task =
-                task.ok_or(GitHubError::NoToken).and_then(|task| task).map_err(|error| error.to_string())?;
+                task.ok_or(HostError::NoHost).and_then(|task| task).map_err(|error| error.to_string())?;
             task.call_off(&handle).await.map_err(|error| error.to_string())
         })
     }

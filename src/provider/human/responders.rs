@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use super::assignee::Assignee;
-use crate::github::{Account, GitHub, GitHubError, Issue, RepoName, RepoPermission};
+use crate::host::{Account, GitHost, HostError, Issue, RepoName, RepoPermission};
 
 /// How many people the host is asked about in one poll.
 const MOST: usize = 20;
 
 /// Who may answer an issue; what the host answered is kept for one poll.
 pub(super) struct AllowedResponders<'a> {
-    host: &'a GitHub,
+    host: &'a dyn GitHost,
     repo: &'a RepoName,
     person: &'a Assignee,
     issue: &'a Issue,
@@ -19,13 +19,18 @@ pub(super) struct AllowedResponders<'a> {
 }
 
 impl<'a> AllowedResponders<'a> {
-    pub(super) fn new(host: &'a GitHub, repo: &'a RepoName, person: &'a Assignee, issue: &'a Issue) -> Self {
+    pub(super) fn new(
+        host: &'a dyn GitHost,
+        repo: &'a RepoName,
+        person: &'a Assignee,
+        issue: &'a Issue,
+    ) -> Self {
         Self { host, repo, person, issue, known: BTreeMap::new() }
     }
 
     /// Whether somebody may answer.
-    pub(super) async fn may_answer(&mut self, account: &Account) -> Result<bool, GitHubError> {
-        if account.is_bot() {
+    pub(super) async fn may_answer(&mut self, account: &Account) -> Result<bool, HostError> {
+        if account.is_bot {
             return Ok(false);
         }
         let assigned = |assignee: &Account| assignee.login.eq_ignore_ascii_case(&account.login);
@@ -46,10 +51,10 @@ impl<'a> AllowedResponders<'a> {
         Ok(may)
     }
 
-    async fn is_in_team(&self, login: &str) -> Result<bool, GitHubError> {
+    async fn is_in_team(&self, login: &str) -> Result<bool, HostError> {
         let Some((organisation, slug)) = self.person.team(self.repo) else { return Ok(false) };
         match self.host.is_member(organisation, slug, login).await {
-            Err(GitHubError::Name(_)) => Ok(false),
+            Err(HostError::Name(_)) => Ok(false),
             // The token of a job cannot read teams; the members then need to be assigned, or to be people who may write.
             Err(error) if error.is_permission() => Ok(false),
             answer => answer,

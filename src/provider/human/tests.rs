@@ -8,7 +8,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::issue_page::{IssueMarker, body, form, title};
 use super::*;
-use crate::github::Access;
+use crate::github::judged::connection_to;
 use crate::model::ContextItem;
 use crate::provider::{Brief, ProviderSettings, sample};
 
@@ -61,9 +61,10 @@ async fn without_a_host_the_node_is_blocked_and_says_what_ends_that() {
 
 async fn host() -> (MockServer, Human) {
     let server = MockServer::start().await;
-    let access = Access { api: server.uri(), token: Some("ghs_0123456789abcdef".to_owned()) };
+    let connection = connection_to(server.uri());
     let home = HostRepository { repo: "acme/app".parse().unwrap(), dashboard: None };
-    let settings = ProviderSettings { home: Some(home), github: Some(access), ..ProviderSettings::default() };
+    let settings =
+        ProviderSettings { home: Some(home), host: Some(connection), ..ProviderSettings::default() };
     let refused = ResponseTemplate::new(403).set_body_json(json!({ "message": "Resource not accessible" }));
     Mock::given(path("/user")).respond_with(refused).mount(&server).await;
     (server, Human::new(ProviderContext::new(settings)))

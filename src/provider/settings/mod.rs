@@ -14,7 +14,7 @@ pub use self::reader::{ConfigError, SectionError};
 pub(super) use self::reader::{Settings, did_you_mean, has_expression};
 pub(super) use self::relative_path::{is_inside, resolve};
 use crate::config::SandboxPolicy;
-use crate::github::{Access, RepoName};
+use crate::host::{HostConnection, RepoName};
 use crate::model::JsonMap;
 
 /// Variables of the runner's environment that local commands always get.
@@ -32,7 +32,8 @@ pub struct ProviderSettings {
     /// Variables that local commands get and whose values are redacted everywhere: what
     /// `providers.secrets` names.
     pub secrets: BTreeMap<String, OsString>,
-    /// Secrets of the runner that no command gets, and that are redacted all the same: the keys of an object store.
+    /// Secrets of the runner that no command gets, and that are redacted all the same: the keys of an object store, and the
+    /// token of the Git host. A task that came by one nevertheless must not spread it.
     pub withheld: Vec<String>,
     /// Whether local commands run in a sandbox: `providers.sandbox`.
     pub sandbox: Option<SandboxPolicy>,
@@ -42,8 +43,8 @@ pub struct ProviderSettings {
     pub sections: JsonMap,
     /// `<cache>/runs`, as an absolute path: every `run_dir` is below it.
     pub runs: PathBuf,
-    /// The Git host's API, when there is a token for it.
-    pub github: Option<Access>,
+    /// The Git host, when there is a token for it.
+    pub host: Option<HostConnection>,
     /// The repository there that this runner works for, when it is known.
     pub home: Option<HostRepository>,
 }

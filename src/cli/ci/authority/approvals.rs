@@ -12,7 +12,7 @@ use crate::cli::desired::{Desired, load};
 use crate::cli::error::CliError;
 use crate::engine::people_of;
 use crate::git::ObjectId;
-use crate::github::PullRequest;
+use crate::host::PullRequest;
 use crate::model::{GateSpec, ResourceKey, ResourceStatus, Spec};
 
 /// The annotation of a Gate that lets reviews count.
@@ -115,7 +115,7 @@ fn is_what_was_reviewed(
 ) -> Result<bool, CliError> {
     let record = view.record(execution)?;
     let pin = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.clone());
-    let merge = pull.merge_commit_sha.as_deref().and_then(|sha| sha.parse::<ObjectId>().ok());
+    let merge = pull.merge_commit.as_deref().and_then(|sha| sha.parse::<ObjectId>().ok());
     let (Some(pin), Some(merge)) = (pin, merge) else { return Ok(false) };
     if pin.commit == merge.to_string() {
         return Ok(true);

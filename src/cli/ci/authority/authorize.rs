@@ -3,7 +3,7 @@
 
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::CliError;
-use crate::github::{Account, GitHub, GitHubError, RepoName, RepoPermission};
+use crate::host::{Account, GitHost, HostError, RepoName, RepoPermission};
 use crate::model::{FileOwners, GateSpec, Kind, Node, NodeId, NodePhase, NodeReason, ResourceKey};
 use crate::run::gate::{People, eligible, is_named, teams_asked};
 
@@ -30,14 +30,14 @@ pub(crate) struct AuthorizedActor {
 /// Whether somebody may: a named reviewer for a gate that names reviewers, else whoever may write. The inner error is a
 /// line for the one who asked.
 pub(crate) async fn authorise(
-    github: &GitHub,
+    github: &dyn GitHost,
     repo: &RepoName,
     who: &Account,
     wish: Permission<'_>,
     people: &People,
-) -> Result<Result<AuthorizedActor, String>, GitHubError> {
+) -> Result<Result<AuthorizedActor, String>, HostError> {
     // A bot comments for anybody who can start it.
-    if who.is_bot() {
+    if who.is_bot {
         return Ok(Err("bots cannot decide".to_owned()));
     }
     let login = who.login.clone();
@@ -82,11 +82,11 @@ struct TeamMembership {
 
 /// `team:SLUG` is a team of the organisation that owns the repository, `team:ORGANISATION/SLUG` one of another.
 async fn teams_of(
-    github: &GitHub,
+    github: &dyn GitHost,
     repo: &RepoName,
     login: &str,
     teams: impl Iterator<Item = &str>,
-) -> Result<TeamMembership, GitHubError> {
+) -> Result<TeamMembership, HostError> {
     let mut found = TeamMembership { teams: Vec::new(), unreadable: Vec::new() };
     for team in teams {
         let (organisation, slug) = team.split_once('/').unwrap_or((repo.owner(), team));
@@ -96,7 +96,7 @@ async fn teams_of(
             // The host answers 404 both for a person who is no member and for a team that the token may not see.
             Ok(false) => github.can_read_team(organisation, slug).await?,
             // What is no name of a team is no matter of the token.
-            Err(GitHubError::Name(_)) => true,
+            Err(HostError::Name(_)) => true,
             // The token of a job cannot read teams; such a reviewer is then known by `identities` alone.
             Err(error) if error.is_permission() => false,
             Err(_) => true,
@@ -107,7 +107,7 @@ async fn teams_of(
         }
         match member {
             Ok(true) => found.teams.push(team.to_owned()),
-            Ok(false) | Err(GitHubError::Name(_)) => {}
+            Ok(false) | Err(HostError::Name(_)) => {}
             Err(error) => return Err(error),
         }
     }

@@ -10,7 +10,7 @@ use crate::cli::ci::pass_view::{PassView, merged_pulls};
 use crate::cli::error::CliError;
 use crate::config::Config;
 use crate::git::{Commit, ObjectId};
-use crate::github::{Contributor, HostCommit, PullRequest};
+use crate::host::{Contributor, HostCommit, PullRequest};
 use crate::model::ResourceKey;
 
 /// How many commits of the desired branch are asked about: each takes three requests or more, and the job has to end.
@@ -125,7 +125,7 @@ impl<'a> Authors<'a> {
         let squash = subject.rsplit_once("(#").and_then(|(_, rest)| rest.strip_suffix(')'));
         let Some(number) = merge.or(squash).and_then(|number| number.parse().ok()) else { return Ok(None) };
         match self.host.ask(|github, repo| github.pull(repo, number)) {
-            Ok(pull) if pull.merge_commit_sha.as_deref() == Some(sha) => Ok(Some(number)),
+            Ok(pull) if pull.merge_commit.as_deref() == Some(sha) => Ok(Some(number)),
             // Anybody can write any number.
             Ok(_) => Ok(None),
             Err(error) if error.is_not_found() => Ok(None),
@@ -142,7 +142,7 @@ impl<'a> Authors<'a> {
         match self.host.ask(|github, repo| github.host_commit(repo, &sha)) {
             Ok(commit) => {
                 self.add_contributors(&commit);
-                Ok(commit.subject().to_owned())
+                Ok(commit.subject)
             }
             Err(error) if error.is_not_found() => {
                 self.miss(&format!("commit {}", id.short()), "the host does not have it");
@@ -184,10 +184,10 @@ impl<'a> Authors<'a> {
 
     fn add_contributors(&mut self, commit: &HostCommit) {
         let short: String = commit.sha.chars().take(8).collect();
-        for who in commit.contributors() {
+        for who in &commit.contributors {
             match who {
-                Contributor::Login(login) => self.wrote(&login, &short),
-                Contributor::Address(address) => self.address(&address, &short),
+                Contributor::Login(login) => self.wrote(login, &short),
+                Contributor::Address(address) => self.address(address, &short),
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::desired::Desired;
 use crate::cli::error::CliError;
-use crate::github::PullRequest;
+use crate::host::PullRequest;
 use crate::model::{
     ExecutionStatus, GateSpec, GateStatus, NodeId, NodePhase, NodeReason, ResourceKey, ResourceStatus,
 };
@@ -116,7 +116,7 @@ fn shows_something_else(pull: &PullRequest, draft: &ShownDraft) -> Option<String
         return Some(format!("it is to be merged into {} instead of {into}", pull.base.branch));
     }
     // Whoever closes it without merging it takes back what is asked.
-    (pull.state != "open" && pull.merged_at.is_none()).then(|| "it is closed".to_owned())
+    pull.is_rejected().then(|| "it is closed".to_owned())
 }
 
 /// The spec that decides: of several declarations none does (Invariant 11), and then its last valid version.

@@ -11,7 +11,7 @@ use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::{CliError, Exit};
 use crate::engine::{Decision, people_of};
-use crate::github::{Account, PullRequest};
+use crate::host::{Account, PullRequest, ReviewVerdict};
 use crate::model::{GateSpec, ResourceKey, ReviewAction};
 use crate::report::text;
 
@@ -83,11 +83,12 @@ pub(super) fn approvers(host: &Host, pull: &PullRequest) -> Result<Vec<(Account,
     for review in reviews {
         let Some(user) = review.user else { continue };
         // A comment leaves what was said before as it is, as the host has it.
-        if review.state == "COMMENTED" || review.state == "PENDING" {
+        if review.verdict == ReviewVerdict::Comment {
             continue;
         }
         // A push after the approval changes the head, and what is merged is then not what was approved.
-        let approves = review.state == "APPROVED" && review.commit_id.as_deref() == Some(&pull.head.sha);
+        let approves =
+            review.verdict == ReviewVerdict::Approved && review.commit.as_deref() == Some(&pull.head.sha);
         let at = review.submitted_at.and_then(|at| at.parse().ok()).filter(|_| approves);
         let source =
             at.map(|at| DecisionSource { name: format!("review {}", review.id), at, in_advance: true });

@@ -11,7 +11,7 @@ use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::view::inventory::Inventory;
 use crate::engine::people_of;
-use crate::github::{Account, Comment};
+use crate::host::{Account, Comment};
 use crate::markup::markdown;
 use crate::model::ResourceKey;
 
@@ -28,7 +28,7 @@ pub(super) fn run(
     let Some(source) = source_of(comment) else { return Ok(undated()) };
     let view = PassView::open(context)?;
     let inventory = Inventory::load(view.workspace(), view.tips())?;
-    let waiting = waiting_here(&view, host, comment.issue_number())?;
+    let waiting = waiting_here(&view, host, comment.issue)?;
     if waiting.is_empty() {
         return Ok(CommandAnswer::No(
             "Nothing that this pull request introduced waits at a gate.".to_owned(),

@@ -21,7 +21,7 @@ use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::ExecutionTarget;
 use crate::config::Actions;
 use crate::engine::{Decision, people_of};
-use crate::github::{Account, Comment, GitHubError, Reaction};
+use crate::host::{Account, Comment, HostError, Reaction};
 use crate::markup::{code, markdown};
 use crate::model::{JsonMap, NodeId, ResourceKey, ReviewAction};
 use crate::report::text;
@@ -37,11 +37,11 @@ pub(crate) fn run(
     let host = Host::open(actions)?.within(choices);
     // The event only says which comment; what it says and who wrote it is asked of the host.
     let comment = host.ask(|github, repo| github.comment(repo, place.id))?;
-    let Some(author) = comment.user.clone().filter(|user| !user.is_bot()) else {
+    let Some(author) = comment.user.clone().filter(|user| !user.is_bot) else {
         context.out.note("the comment was written by a bot")?;
         return Ok(Exit::Done);
     };
-    if comment.is_edited() || comment.issue_number() != Some(place.number) {
+    if comment.is_edited() || comment.issue != Some(place.number) {
         context.out.note("the comment was edited, so it is not a command")?;
         return Ok(Exit::Done);
     }
@@ -174,7 +174,7 @@ fn react(host: &Host, place: &CommentRef, reaction: Reaction, context: &mut Cont
     }
 }
 
-fn untold(error: &GitHubError, context: &mut Context) -> Result<(), CliError> {
+fn untold(error: &HostError, context: &mut Context) -> Result<(), CliError> {
     let why = error.to_string();
     context.out.warning(format!("cannot reply on the host: {}", text::line(&why)))
 }

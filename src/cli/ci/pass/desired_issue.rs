@@ -8,7 +8,7 @@ use crate::cli::ci::step;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::config::Actions;
-use crate::github::{GitHubError, Issue, IssueChange, NewIssue};
+use crate::host::{HostError, Issue, IssueChange, IssueEnd, NewIssue};
 use crate::report::desired_issue::{MARKER, Unapplied};
 use crate::report::markdown::PageLinks;
 use crate::report::text;
@@ -101,14 +101,14 @@ fn keep(
     Ok(IssueState::New)
 }
 
-fn close(host: &Host, number: u64, passed: &PassReport) -> Result<(), GitHubError> {
+fn close(host: &Host, number: u64, passed: &PassReport) -> Result<(), HostError> {
     let commit: String = passed.desired.iter().flat_map(|commit| commit.chars()).take(12).collect();
     let change = IssueChange {
         body: Some(format!(
             "{MARKER}\n## ✅ planspec applies all of the desired branch\n\nRepaired by commit `{commit}`.\n"
         )),
-        state: Some("closed".to_owned()),
-        state_reason: Some("completed".to_owned()),
+        open: Some(false),
+        closed_as: Some(IssueEnd::Completed),
     };
     host.ask(|github, repo| async move { github.change_issue(repo, number, &change).await }).map(|_| ())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::cli::ci::host::Host;
 use crate::cli::error::CliError;
 use crate::config::Config;
-use crate::github::RepoName;
+use crate::host::RepoName;
 use crate::markup::{code, fence};
 use crate::model::{Digest, ResourceKey};
 use crate::report::progress_comment::{ExecutionProgress, WaitLine};

@@ -71,7 +71,7 @@ pub(crate) fn after_review(
     follow(place.branch.clone(), context);
     let host = Host::open(actions)?.within(choices);
     let pull = host.ask(|github, repo| github.pull(repo, place.number))?;
-    if pull.state == "open" && pull.head.branch.starts_with(WORK_BRANCHES) && !pull.is_from_fork() {
+    if pull.is_open && pull.head.branch.starts_with(WORK_BRANCHES) && !pull.is_from_fork() {
         // A delivery, whose node waits for what people say here; its next poll may lie a minute ahead, and the next job half
         // an hour.
         poll_at_once(context)?;

@@ -14,7 +14,7 @@ use crate::cli::ci::pass::pass_report::PassReport;
 use crate::cli::ci::pass_view::{PassView, merged_pull};
 use crate::cli::error::CliError;
 use crate::git::ObjectId;
-use crate::github::{CommentUpdate, PullRequest};
+use crate::host::{CommentUpdate, PullRequest};
 use crate::model::{Kind, ResourceKey};
 use crate::report::preview;
 use crate::report::progress_comment::MARKER;

@@ -10,7 +10,7 @@ use crate::cli::Context;
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::CliError;
-use crate::github::PushRule;
+use crate::host::PushRule;
 use crate::markup::code;
 use crate::model::Kind;
 use crate::report::text;
@@ -44,7 +44,7 @@ pub(super) fn told(host: &Host, view: &PassView, context: &mut Context) -> Resul
         Some(word) => PushRule::of_word(word),
         None => {
             let found = host.ask(|github, repo| {
-                let quick = github.clone().patient(PATIENCE);
+                let quick = github.patient(PATIENCE);
                 async move { quick.host_branch(repo, branch).await }
             });
             // A token that may not ask is no reason to trouble anybody, and would not be given a better one tomorrow.

@@ -9,7 +9,8 @@ use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::CliError;
 use crate::engine::ReconcileSummary;
 use crate::git::ObjectId;
-use crate::github::GitHubError;
+use crate::github::GitHub;
+use crate::host::{GitHost, HostError};
 use crate::report::text;
 
 /// How long the next pass may be away while the workflow is off: `planspec-apply.yml` has one every six hours, and the host
@@ -65,7 +66,7 @@ fn turn(
     // A pass of a command runs beside this one. It publishes before it turns the workflow on: what it published since this
     // pass decided may have been turned off again just now, and what it publishes from here on, it turns on itself.
     if PassView::open(context)?.recorded_at()?.map(|(tip, _)| tip) != decided_on {
-        host.ask(|github, repo| github.turn_workflow(repo, workflow, true))?;
+        host.ask(|host, repo| async move { workflows_of(host)?.turn_workflow(repo, workflow, true).await })?;
         return Ok(());
     }
     context.out.note(format!("{workflow} is off: nothing is due by itself within hours"))?;
@@ -73,14 +74,20 @@ fn turn(
 }
 
 /// Turns the workflow on or off, unless it is so; whether it was not.
-fn set(host: &Host, workflow: &str, on: bool) -> Result<bool, GitHubError> {
-    host.ask(|github, repo| async move {
+fn set(host: &Host, workflow: &str, on: bool) -> Result<bool, HostError> {
+    host.ask(|host, repo| async move {
+        let github = workflows_of(host)?;
         let changes = github.is_workflow_on(repo, workflow).await? != on;
         if changes {
             github.turn_workflow(repo, workflow, on).await?;
         }
         Ok(changes)
     })
+}
+
+/// The host as the one that starts workflows by itself.
+fn workflows_of(host: &dyn GitHost) -> Result<&GitHub, HostError> {
+    GitHub::of(host).ok_or_else(|| HostError::NotOffered { what: "turn a workflow on or off".to_owned() })
 }
 
 /// Whether a pass within the next hours has something to do that no event starts.

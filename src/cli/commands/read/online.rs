@@ -7,7 +7,7 @@ use crate::cli::ci::host::Host;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::SelectedCommits;
 use crate::git::ObjectId;
-use crate::github::{HostBranch, PushRule};
+use crate::host::{HostBranch, PushRule};
 use crate::report::text;
 
 /// A branch on the host, beside what this clone has read of it.

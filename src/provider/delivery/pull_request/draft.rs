@@ -3,7 +3,7 @@
 
 use super::page::work_of;
 use super::task::{PullHandle, PullTask};
-use crate::github::{GitHubError, PullRequest};
+use crate::host::{HostError, PullRequest};
 use crate::model::NodeReason;
 use crate::provider::output::plain_line;
 use crate::provider::{AttemptOutcome, Stop};
@@ -23,12 +23,12 @@ impl PullTask {
                 return AttemptOutcome::permanent(NodeReason::DeliveryRefused, message);
             }
         };
-        let asked = if pull.state == "open" { self.change_request(&pull).await } else { Ok(None) };
+        let asked = if pull.is_open { self.change_request(&pull).await } else { Ok(None) };
         // What is known of the reviews stays as it is.
         let Ok(asked) = asked else { return AttemptOutcome::Stopped(Stop::Shutdown) };
-        let mut message = match (asked, pull.state.as_str()) {
+        let mut message = match (asked, pull.is_open) {
             (Some(asked), _) => asked,
-            (None, "open") => format!("pull request #{} is a draft until the approval", pull.number),
+            (None, true) => format!("pull request #{} is a draft until the approval", pull.number),
             // Opened again at each poll, it would be a quarrel with whoever closed it.
             _ if pull.merged_at.is_none() => {
                 format!("pull request #{} was closed before the approval", pull.number)
@@ -42,7 +42,7 @@ impl PullTask {
         let handle = PullHandle { pull: pull.number, into: Some(into) };
         AttemptOutcome::Blocked {
             reason: NodeReason::AwaitingApproval,
-            message: format!("{message}: {}", plain_line(pull.html_url.as_bytes())),
+            message: format!("{message}: {}", plain_line(pull.url.as_bytes())),
             handle: serde_json::to_string(&handle).ok(),
             poll_after: Some(self.settings.poll_after),
         }
@@ -50,7 +50,7 @@ impl PullTask {
 
     /// The draft, and the branch that it is to be merged into: what reviewers are shown is the difference to that, so a person
     /// who retargets it does not change what the approval is for.
-    async fn drafted(&self, branch: &str) -> Result<(PullRequest, String), GitHubError> {
+    async fn drafted(&self, branch: &str) -> Result<(PullRequest, String), HostError> {
         let recorded = PullHandle::read(self.attempt.handle.as_deref()).and_then(|handle| handle.into);
         let into = match self.base.clone().or(recorded) {
             Some(into) => into,
@@ -59,7 +59,7 @@ impl PullTask {
         let mut pull = self.opened(branch, true).await?;
         // One whose work was approved before, and is asked about again because there is other work now.
         let is_new_work = pull.body.as_deref().and_then(work_of) != Some(self.attempt.work.as_str());
-        if pull.state == "open" && !pull.draft && is_new_work {
+        if pull.is_open && !pull.draft && is_new_work {
             match self.host.convert_to_draft(&pull).await {
                 Ok(()) => pull.draft = true,
                 Err(error) if error.is_passing() => return Err(error),

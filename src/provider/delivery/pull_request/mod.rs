@@ -14,8 +14,9 @@ pub(crate) use task::PullHandle;
 use task::PullTask;
 
 use super::{refuse_impossible, unavailable};
-use crate::github::MergeMethod;
+use crate::host::MergeMethod;
 use crate::model::{JsonMap, NodeId};
+use crate::provider::context::NO_HOST;
 use crate::provider::settings::Settings;
 use crate::provider::{
     Attempt, AttemptFuture, AttemptOutcome, CancelFuture, ConfigError, Control, Provider, ProviderContext,
@@ -49,14 +50,13 @@ impl PullRequests {
     fn task(&self, attempt: Attempt) -> Result<PullTask, AttemptOutcome> {
         self.check(&attempt.provider, &attempt.config).map_err(|error| unavailable(&error))?;
         refuse_impossible(&attempt, &OUTPUTS)?;
-        let home = self.0.settings.home.clone();
-        let Some(home) = home.filter(|_| self.0.host.is_known()) else {
+        let Some(home) = self.0.home().cloned() else {
             return Err(unavailable(&ConfigError::Provider {
                 provider: attempt.provider.clone(),
-                why: "needs a Git host: set GITHUB_TOKEN and GITHUB_REPOSITORY, as in a job of GitHub Actions",
+                why: NO_HOST,
             }));
         };
-        let host = self.0.host.open().map_err(|error| super::refused(error.to_string()))?.within(ONE_LOOK);
+        let host = self.0.host().map_err(|error| super::refused(error.to_string()))?.within(ONE_LOOK);
         let base = attempt.provider.strip_prefix(SCHEME).filter(|base| !base.is_empty()).map(str::to_owned);
         let settings = DeliverySettings::read(&attempt.config).map_err(|error| unavailable(&error))?;
         let (redactor, requested) = (self.0.redactor.clone(), OnceLock::new());

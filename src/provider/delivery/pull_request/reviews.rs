@@ -1,7 +1,7 @@
 //! Reviews of a delivery that request changes: who asked for what, and whether a node runs again for it.
 
 use super::task::PullTask;
-use crate::github::{GitHubError, PullRequest, RepoPermission};
+use crate::host::{HostError, PullRequest, RepoPermission, ReviewVerdict};
 use crate::markup::in_their_words;
 use crate::model::{ChangeRequest, NodeId};
 use crate::provider::output::plain_line;
@@ -14,7 +14,7 @@ const PASSED_ON: usize = 4_000;
 
 impl PullTask {
     /// What a reviewer wants changed, as a message; it is noted for the report.
-    pub(super) async fn change_request(&self, pull: &PullRequest) -> Result<Option<String>, GitHubError> {
+    pub(super) async fn change_request(&self, pull: &PullRequest) -> Result<Option<String>, HostError> {
         let Some((login, words)) = self.requested_changes(pull).await? else { return Ok(None) };
         let shown = in_their_words(&words, SHOWN);
         let mut message = format!("{login} requested changes of pull request #{}{shown}", pull.number);
@@ -49,18 +49,20 @@ impl PullTask {
     }
 
     /// The last word of somebody with write access who requested changes of exactly this commit.
-    async fn requested_changes(&self, pull: &PullRequest) -> Result<Option<(String, String)>, GitHubError> {
+    async fn requested_changes(&self, pull: &PullRequest) -> Result<Option<(String, String)>, HostError> {
         let reviews = self.host.reviews(&self.home.repo, pull.number).await?;
         let mut last: Vec<(&str, Option<String>)> = Vec::new();
         for review in &reviews {
             let Some(user) = &review.user else { continue };
             // A comment takes nothing back; an approval and a dismissal do.
-            let words = match review.state.as_str() {
-                "CHANGES_REQUESTED" if review.commit_id.as_deref() == Some(pull.head.sha.as_str()) => {
+            let words = match review.verdict {
+                ReviewVerdict::ChangesRequested
+                    if review.commit.as_deref() == Some(pull.head.sha.as_str()) =>
+                {
                     Some(review.body.clone().unwrap_or_default())
                 }
-                "APPROVED" | "DISMISSED" | "CHANGES_REQUESTED" => None,
-                _ => continue,
+                ReviewVerdict::Approved | ReviewVerdict::Dismissed | ReviewVerdict::ChangesRequested => None,
+                ReviewVerdict::Comment | ReviewVerdict::Unknown => continue,
             };
             last.retain(|(login, _)| *login != user.login);
             last.push((&user.login, words));

@@ -8,7 +8,9 @@ use serde_json::json;
 
 use super::DeliverySettings;
 use super::page::{body, title, work_of};
-use crate::github::{GitHub, GitHubError, NewPullRequest, PullRequest, PullRequestChange, TokenIdentity};
+use crate::host::{
+    GitHost, HostError, MergeObstacle, NewPullRequest, PullRequest, PullRequestChange, TokenIdentity,
+};
 use crate::model::{ChangeRequest, JsonMap, NodeReason};
 use crate::provider::delivery::{refused, succeeded};
 use crate::provider::output::{Redactor, plain_line};
@@ -38,7 +40,7 @@ impl PullHandle {
 pub(super) struct PullTask {
     pub(super) attempt: Attempt,
     pub(super) home: HostRepository,
-    pub(super) host: GitHub,
+    pub(super) host: Arc<dyn GitHost>,
     /// Into which branch; the host's default when absent.
     pub(super) base: Option<String>,
     pub(super) redactor: Arc<Redactor>,
@@ -77,22 +79,22 @@ impl PullTask {
     }
 
     /// The pull request, ready to be merged: the draft that was reviewed, where there is one.
-    async fn ready(&self, branch: &str) -> Result<PullRequest, GitHubError> {
+    async fn ready(&self, branch: &str) -> Result<PullRequest, HostError> {
         let mut pull = self.opened(branch, false).await?;
         let is_ours = Some(&pull.head.sha) == self.attempt.upstream.commit.as_ref();
         // Its text first: whoever is told that it is ready reads who approved it.
         pull = self.brought_up_to_date(pull, false).await?;
-        if pull.state == "open" && pull.draft && is_ours {
+        if pull.is_open && pull.draft && is_ours {
             self.host.mark_ready(&pull).await?;
             pull.draft = false;
             // The host works it out anew, and said `draft` of what was one.
-            pull.mergeable_state = None;
+            pull.obstacle = None;
         }
         Ok(pull)
     }
 
     /// The one pull request of the delivery, as it was found or as it was opened.
-    pub(super) async fn opened(&self, branch: &str, draft: bool) -> Result<PullRequest, GitHubError> {
+    pub(super) async fn opened(&self, branch: &str, draft: bool) -> Result<PullRequest, HostError> {
         let repo = &self.home.repo;
         let me = self.host.myself().await?;
         if let Some(pull) = self.find(&me, branch).await? {
@@ -106,7 +108,7 @@ impl PullTask {
         let new = NewPullRequest { title, body, head: branch.to_owned(), base, draft };
         match self.host.open_pull(repo, &new).await {
             // It may be there all the same; the list may take a moment to show it.
-            Err(down @ GitHubError::Down { .. }) => {
+            Err(down @ HostError::Down { .. }) => {
                 for pause in APPEARS {
                     tokio::time::sleep(pause).await;
                     if let Some(pull) = self.find(&me, branch).await? {
@@ -116,15 +118,13 @@ impl PullTask {
                 Err(down)
             }
             // The host takes one pull request for two branches, so that two runners that ask at once get one.
-            Err(error @ GitHubError::Refused { status: 422, .. }) => {
-                self.find(&me, branch).await?.ok_or(error)
-            }
+            Err(error @ HostError::Refused { status: 422, .. }) => self.find(&me, branch).await?.ok_or(error),
             opened => opened,
         }
     }
 
     /// The pull request of this delivery: one that is open, or one that was opened for this very work and has ended since.
-    async fn find(&self, me: &TokenIdentity, branch: &str) -> Result<Option<PullRequest>, GitHubError> {
+    async fn find(&self, me: &TokenIdentity, branch: &str) -> Result<Option<PullRequest>, HostError> {
         let origin = format!("{}:{branch}", self.home.repo.owner());
         let pulls = self.host.pulls_from(&self.home.repo, &origin).await?;
         let task = |work: &str| work.rsplit_once('/').map(|(task, _)| task.to_owned());
@@ -133,13 +133,13 @@ impl PullTask {
             let work = pull.body.as_deref().and_then(work_of);
             let same = work.is_some_and(|work| task(work) == ours);
             // What a `retry` left behind is over; what a killed runner opened, and somebody merged since, is not.
-            let current = pull.state == "open"
+            let current = pull.is_open
                 || work == Some(self.attempt.work.as_str())
                 || (pull.merged_at.is_some() && self.holds_this_work(pull));
             // Anybody can copy the mark: only the author shows whose it is.
             same && current && pull.user.as_ref().is_some_and(|user| me.is(user))
         };
-        Ok(pulls.iter().filter(fits).max_by_key(|pull| (pull.state == "open", pull.number)).cloned())
+        Ok(pulls.iter().filter(fits).max_by_key(|pull| (pull.is_open, pull.number)).cloned())
     }
 
     /// Whether it has just this work as its head, into the right branch: a draft that somebody made ready and merged, while the
@@ -154,13 +154,13 @@ impl PullTask {
         &self,
         pull: PullRequest,
         draft: bool,
-    ) -> Result<PullRequest, GitHubError> {
+    ) -> Result<PullRequest, HostError> {
         let (title, body) = (self.title(), self.body(draft));
         let is_same = pull.title == title && pull.body.as_deref() == Some(body.as_str());
-        if pull.state != "open" || is_same {
+        if !pull.is_open || is_same {
             return Ok(pull);
         }
-        let change = PullRequestChange { title: Some(title), body: Some(body), state: None };
+        let change = PullRequestChange { title: Some(title), body: Some(body), open: None };
         self.host.change_pull(&self.home.repo, pull.number, &change).await
     }
 
@@ -168,14 +168,14 @@ impl PullTask {
     /// off on the host has decided that.
     async fn merged_by_the_host(&self, mut pull: PullRequest) -> PullRequest {
         let is_ours = Some(&pull.head.sha) == self.attempt.upstream.commit.as_ref();
-        let Some(method) = self.settings.auto_merge.filter(|_| is_ours && pull.state == "open") else {
+        let Some(method) = self.settings.auto_merge.filter(|_| is_ours && pull.is_open) else {
             return pull;
         };
-        if pull.auto_merge.is_some() {
+        if pull.auto_merge {
             return pull;
         }
         match self.host.merge_when_allowed(&pull, method).await {
-            Ok(()) => pull.auto_merge = Some(json!({})),
+            Ok(()) => pull.auto_merge = true,
             // People can merge it all the same, so the work is offered nevertheless.
             Err(error) => tracing::warn!(node = %self.attempt.node, %error, "auto-merge is not enabled"),
         }
@@ -195,7 +195,7 @@ impl PullTask {
     pub(super) async fn look(&self, handle: &PullHandle) -> Option<AttemptOutcome> {
         match self.host.pull(&self.home.repo, handle.pull).await {
             Ok(pull) => self.judged(&pull).await,
-            Err(GitHubError::NotFound { .. }) => Some(AttemptOutcome::Lost {
+            Err(HostError::NotFound { .. }) => Some(AttemptOutcome::Lost {
                 message: format!("pull request #{} no longer exists", handle.pull),
             }),
             // A delivery that waits for people is not given up because the host cannot be asked.
@@ -226,7 +226,7 @@ impl PullTask {
                 None => Some(self.merged(pull)),
             };
         }
-        if pull.state == "closed" {
+        if !pull.is_open {
             let message = format!("pull request #{} was closed without being merged", pull.number);
             return Some(AttemptOutcome::permanent(NodeReason::Rejected, message));
         }
@@ -253,12 +253,14 @@ impl PullTask {
             Ok(None) => {}
             Err(_) => return None,
         }
-        match pull.mergeable_state.as_deref() {
-            Some("dirty") => {
+        match pull.obstacle {
+            Some(MergeObstacle::Conflict) => {
                 let base = plain_line(pull.base.branch.as_bytes());
                 Some(self.waits(pull, &format!("; it conflicts with `{base}`")))
             }
-            Some("blocked") if self.checks_cannot_start(pull).await => {
+            Some(MergeObstacle::Rule)
+                if self.host.checks_cannot_start(&self.home.repo, pull).await == Ok(true) =>
+            {
                 let message = format!(
                     "the checks that pull request #{} needs were not started: the host starts no workflows for what the token of a job opened; close and reopen it, or give planspec the token of an App",
                     pull.number
@@ -266,40 +268,28 @@ impl PullTask {
                 Some(self.waits_for(pull, NodeReason::ChecksCannotStart, &message))
             }
             // Its head may not change any more, and the host would make a new one to bring it up to date.
-            Some("behind") => {
+            Some(MergeObstacle::Behind) => {
                 let base = plain_line(pull.base.branch.as_bytes());
                 Some(self.waits(
                     pull,
                     &format!("; `{base}` has moved on and takes only branches that are up to date"),
                 ))
             }
-            Some("draft") => Some(self.waits(pull, "; somebody made it a draft")),
+            Some(MergeObstacle::Draft) => Some(self.waits(pull, "; somebody made it a draft")),
             // The same words at the start and at each poll, whatever the reason was.
-            _ if self.settings.auto_merge.is_some() && pull.auto_merge.is_none() => {
+            _ if self.settings.auto_merge.is_some() && !pull.auto_merge => {
                 Some(self.waits(pull, "; auto-merge is not enabled, so somebody has to merge it"))
             }
             _ => Some(self.waits(pull, "")),
         }
     }
 
-    /// Whether the base asks for checks and none was started, because the token of a job opened the pull request.
-    async fn checks_cannot_start(&self, pull: &PullRequest) -> bool {
-        // The host does not start workflows for what this token does, lest they start each other without end.
-        if pull.user.as_ref().is_none_or(|user| user.login != "github-actions[bot]") {
-            return false;
-        }
-        let repo = &self.home.repo;
-        let required = self.host.required_checks(repo, &pull.base.branch).await.unwrap_or_default();
-        // What cannot be read is no reason to say so: the pull request is waited for as before.
-        !required.is_empty() && self.host.checks_of(repo, &pull.head.sha).await == Ok(0)
-    }
-
     fn merged(&self, pull: &PullRequest) -> AttemptOutcome {
         let line = |text: &str| plain_line(text.as_bytes());
-        let merge = pull.merge_commit_sha.as_deref().map(line);
+        let merge = pull.merge_commit.as_deref().map(line);
         let outputs = JsonMap::from_iter([
             ("number".to_owned(), json!(pull.number)),
-            ("url".to_owned(), json!(line(&pull.html_url))),
+            ("url".to_owned(), json!(line(&pull.url))),
             ("mergeCommit".to_owned(), json!(merge)),
         ]);
         succeeded(&self.attempt, outputs)
@@ -312,7 +302,7 @@ impl PullTask {
     }
 
     fn waits_for(&self, pull: &PullRequest, reason: NodeReason, message: &str) -> AttemptOutcome {
-        let url = plain_line(pull.html_url.as_bytes());
+        let url = plain_line(pull.url.as_bytes());
         AttemptOutcome::Blocked {
             reason,
             message: format!("{message}: {url}"),
@@ -322,13 +312,13 @@ impl PullTask {
     }
 
     /// Closes the pull request of a delivery that was cancelled.
-    pub(super) async fn close(&self, handle: &PullHandle) -> Result<(), GitHubError> {
+    pub(super) async fn close(&self, handle: &PullHandle) -> Result<(), HostError> {
         let repo = &self.home.repo;
         // What people merged or closed already stays as they left it.
-        if self.host.pull(repo, handle.pull).await?.state != "open" {
+        if !self.host.pull(repo, handle.pull).await?.is_open {
             return Ok(());
         }
-        let change = PullRequestChange { state: Some("closed".to_owned()), ..PullRequestChange::default() };
+        let change = PullRequestChange { open: Some(false), ..PullRequestChange::default() };
         self.host.change_pull(repo, handle.pull, &change).await.map(|_| ())
     }
 }

@@ -1,9 +1,9 @@
-//! Names that appear in the address of a request. What comes from outside is checked or encoded here.
+//! The name of a repository on the host. What comes from outside is checked here.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::GitHubError;
+use super::HostError;
 
 /// `OWNER/NAME` of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,17 +24,12 @@ impl RepoName {
     pub fn name(&self) -> &str {
         &self.name
     }
-
-    /// The address of something in this repository: `/repos/OWNER/NAME/REST`.
-    pub(super) fn path(&self, rest: &str) -> String {
-        format!("/repos/{}/{}/{rest}", self.owner, self.name)
-    }
 }
 
 impl FromStr for RepoName {
-    type Err = GitHubError;
+    type Err = HostError;
 
-    fn from_str(text: &str) -> Result<Self, GitHubError> {
+    fn from_str(text: &str) -> Result<Self, HostError> {
         // These become segments of every address below `/repos/`, and `..` would lead to another part of the API.
         let sound = |part: &str| {
             !part.is_empty()
@@ -47,7 +42,7 @@ impl FromStr for RepoName {
             Some((owner, name)) if sound(owner) && sound(name) => {
                 Ok(Self { owner: owner.to_owned(), name: name.to_owned() })
             }
-            _ => Err(GitHubError::Name(shown(text))),
+            _ => Err(HostError::Name(shown(text))),
         }
     }
 }
@@ -58,33 +53,8 @@ impl fmt::Display for RepoName {
     }
 }
 
-/// A text as one segment of an address.
-///
-/// # Errors
-/// When it is empty, or would be taken for a step in a path.
-pub(super) fn segment(text: &str) -> Result<String, GitHubError> {
-    // `.` and `..` are steps in a path, and no encoding changes that, so they are refused.
-    if text.is_empty() || text.len() > 255 || text.bytes().all(|b| b == b'.') {
-        return Err(GitHubError::Name(shown(text)));
-    }
-    Ok(encoded(text))
-}
-
-/// A text with everything encoded that means something in an address.
-pub(super) fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        // The unreserved characters of RFC 3986; with any other a name could begin a query, another segment or a line.
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-        out
-    })
-}
-
 /// A text as it may appear in a message: one line, not long.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
@@ -103,12 +73,5 @@ mod tests {
         {
             assert!(bad.parse::<RepoName>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn nothing_leaves_its_segment() {
-        assert_eq!(segment("github-actions[bot]").as_deref(), Ok("github-actions%5Bbot%5D"));
-        assert_eq!(segment("a/../b?c#d").as_deref(), Ok("a%2F..%2Fb%3Fc%23d"));
-        assert!(segment("..").is_err() && segment("").is_err());
     }
 }

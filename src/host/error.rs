@@ -1,16 +1,23 @@
-//! Errors of the Git host's API, with messages that say what to do; never with a token in them.
+//! Why a Git host did not do what it was asked, in messages that say what to do; never with a token in them.
 
 use std::time::Duration;
 
 /// Why the host did not do what was asked.
 // `Clone`, because the error of opening the client is kept and given to everybody who asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GitHubError {
+pub enum HostError {
+    /// This runner knows no host.
+    #[error("there is no Git host: set GITHUB_TOKEN and GITHUB_REPOSITORY, as in a job of GitHub Actions")]
+    NoHost,
     /// There is no token, or one that cannot be sent.
-    #[error(
-        "there is no usable token: set GITHUB_TOKEN, as with `env: {{ GITHUB_TOKEN: ${{{{ github.token }}}} }}`"
-    )]
-    NoToken,
+    #[error("there is no usable token: {0}")]
+    NoToken(&'static str),
+    /// The host has no such thing.
+    #[error("cannot {what}: the host does not offer that")]
+    NotOffered {
+        /// What was asked for.
+        what: String,
+    },
     /// The address of the API is none.
     #[error("`{0}` is not an API address")]
     Address(String),
@@ -86,12 +93,12 @@ pub enum GitHubError {
     },
 }
 
-impl GitHubError {
+impl HostError {
     /// Whether the token is missing or too weak for what was asked.
     #[must_use]
     pub fn is_permission(&self) -> bool {
         // `NotFound` is none of them, either: the host does not say which of its two meanings it has.
-        matches!(self, Self::NoToken | Self::Token { .. } | Self::Permission { .. })
+        matches!(self, Self::NoToken(_) | Self::Token { .. } | Self::Permission { .. })
     }
 
     /// Whether it is not there, as far as the token can see.
