@@ -16,6 +16,7 @@ mod artifacts;
 mod authority;
 mod boundaries;
 mod command_line;
+mod completion;
 mod custom_provider;
 mod decisions;
 mod deliveries;
