@@ -15,6 +15,7 @@ mod approvals;
 mod artifacts;
 mod authority;
 mod boundaries;
+mod broken;
 mod command_line;
 mod completion;
 mod custom_provider;

@@ -110,7 +110,7 @@ pub(crate) fn candidates(arguments: &CandidatesArguments, context: &mut Context)
     // Where nothing can be read, a shell has nothing to offer; an error in the midst of a line helps nobody.
     let found = offers(named, &line, context).unwrap_or_default();
     for word in found.iter().filter(|word| word.starts_with(&line.word)) {
-        context.out.line(&format!("{}{word}", line.lead))?;
+        context.out.line(format!("{}{word}", line.lead))?;
     }
     Ok(Exit::Done)
 }
