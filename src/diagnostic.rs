@@ -102,6 +102,21 @@ pub struct Diagnostic {
     pub resource: Option<ResourceKey>,
 }
 
+impl Diagnostic {
+    /// The place and what is wrong there, as a part of a sentence: `PATH:LINE: MESSAGE`.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let line = self.location.span.map(|span| format!(":{}", span.line)).unwrap_or_default();
+        format!("{}{line}: {}", self.location.path, self.message)
+    }
+
+    /// Whether it is an error in the manifest of this resource.
+    #[must_use]
+    pub fn breaks(&self, key: &ResourceKey) -> bool {
+        self.severity == Severity::Error && self.resource.as_ref() == Some(key)
+    }
+}
+
 fn display<S: Serializer>(key: &Option<ResourceKey>, serializer: S) -> Result<S::Ok, S::Error> {
     match key {
         Some(key) => serializer.collect_str(key),

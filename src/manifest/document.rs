@@ -183,7 +183,16 @@ fn kind_of(text: &str) -> Option<Kind> {
 
 fn unknown_kind(map: &Map<String, Value>) -> Problem {
     let known = || Kind::ALL.into_iter().map(Kind::as_str);
+    let others =
+        map.keys().map(String::as_str).filter(|key| !["apiVersion", "metadata", "spec"].contains(key));
     match map.get("kind") {
+        // Misspelt, it is one error at the word that was typed.
+        None if let Some(near) = suggest::nearest("kind", others.clone()) => {
+            let message = format!("unknown field `{}`", short(near));
+            Problem::new(codes::UNKNOWN_FIELD, pointer::join("", near), message)
+                .at_key()
+                .hint("did you mean `kind`?".to_owned())
+        }
         None => Problem::new(codes::UNKNOWN_KIND, "", "missing field `kind`")
             .hint(format!("the kinds are {}", suggest::one_of(known()).replace(" or ", " and "))),
         Some(Value::String(text)) => {

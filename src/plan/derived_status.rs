@@ -61,7 +61,7 @@ pub(crate) fn plan_status(
 pub(crate) fn capability_status(
     metadata: &Metadata,
     spec: &CapabilitySpec,
-    exists: impl Fn(&ResourceKey) -> bool,
+    why_missing: impl Fn(&ResourceKey) -> Option<String>,
     generation: u64,
     previous: Option<&CapabilityStatus>,
     now: Timestamp,
@@ -70,9 +70,8 @@ pub(crate) fn capability_status(
     let required = spec.requirements.iter().filter(|requirement| !requirement.optional);
     let missing: Vec<String> = required
         .map(|requirement| requirement.reference().key(Kind::Capability, &metadata.namespace))
-        .filter(|key| !exists(key))
         // All of them and not the first: whoever adds what is missing should not have to reconcile once for each.
-        .map(|key| key.to_string())
+        .filter_map(|key| why_missing(&key))
         .collect();
     // An annotation is a text, so `"false"` is how people write that it does not hold.
     let note = metadata.annotations.get(DEPRECATED).filter(|note| note.as_str() != "false");
@@ -82,11 +81,7 @@ pub(crate) fn capability_status(
         (true, Some(_)) => CapabilityPhase::Deprecated,
         (true, None) => CapabilityPhase::Available,
     };
-    let why = if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(("RequirementMissing", format!("there is no {}", missing.join(", "))))
-    };
+    let why = if missing.is_empty() { Ok(()) } else { Err(("RequirementMissing", missing.join("; "))) };
     // The contract has no field in the spec for either, only in the status, so the author says it by annotations.
     let replacement = metadata.annotations.get(REPLACEMENT).and_then(|text| parse_replacement(text));
     CapabilityStatus {
@@ -199,8 +194,10 @@ mod tests {
             { "name": "a" }, { "name": "b", "namespace": "m" }, { "name": "c", "optional": true },
         ] }))
         .unwrap();
-        let exists = |key: &ResourceKey| existing.contains(&key.to_string().as_str());
-        capability_status(&metadata, &spec, exists, 1, None, at(1))
+        let missing = |key: &ResourceKey| {
+            (!existing.contains(&key.to_string().as_str())).then(|| format!("there is no {key}"))
+        };
+        capability_status(&metadata, &spec, missing, 1, None, at(1))
     }
 
     #[test]

@@ -66,24 +66,6 @@ fn completions_and_manual_pages_are_made() {
 }
 
 #[test]
-fn a_shell_completes_the_names_of_resources() {
-    let goals = crate::fixtures::goal("enable-login", "People sign in");
-    let environment = TestEnvironment::with_files(&[("goal.yaml", &goals)]);
-    let script = environment.root().join("completions.bash");
-    std::fs::write(&script, environment.planspec(&["completions", "bash"]).succeeds().stdout).unwrap();
-    let line = format!(
-        "planspec() {{ '{}' \"$@\"; }}; . '{}'; COMP_WORDS=(planspec describe goal/en); COMP_CWORD=2; \
-         _planspec_names planspec goal/en describe; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-        env!("CARGO_BIN_EXE_planspec"),
-        script.display()
-    );
-    let mut command = std::process::Command::new("bash");
-    let output = command.args(["-c", &line]).current_dir(environment.repo()).output().unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(shown.lines().any(|line| line == "goal/enable-login"), "{shown}");
-}
-
-#[test]
 fn a_wrong_environment_variable_is_named() {
     let mut environment = TestEnvironment::new();
     environment.set("PLANSPEC_NAMESPACE", "Not A Name");

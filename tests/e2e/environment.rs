@@ -157,7 +157,8 @@ impl TestEnvironment {
         self.git(arguments).succeeds().stdout.trim().to_owned()
     }
 
-    fn command(&self, program: &str, directory: &Path) -> Command {
+    /// Any program, with the variables of this environment.
+    pub(crate) fn command(&self, program: &str, directory: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(directory).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

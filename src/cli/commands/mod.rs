@@ -14,7 +14,7 @@ use self::decide::{execution, gate, node};
 use self::read::{
     artifacts, checkout, describe, explain, get, graph, history, logs, status, verify, wait, watch,
 };
-use self::setup::{demo, init, schema, shell_files, trust};
+use self::setup::{candidates, demo, init, schema, shell_files, trust};
 use self::write::{apply, delete, diff, edit, here, run, validate};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
@@ -63,6 +63,7 @@ pub(crate) enum CliCommand {
     Gc(gc::GcArguments),
     Schema(schema::SchemaArguments),
     Completions(shell_files::CompletionsArguments),
+    Candidates(candidates::CandidatesArguments),
     Man(shell_files::ManArguments),
 }
 
@@ -108,6 +109,7 @@ pub(crate) fn run(command: &CliCommand, context: &mut Context) -> Result<Exit, C
         CliCommand::Gc(arguments) => gc::run(arguments, context),
         CliCommand::Schema(arguments) => schema::run(arguments, context),
         CliCommand::Completions(arguments) => shell_files::completions(arguments, context),
+        CliCommand::Candidates(arguments) => candidates::candidates(arguments, context),
         CliCommand::Man(arguments) => shell_files::man(arguments, context),
     }
 }

@@ -93,6 +93,19 @@ impl<'w> DesiredChange<'w> {
         &self.before.resources
     }
 
+    /// What is wrong with manifests at the base.
+    pub(crate) fn found(&self) -> &[Diagnostic] {
+        &self.before.diagnostics
+    }
+
+    /// Why a resource that something refers to is not among those at the base.
+    pub(crate) fn missing(&self, key: &ResourceKey) -> CliError {
+        match self.before.diagnostics.iter().find(|found| found.breaks(key)) {
+            Some(found) => CliError::no(format!("{key} is broken: {}", found.brief())),
+            None => CliError::no(format!("there is no {key}")),
+        }
+    }
+
     /// The keys of the resources at the base.
     pub(crate) fn keys(&self) -> Vec<ResourceKey> {
         self.before.resources.iter().map(Resource::key).collect()

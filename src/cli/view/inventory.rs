@@ -10,7 +10,7 @@ use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::resolve;
 use crate::cli::view::selector::ResourceSelector;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::{DerivedExecution, Kind, Name, Resource, ResourceKey};
+use crate::model::{DerivedExecution, Name, Resource, ResourceKey};
 use crate::record::StatusTree;
 use crate::report::object::LiveObject;
 use crate::report::text;
@@ -31,7 +31,7 @@ pub(crate) struct SelectedObjects {
     /// What is recorded and cannot be read.
     pub(crate) unreadable: BTreeSet<ResourceKey>,
     /// The first target that names something that is not there.
-    missing: Option<(Option<Kind>, Name)>,
+    missing: Option<ResourceSelector>,
 }
 
 impl<'w> Inventory<'w> {
@@ -115,15 +115,19 @@ impl<'w> Inventory<'w> {
         context: &mut Context,
     ) -> Result<Vec<LiveObject>, CliError> {
         let selection = self.look(targets, context)?;
-        self.check_complete(&selection)?;
+        self.check_complete(&selection, context.options.namespace.as_ref())?;
         Ok(selection.objects)
     }
 
     /// Whether everything that was named is there.
-    pub(crate) fn check_complete(&self, selection: &SelectedObjects) -> Result<(), CliError> {
+    pub(crate) fn check_complete(
+        &self,
+        selection: &SelectedObjects,
+        namespace: Option<&Name>,
+    ) -> Result<(), CliError> {
         // No resource of a kind is an empty list; a name that is not there is a clear no.
         match &selection.missing {
-            Some((kind, name)) => Err(self.not_found(*kind, name)),
+            Some(target) => Err(self.not_found(target, namespace)),
             None => Ok(()),
         }
     }
@@ -140,8 +144,8 @@ impl<'w> Inventory<'w> {
         let namespace = context.options.namespace.clone();
         for target in targets {
             let keys = self.keys(target, namespace.as_ref())?;
-            if let (Some(name), true) = (&target.name, keys.is_empty()) {
-                missing.get_or_insert_with(|| (target.kind, name.clone()));
+            if target.name.is_some() && keys.is_empty() {
+                missing.get_or_insert_with(|| target.clone());
             }
             for key in keys {
                 match self.object(&key) {
@@ -162,8 +166,7 @@ impl<'w> Inventory<'w> {
 
     /// The one object that a target names.
     pub(crate) fn one(&self, target: &ResourceSelector, context: &Context) -> Result<LiveObject, CliError> {
-        let name = resolve::name_of(target)?;
-        self.find(target, context)?.ok_or_else(|| self.not_found(target.kind, name))
+        self.find(target, context)?.ok_or_else(|| self.not_found(target, context.options.namespace.as_ref()))
     }
 
     /// The same; `None` where nothing has the name. Any other failure is an error: it says nothing about what is there.
@@ -199,8 +202,14 @@ impl<'w> Inventory<'w> {
         Ok(keys)
     }
 
-    fn not_found(&self, kind: Option<Kind>, name: &Name) -> CliError {
-        let error = resolve::not_found(self.declared.keys(), kind, name, "");
+    fn not_found(&self, target: &ResourceSelector, namespace: Option<&Name>) -> CliError {
+        if let Some(error) = resolve::broken(&self.broken, target, namespace) {
+            return error;
+        }
+        let error = match resolve::name_of(target) {
+            Ok(name) => resolve::not_found(self.declared.keys(), target.kind, name, ""),
+            Err(error) => return error,
+        };
         // A resource whose manifest is broken is not among the declared ones, and that is then the likely
         // reason.
         if self.broken.is_empty() {

@@ -3,6 +3,7 @@
 
 use crate::cli::error::CliError;
 use crate::cli::view::selector::{ResourceSelector, nearest};
+use crate::diagnostic::Diagnostic;
 use crate::model::{Kind, Name, ResourceKey};
 use crate::report::object::short_name;
 
@@ -17,18 +18,21 @@ pub(crate) fn selects(target: &ResourceSelector, namespace: Option<&Name>, key: 
         && namespace.is_none_or(|namespace| key.namespace == *namespace)
 }
 
-/// The one resource among `known` that a target names. `place` ends the message where there is none.
+/// The one resource among `known` that a target names. `place` ends the message where there is none, unless something is wrong
+/// with its manifest: what was found there is in `found`.
 pub(crate) fn one(
     known: &[ResourceKey],
     target: &ResourceSelector,
     namespace: Option<&Name>,
     place: &str,
+    found: &[Diagnostic],
 ) -> Result<ResourceKey, CliError> {
     let name = name_of(target)?;
-    let found: Vec<ResourceKey> =
+    let keys: Vec<ResourceKey> =
         known.iter().filter(|key| selects(target, namespace, key)).cloned().collect();
-    match found.as_slice() {
-        [] => Err(not_found(known.iter(), target.kind, name, place)),
+    match keys.as_slice() {
+        [] => Err(broken(found, target, namespace)
+            .unwrap_or_else(|| not_found(known.iter(), target.kind, name, place))),
         [key] => Ok(key.clone()),
         several => Err(ambiguous(name, several)),
     }
@@ -37,6 +41,22 @@ pub(crate) fn one(
 /// The name in a target that has to have one.
 pub(crate) fn name_of(target: &ResourceSelector) -> Result<&Name, CliError> {
     target.name.as_ref().ok_or_else(|| CliError::usage("a name is required, as in KIND/NAME"))
+}
+
+/// The answer for a resource that is declared by a manifest with an error: to whoever committed it, it is there.
+pub(crate) fn broken(
+    found: &[Diagnostic],
+    target: &ResourceSelector,
+    namespace: Option<&Name>,
+) -> Option<CliError> {
+    let of_target = |diagnostic: &&Diagnostic| {
+        let key = diagnostic.resource.as_ref().filter(|key| diagnostic.breaks(key));
+        key.is_some_and(|key| selects(target, namespace, key))
+    };
+    let first = found.iter().find(of_target)?;
+    let key = first.resource.as_ref()?;
+    let error = CliError::no(format!("{} {} is broken: {}", key.kind.singular(), key.name, first.brief()));
+    Some(error.hint("`planspec validate` shows the place"))
 }
 
 /// A name that nothing has, with the nearest one that something has.
@@ -86,7 +106,7 @@ mod tests {
     fn resolved(argument: &str, namespace: Option<&str>) -> String {
         let target = selector::one(argument, Some(Kind::Goal)).unwrap();
         let namespace: Option<Name> = namespace.map(|name| name.parse().unwrap());
-        match one(&known(), &target, namespace.as_ref(), IN_DESIRED_STATE) {
+        match one(&known(), &target, namespace.as_ref(), IN_DESIRED_STATE, &[]) {
             Ok(key) => key.to_string(),
             Err(error) => anstream::adapter::strip_str(&error.render(false)).to_string(),
         }

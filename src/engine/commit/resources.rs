@@ -167,9 +167,12 @@ fn status_of(
             for needed in &spec.requirements {
                 settled.on(&Topic::Resource(needed.reference().key(Kind::Capability, &key.namespace)));
             }
-            let exists = |needed: &ResourceKey| matches!(snapshot.declared(needed), Ok(Some(_)));
+            let missing = |needed: &ResourceKey| match snapshot.declared(needed) {
+                Ok(Some(_)) => None,
+                _ => Some(snapshot.why_missing(needed).unwrap_or_else(|_| format!("there is no {needed}"))),
+            };
             let metadata = &loaded.resource.metadata;
-            ResourceStatus::Capability(capability_status(metadata, spec, exists, generation, previous, now))
+            ResourceStatus::Capability(capability_status(metadata, spec, missing, generation, previous, now))
         }
         Spec::Binding(spec) => {
             let previous =

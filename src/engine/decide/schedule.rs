@@ -54,7 +54,7 @@ struct ScheduleSubject {
 
 fn open(snapshot: &Snapshot, key: &ResourceKey) -> Result<ScheduleSubject, EngineError> {
     let declared = snapshot.present(key)?;
-    let Some(declared) = declared else { return refuse(format!("there is no {key}")) };
+    let Some(declared) = declared else { return refuse(snapshot.why_missing(key)?) };
     let loaded = snapshot.cached(key)?;
     let by_manifest =
         loaded.is_some_and(|loaded| matches!(&loaded.resource.spec, Spec::Schedule(spec) if spec.suspend));

@@ -83,15 +83,17 @@ pub(crate) fn in_force(
     if let Some(loaded) = snapshot.resource(gate)? {
         return Ok(GateInForce::Declared(Box::new(loaded)));
     }
+    let broken = snapshot.why_broken(gate)?.map(|why| format!("its manifest is broken: {why}"));
     // Before broken files are considered: the pinned version decides where there is one, and only a gate that
     // never was valid is closed by them.
     let had_manifest =
         record.is_some_and(|record| !record.metadata.annotations.contains_key(StatusMetadata::IMPLICIT));
     if had_manifest {
-        return kept(snapshot, gate, record, "its manifest is gone".to_owned());
+        let why = broken.unwrap_or_else(|| "its manifest is gone".to_owned());
+        return kept(snapshot, gate, record, why);
     }
-    if let Some(path) = snapshot.index.broken_declaration(gate)? {
-        return Ok(GateInForce::Closed { why: format!("its manifest in `{path}` is not valid") });
+    if let Some(why) = broken {
+        return Ok(GateInForce::Closed { why });
     }
     Ok(GateInForce::Implicit)
 }

@@ -131,6 +131,11 @@ impl<'a> SnapshotLookup<'a> {
                 }
                 _ => None,
             });
+        // In the place of "there is no …": whoever committed the Binding knows better.
+        let missing = explained.binding.as_ref().filter(|_| binding.is_none());
+        if let Some((key, why)) = missing.and_then(|key| Some((key, self.why_broken(key)?))) {
+            return ProviderResolution::Not(NodeReason::Unbound, format!("{key} is broken: {why}"));
+        }
         let resolved = ProviderResolution::from(explained.resolution);
         match &resolved {
             ProviderResolution::Bound(_, target) => match usable(self.registry, target) {
@@ -214,6 +219,10 @@ impl PlanLookup for SnapshotLookup<'_> {
 
     fn can_poll_addresses(&self) -> bool {
         self.registry.external().is_some()
+    }
+
+    fn why_broken(&self, key: &ResourceKey) -> Option<String> {
+        self.keep(self.snapshot.why_broken(key))
     }
 
     fn progress(&self, key: &ResourceKey) -> ResourceProgress {

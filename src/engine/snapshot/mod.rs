@@ -291,6 +291,25 @@ impl Snapshot {
         Ok(loaded)
     }
 
+    /// Why a resource that something refers to is not there.
+    pub(crate) fn why_missing(&self, key: &ResourceKey) -> Result<String, EngineError> {
+        Ok(match self.why_broken(key)? {
+            Some(why) => format!("{key} is broken: {why}"),
+            None => format!("there is no {key}"),
+        })
+    }
+
+    /// What is wrong with the manifest of a resource that is declared and was never valid: place and reason.
+    pub(crate) fn why_broken(&self, key: &ResourceKey) -> Result<Option<String>, EngineError> {
+        let Some((path, blob)) = self.index.broken_declaration(key)? else { return Ok(None) };
+        // Read again and not kept in the index: only where somebody refers to it, the words are needed.
+        let limits = &self.config.limits;
+        let bytes = self.repo.blob(blob, manifest::most_bytes(limits))?;
+        let found = manifest::parse(&path, &bytes, limits).diagnostics;
+        let first = found.iter().find(|found| found.breaks(key));
+        Ok(Some(first.map_or_else(|| format!("{path} is not valid"), Diagnostic::brief)))
+    }
+
     /// The generation of a resource as it is declared now: that of its record, one more when the spec has changed since.
     pub(crate) fn generation(&self, key: &ResourceKey, declared: &Declaration) -> Result<u64, EngineError> {
         let (generation, digest) = match self.records.get(key) {

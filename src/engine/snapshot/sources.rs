@@ -61,7 +61,7 @@ fn derived_sources(
         return Ok(found.and_then(|(plan, goal, pins)| compile(key, execution, plan, goal, pins)));
     }
     let Some(owner) = snapshot.resource(&owner_key)? else {
-        return Ok(Err(("OwnerNotFound", format!("there is no {owner_key}"), vec![owner_key])));
+        return Ok(Err(("OwnerNotFound", snapshot.why_missing(&owner_key)?, vec![owner_key])));
     };
     let found = plan_and_goal(snapshot, key, &execution)?;
     Ok(found.and_then(|(plan, goal, mut pins)| {
@@ -89,14 +89,14 @@ fn plan_and_goal(
     let plan_key = spec.plan_ref.key(Kind::Plan, &key.namespace);
     let Some(plan) = snapshot.resource(&plan_key)? else {
         // It waits for the plan by its name, and is woken when that arrives.
-        return Ok(Err(("PlanNotFound", format!("there is no {plan_key}"), vec![plan_key])));
+        return Ok(Err(("PlanNotFound", snapshot.why_missing(&plan_key)?, vec![plan_key])));
     };
     let mut pins = vec![(PinKind::Plan, plan.declared.blob)];
     let mut goal = None;
     if let Some(reference) = &spec.goal_ref {
         let goal_key = reference.key(Kind::Goal, &key.namespace);
         let Some(found) = snapshot.resource(&goal_key)? else {
-            return Ok(Err(("GoalNotFound", format!("there is no {goal_key}"), vec![goal_key])));
+            return Ok(Err(("GoalNotFound", snapshot.why_missing(&goal_key)?, vec![goal_key])));
         };
         // A goal is pinned as well, since briefs quote it and its timeout ends the run.
         pins.push((PinKind::Goal, found.declared.blob));

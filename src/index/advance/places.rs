@@ -3,6 +3,7 @@
 use redb::ReadableTable as _;
 
 use super::file_entry::FileEntry;
+use crate::git::ObjectId;
 use crate::index::tables::{BAD, FILES, PLACES, decode};
 use crate::index::{Index, IndexError};
 use crate::model::ResourceKey;
@@ -29,11 +30,11 @@ impl Index {
         Ok(found)
     }
 
-    /// The path of a file that names a resource in a declaration that is not valid.
+    /// A file that names a resource in a declaration that is not valid: its path and its content.
     ///
     /// # Errors
     /// The store.
-    pub fn broken_declaration(&self, key: &ResourceKey) -> Result<Option<String>, IndexError> {
+    pub fn broken_declaration(&self, key: &ResourceKey) -> Result<Option<(String, ObjectId)>, IndexError> {
         let read = self.store.begin_read()?;
         let bad = read.open_table(BAD)?;
         let files = read.open_table(FILES)?;
@@ -41,8 +42,8 @@ impl Index {
             // Over broken files alone, which are few. A key has no table of the files that fail to declare it.
             let (path, _) = entry?;
             let file = files.get(path.value())?.and_then(|file| decode::<FileEntry>(file.value()).ok());
-            if file.is_some_and(|file| file.doubt.named().any(|named| named == *key)) {
-                return Ok(Some(path.value().to_owned()));
+            if let Some(file) = file.filter(|file| file.doubt.named().any(|named| named == *key)) {
+                return Ok(Some((path.value().to_owned(), file.blob)));
             }
         }
         Ok(None)

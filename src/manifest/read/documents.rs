@@ -29,7 +29,7 @@ fn split(text: &str) -> Vec<DocumentRange> {
                 // Content on the marker's own line: the line as a whole counts.
                 open.note(at, at + line.len());
             }
-        } else if bare == "..." {
+        } else if bare.strip_prefix("...").is_some_and(ends_document) {
             // `...` ends a document and begins none: what follows without a marker counts only if it has
             // content.
             documents.extend(open.close(at + line.len()));
@@ -48,6 +48,11 @@ fn split(text: &str) -> Vec<DocumentRange> {
     }
     documents.extend(open.close(text.len()));
     documents
+}
+
+/// Whether a line ends a document that begins with `...`: nothing may follow but a comment.
+fn ends_document(rest: &str) -> bool {
+    rest.is_empty() || (rest.starts_with([' ', '\t']) && rest.trim_start().starts_with('#'))
 }
 
 /// A document whose end is not reached.

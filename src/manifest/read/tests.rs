@@ -91,6 +91,14 @@ fn block_text_at_the_top_hides_no_document() {
     check("a: |\n  x\n---\nb: 1\n", r#"[{"a": "x\n"}, {"b": 1}]"#);
 }
 
+#[test]
+fn a_comment_may_stand_behind_the_end_of_a_document() {
+    for text in ["x\n...\ny\n", "x\n...  # c\ny\n", "x\n...\t# c\n---\ny\n"] {
+        assert_eq!((documents::count(text), values(text).map(|all| all.len())), (2, Some(2)), "{text:?}");
+    }
+    assert_eq!(documents::count("x ...\n....\n"), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 

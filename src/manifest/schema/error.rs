@@ -29,8 +29,49 @@ pub(super) fn problems<'e>(
         .filter_map(|problem| pointer::split_last(&problem.pointer).map(|(parent, _)| parent.to_owned()))
         .collect();
     all.retain(|problem| problem.message != SELECTOR || !unknown.contains(&problem.pointer));
+    join_misspelt(&mut all);
     all
 }
+
+/// A misspelt name of a required field is found twice, as unknown and as missing. One mistake is one error: the field that is
+/// there, with what it is meant to be.
+fn join_misspelt(all: &mut Vec<Problem>) {
+    let missing: Vec<(String, String)> = all
+        .iter()
+        .filter(|problem| problem.code == codes::MISSING_FIELD)
+        .filter_map(|problem| Some((problem.pointer.clone(), missing_name(problem)?.to_owned())))
+        .collect();
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut found = HashSet::new();
+    for (at, field) in missing {
+        let others: Vec<(String, String)> = all
+            .iter()
+            .filter(|problem| problem.code == codes::UNKNOWN_FIELD && !taken.contains(&problem.pointer))
+            .filter_map(|problem| {
+                let (parent, name) = pointer::split_last(&problem.pointer)?;
+                (parent == at).then(|| (problem.pointer.clone(), name.into_owned()))
+            })
+            .collect();
+        let near = suggest::nearest(&field, others.iter().map(|(_, name)| name.as_str()));
+        let Some((place, _)) = others.iter().find(|(_, name)| Some(name.as_str()) == near) else { continue };
+        for problem in all.iter_mut().filter(|problem| problem.pointer == *place) {
+            problem.hint = Some(format!("did you mean `{field}`?"));
+        }
+        taken.insert(place.clone());
+        found.insert((at, field));
+    }
+    all.retain(|problem| {
+        let joined = missing_name(problem).map(|field| (problem.pointer.clone(), field.to_owned()));
+        problem.code != codes::MISSING_FIELD || joined.is_none_or(|joined| !found.contains(&joined))
+    });
+}
+
+/// The field that a problem says is missing.
+fn missing_name(problem: &Problem) -> Option<&str> {
+    problem.message.strip_prefix(MISSING)?.strip_suffix('`')
+}
+
+const MISSING: &str = "missing field `";
 
 const SELECTOR: &str = "a selector must have exactly one form";
 
@@ -108,7 +149,7 @@ fn unknown_field(at: &str, field: &str, object: &Value, known: &[&str]) -> Probl
 }
 
 fn missing_field(at: &str, field: &str, object: &Value, schema: &Value, place: &str) -> Problem {
-    let problem = Problem::new(codes::MISSING_FIELD, at, format!("missing field `{field}`")).at_key();
+    let problem = Problem::new(codes::MISSING_FIELD, at, format!("{MISSING}{field}`")).at_key();
     // The validator says which field is missing, not which one asks for it, as `series` asks for `version`.
     if let Some(at) = place.find("/dependentRequired") {
         let rules =
@@ -117,12 +158,20 @@ fn missing_field(at: &str, field: &str, object: &Value, schema: &Value, place: &
         let other = rules.and_then(|rules| rules.iter().find(|(_, list)| asks(list)));
         return problem.hint(other.map(|(other, _)| format!("`{other}` and `{field}` must be set together")));
     }
+    // Where it chooses which other fields there are, the validator judges none of them, and the misspelt one is not reported.
+    let chosen_by: &[&str] = match field {
+        "kind" | "type" => &[field],
+        "head" => &["number"],
+        _ => &[],
+    };
+    let keys = || object.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
     let known = siblings(schema, place);
-    let unknown = object.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str));
-    // A misspelt name of a required field is found twice, as unknown and as missing; this hint joins the two.
-    let near = suggest::nearest(field, unknown.filter(|name| !known.contains(name)));
-    let meant = near.map(|near| format!("is `{}` meant to be `{field}`?", short(near)));
-    problem.hint(meant.or_else(|| legacy_fields::missing(field, object)))
+    for meant in chosen_by {
+        if let Some(near) = suggest::nearest(meant, keys().filter(|key| !known.contains(key))) {
+            return unknown_field(at, near, object, &[meant]);
+        }
+    }
+    problem.hint(legacy_fields::missing(field, object))
 }
 
 fn wrong_type(at: &str, kind: &TypeKind, value: &Value, pattern: Option<&str>) -> Problem {

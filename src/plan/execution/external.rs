@@ -78,7 +78,10 @@ fn plan_resource(context: &mut PlanContext<'_>, node: &Node, key: ResourceKey) {
             return context.fail(&node.id, NodeReason::ProviderFailed, format!("{key} is {phase}"));
         }
         // Missing is waited for and no failure: the manifest may come with the next merge.
-        ResourceProgress::Missing => format!("waits for {key}, which does not exist"),
+        ResourceProgress::Missing => match context.lookup.why_broken(&key) {
+            Some(why) => format!("waits for {key}, which is broken: {why}"),
+            None => format!("waits for {key}, which does not exist"),
+        },
         ResourceProgress::Ongoing(phase) => match wait_cycle(context, &key) {
             Some(cycle) => format!("waits for {key}, which waits for this execution; cycle: {cycle}"),
             None => format!("waits for {key}, which is {phase}"),

@@ -67,6 +67,10 @@ pub(crate) trait PlanLookup {
     fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability>;
     /// Whether a provider here can poll addresses.
     fn can_poll_addresses(&self) -> bool;
+    /// What is wrong with the manifest of a resource that is declared and not valid.
+    fn why_broken(&self, _: &ResourceKey) -> Option<String> {
+        None
+    }
     /// How far another resource is.
     fn progress(&self, key: &ResourceKey) -> ResourceProgress;
     /// How far the Execution of a node's attempt is, whose owner has this uid; whether it may be made.

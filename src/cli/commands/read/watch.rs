@@ -58,7 +58,7 @@ pub(crate) fn follow(
         let selection = inventory.look(targets, context)?;
         // What has to be there at the beginning may be deleted later, which is a change like any other.
         if !std::mem::replace(&mut begun, true) {
-            inventory.check_complete(&selection)?;
+            inventory.check_complete(&selection, context.options.namespace.as_ref())?;
         }
         let mut changed = changes(&selection.objects, &mut shown);
         // After the comparison: what the filter stops letting through has not been deleted.

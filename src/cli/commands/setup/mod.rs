@@ -1,5 +1,6 @@
 //! Commands that set up a repository, an editor or a shell.
 
+pub(crate) mod candidates;
 pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod schema;

@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
         return Err(CliError::usage("one resource is edited at a time"));
     };
     let namespace = context.options.namespace.as_ref();
-    let key = resolve::one(&revision.keys(), target, namespace, IN_DESIRED_STATE)?;
+    let key = resolve::one(&revision.keys(), target, namespace, IN_DESIRED_STATE, revision.found())?;
     let source = revision.find(&key).map(|resource| resource.source.clone()).unwrap_or_default();
     let whole =
         revision.reader()(&source.path).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();

@@ -232,7 +232,7 @@ fn planned(revision: &DesiredChange<'_>, target: &str, context: &Context) -> Res
         known.retain(|key| matches!(key.kind, Kind::Plan | Kind::Goal | Kind::Schedule));
     }
     let namespace = context.options.namespace.as_ref();
-    let key = resolve::one(&known, &wanted, namespace, IN_DESIRED_STATE)?;
+    let key = resolve::one(&known, &wanted, namespace, IN_DESIRED_STATE, revision.found())?;
     let namespace = key.namespace.clone();
     match key.kind {
         Kind::Plan => Ok(RunRequest { plan: key, goal: None, namespace, given: JsonMap::new() }),
@@ -252,7 +252,7 @@ fn scheduled(
     context: &Context,
 ) -> Result<RunRequest, CliError> {
     let Some(Spec::Schedule(spec)) = revision.find(key).map(|resource| &resource.spec) else {
-        return Err(CliError::no(format!("there is no {key}")));
+        return Err(revision.missing(key));
     };
     let home = &key.namespace;
     let goal = spec.goal_ref.as_ref().map(|goal| goal.key(Kind::Goal, home));
@@ -288,7 +288,7 @@ fn serving_plan(
         })
         .collect();
     let Some(Spec::Goal(spec)) = revision.find(goal).map(|resource| &resource.spec) else {
-        return Err(CliError::no(format!("there is no {goal}")));
+        return Err(revision.missing(goal));
     };
     let view = GoalView { key: goal, spec, generation: 1, created: now };
     let selection = select_plan(&view, &plans);

@@ -1,0 +1,111 @@
+//! Manifests that are committed with an error, and what is said where something refers to them.
+
+use crate::environment::TestEnvironment;
+
+/// One resource of each kind with a misspelt field, and what needs them.
+const FILES: &[(&str, &str)] = &[
+    ("goal.yaml", "kind: Goal\nmetadata: { name: g, namespace: t }\nspec: { descripton: x }\n"),
+    (
+        "plan.yaml",
+        "kind: Plan\nmetadata: { name: y, namespace: t }\nspec: { description: x, grap: { nodes: [] } }\n",
+    ),
+    ("capability.yaml", "kind: Capability\nmetadata: { name: c, namespace: t }\nspec: { descripton: x }\n"),
+    ("binding.yaml", "kind: Binding\nmetadata: { name: b, namespace: t }\nspec: { ruls: [] }\n"),
+    (
+        "gate.yaml",
+        "kind: Gate\nmetadata: { name: ok, namespace: t }\nspec: { gateTyp: human, targetRef: { kind: Plan, name: z, nodeId: ok } }\n",
+    ),
+    (
+        "schedule.yaml",
+        "kind: Schedule\nmetadata: { name: s, namespace: t }\nspec: { crn: 0 0 * * *, planRef: { name: z } }\n",
+    ),
+    (
+        "execution.yaml",
+        "kind: Execution\nmetadata: { name: e, namespace: t }\nspec: { planReff: { name: z } }\n",
+    ),
+    (
+        "needs-c.yaml",
+        "kind: Capability\nmetadata: { name: d, namespace: t }\nspec:\n  description: x\n  requirements: [{ name: c }]\n",
+    ),
+    (
+        "z.yaml",
+        "kind: Plan\nmetadata: { name: z, namespace: t }\nspec:\n  description: x\n  graph:\n    nodes:\n\
+         \x20     - { id: a, kind: Task, description: x }\n\
+         \x20     - { id: ok, kind: Gate, gateRef: { name: ok } }\n\
+         \x20     - { id: other, kind: External, externalRef: { type: resource, resourceRef: { kind: Execution, name: e } } }\n",
+    ),
+    (
+        "of-plan.yaml",
+        "kind: Execution\nmetadata: { name: of-plan, namespace: t }\nspec: { planRef: { name: y } }\n",
+    ),
+    (
+        "of-goal.yaml",
+        "kind: Execution\nmetadata: { name: of-goal, namespace: t }\nspec: { planRef: { name: z }, goalRef: { name: g } }\n",
+    ),
+    (
+        "of-z.yaml",
+        "kind: Execution\nmetadata: { name: of-z, namespace: t }\nspec: { planRef: { name: z }, bindingRef: { name: b } }\n",
+    ),
+];
+
+fn environment() -> TestEnvironment {
+    let files: Vec<(&str, String)> = FILES
+        .iter()
+        .map(|(path, text)| (*path, format!("apiVersion: planspec.io/v1alpha1\n{text}")))
+        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    TestEnvironment::with_files(&files)
+}
+
+#[test]
+fn a_command_that_names_a_broken_resource_says_where_it_is_broken() {
+    let environment = environment();
+    for (command, said) in [
+        (&["run", "plan/y"] as &[&str], "plan y is broken: plan.yaml:4: unknown field `grap`"),
+        (&["run", "goal/g"], "goal g is broken: goal.yaml:4: unknown field `descripton`"),
+        (&["run", "schedule/s"], "schedule s is broken: schedule.yaml:4: unknown field `crn`"),
+        (&["get", "plan/y"], "plan y is broken: plan.yaml:4: "),
+        (&["describe", "binding/b"], "binding b is broken: binding.yaml:4: unknown field `ruls`"),
+        (&["describe", "capability", "c"], "capability c is broken: capability.yaml:4: "),
+        (&["approve", "ok"], "gate ok is broken: gate.yaml:4: unknown field `gateTyp`"),
+        (&["graph", "y"], "plan y is broken: plan.yaml:4: "),
+        (&["wait", "execution/e"], "execution e is broken: execution.yaml:4: unknown field `planReff`"),
+        (&["edit", "plan/y", "--editor", "true"], "plan y is broken: plan.yaml:4: "),
+        (&["suspend", "schedule/s"], "schedule s is broken: schedule.yaml:4: "),
+    ] {
+        let outcome = environment.planspec(command).exits(1);
+        assert!(outcome.stderr.contains(said), "{command:?}: {}", outcome.stderr);
+        assert!(!outcome.stderr.contains("there is no"), "{command:?}: {}", outcome.stderr);
+    }
+    // What is not there at all is still said to be missing.
+    let outcome = environment.planspec(&["run", "plan/none"]).exits(1);
+    assert!(outcome.stderr.contains("there is no plan `none`"), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_waits_for_a_broken_resource_says_where_it_is_broken() {
+    let environment = environment();
+    let outcome = environment.planspec(&["reconcile", "--max-duration", "10m"]);
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    for expected in [
+        "t/of-plan: t/plan/y is broken: plan.yaml:4: unknown field `grap`",
+        "t/of-goal: t/goal/g is broken: goal.yaml:4: unknown field `descripton`",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    let status =
+        environment.planspec(&["get", "execution", "of-z", "-n", "t", "-o", "json"]).succeeds().json();
+    let message = |node: &str| {
+        status["status"]["nodeStatuses"][node]["message"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(message("a"), "t/binding/b is broken: binding.yaml:4: unknown field `ruls`", "{status:#}");
+    assert!(message("ok").contains("is broken: gate.yaml:4: unknown field `gateTyp`"), "{status:#}");
+    assert!(
+        message("other")
+            .contains("t/execution/e, which is broken: execution.yaml:4: unknown field `planReff`"),
+        "{status:#}"
+    );
+    let needs = environment.planspec(&["get", "capability", "d", "-n", "t", "-o", "json"]).succeeds().json();
+    let why = needs["status"]["conditions"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(why, "t/capability/c is broken: capability.yaml:4: unknown field `descripton`", "{needs:#}");
+}
