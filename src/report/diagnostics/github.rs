@@ -95,8 +95,8 @@ pub(crate) fn failed_work(failed: &[(String, String)]) -> String {
 
 /// Escapes the text of a command: nothing in it can start another one.
 fn data(text: &str) -> String {
-    // `%` first, or the escapes themselves would be escaped.
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    // `%` first, or the escapes themselves would be escaped. The runner's older form of a command may begin within a line.
+    text.replace("##[", "## [").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// Escapes the value of a property.
