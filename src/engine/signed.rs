@@ -13,6 +13,7 @@ use crate::config::{Config, OpenPgpKey, Signer, SignerKey, SignerRole};
 use crate::git::{Commit, CommitSignature, GitError, ObjectId, PublicKey, Repo};
 use crate::manifest;
 use crate::model::{Digest, Kind, NodeId, NodeKind, ResourceKey, Spec, StatusRecord};
+pub(super) use crate::record::desired_commit as named_by;
 use crate::record::{DESIRED_COMMIT, RUNNER, StatusPath, StatusTree};
 use crate::run::{beyond_decisions, expanded};
 
@@ -285,11 +286,6 @@ pub(super) fn keys_of<'a>(
 fn refused(config: &Config, commit: &Commit, why: String) -> EngineError {
     let (branch, subject) = (config.status_branch.clone(), commit.subject().to_owned());
     EngineError::NotSigned { branch, commit: commit.id.short(), subject, why }
-}
-
-/// The desired commit that a status commit names.
-pub(super) fn named_by(commit: &Commit) -> Option<ObjectId> {
-    commit.trailers().into_iter().find(|(name, _)| name == DESIRED_COMMIT)?.1.parse().ok()
 }
 
 /// Whether a commit takes over a history that was refused.

@@ -42,6 +42,40 @@ pub(crate) fn markdown(text: &str, limit: usize) -> String {
     safe
 }
 
+/// A sentence of planspec as [`markdown`] makes it, with what stands between backticks as code spans. What a provider or a person
+/// wrote into it can make a code span too, and nothing else.
+#[must_use]
+pub(crate) fn sentence(text: &str, limit: usize) -> String {
+    let line = one_line(text, limit);
+    let parts: Vec<&str> = line.split('`').collect();
+    let mut safe = String::with_capacity(line.len());
+    let mut rest = parts.iter().enumerate().peekable();
+    while let Some((index, part)) = rest.next() {
+        let is_closed = index % 2 == 1 && rest.peek().is_some();
+        // Two spans side by side would be one, and whoever wrote an empty one wrote no name.
+        if is_closed && !part.trim().is_empty() && !safe.ends_with('`') {
+            safe.push_str(&code(part, limit));
+            continue;
+        }
+        if index % 2 == 1 {
+            safe.push_str("&#96;");
+        }
+        // Escaping trims, and the words beside a code span are no part of it.
+        let is_blank = part.trim().is_empty();
+        if index > 0 && part.starts_with(' ') {
+            safe.push(' ');
+        }
+        safe.push_str(&markdown(part, limit));
+        if rest.peek().is_some() && part.ends_with(' ') && !is_blank {
+            safe.push(' ');
+        }
+        if is_closed {
+            safe.push_str("&#96;");
+        }
+    }
+    safe
+}
+
 /// The text with its lines kept, each of them as [`markdown`] makes it. At most `limit` characters before that.
 #[must_use]
 pub(crate) fn paragraphs(text: &str, limit: usize) -> String {
@@ -82,4 +116,24 @@ pub(crate) fn label(text: &str, limit: usize) -> String {
         }
     }
     safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_sentence_has_between_backticks_is_a_code_span_and_nothing_else_is() {
+        for (text, expected) in [
+            ("gate `look` has 0 of 1 approvals", "gate `look` has 0 of 1 approvals"),
+            ("`a_b` and `c|d`", "`a_b` and `c\\|d`"),
+            ("a_b", "a&#95;b"),
+            ("it's `open", "it's &#96;open"),
+            ("`a``b`", "`a`&#96;b&#96;"),
+            ("`` x", "&#96;&#96; x"),
+            ("`<b>` <b>", "`<b>` &#60;b&#62;"),
+        ] {
+            assert_eq!(sentence(text, 100), expected, "{text}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ mod line;
 mod nesting;
 mod yaml;
 
-pub(crate) use escape::{code, fence, label, markdown, paragraphs};
+pub(crate) use escape::{code, fence, label, markdown, paragraphs, sentence};
 pub(crate) use line::{cut, grouped, in_their_words, is_hidden, one_line};
 pub(crate) use nesting::is_nested_too_deeply;
 pub(crate) use yaml::yaml;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::subject::subject;
 use super::{Batch, RecordEdit, Transition};
-use crate::git::Commit;
+use crate::git::{Commit, ObjectId};
 use crate::markup::{grouped, one_line};
 use crate::model::ResourceKey;
 
@@ -72,6 +72,12 @@ pub fn message(batch: &Batch) -> String {
 pub fn parse_message(commit: &Commit) -> Vec<Transition> {
     // The subject may look like a transition and is only a summary of them.
     commit.message.lines().skip(1).filter_map(|line| line.parse().ok()).collect()
+}
+
+/// The desired commit that a status commit was made of.
+#[must_use]
+pub fn desired_commit(commit: &Commit) -> Option<ObjectId> {
+    commit.trailers().into_iter().find(|(name, _)| name == DESIRED_COMMIT)?.1.parse().ok()
 }
 
 /// The desired branch that a status commit records.

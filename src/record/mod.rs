@@ -24,7 +24,7 @@ pub use layout::{
 };
 pub use message::{
     DESIRED_BRANCH, DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, SQUASHED,
-    TRANSITION_LIMIT, desired_branch, is_status_commit, message, parse_message,
+    TRANSITION_LIMIT, desired_branch, desired_commit, is_status_commit, message, parse_message,
 };
 pub(crate) use parts::is_large;
 pub use removed::RemovedRecord;

@@ -36,10 +36,30 @@ impl Unapplied {
         format!("<!-- planspec:unapplied {} -->", Digest::of_bytes(lines.concat().as_bytes()))
     }
 
-    /// The text, at a commit of a branch.
+    /// The text of the issue, at a commit of a branch.
     pub(crate) fn render(&self, branch: &str, commit: Option<&str>, links: PageLinks<'_>) -> RenderedComment {
-        let mut head =
-            format!("{}\n## ⚠️ planspec cannot apply all of {}\n\n", self.fingerprint(), code(branch, 200));
+        let head = format!(
+            "{}\n{}\nEach pass brings this issue up to date, and closes it once everything is applied.\n",
+            self.fingerprint(),
+            self.head(&code(branch, 200), "here")
+        );
+        self.page(head, commit, links)
+    }
+
+    /// The same, for the summary of the job that found it.
+    pub(crate) fn summary(&self, commit: Option<&str>, links: PageLinks<'_>) -> String {
+        let place = "in a pull request or an issue of this repository";
+        self.page(self.head("the desired branch", place), commit, links).summary
+    }
+
+    fn page(&self, head: String, commit: Option<&str>, links: PageLinks<'_>) -> RenderedComment {
+        let sections = findings(&self.found, links.repository, commit).into_iter().collect();
+        MarkdownPage { marker: MARKER, head, sections }.render(COMMENT_LIMIT, links)
+    }
+
+    /// What everybody has to know; `branch` is Markdown, `place` is where the command is given.
+    fn head(&self, branch: &str, place: &str) -> String {
+        let mut head = format!("## ⚠️ planspec cannot apply all of {branch}\n\n");
         if !self.found.is_empty() {
             let word = counted(self.found.len(), "error");
             head.push_str(&format!(
@@ -49,18 +69,14 @@ impl Unapplied {
         if self.held_back > 0 {
             // The whole branch waits with them, so that this is the first thing that somebody has to know.
             head.push_str(&format!(
-                "\n> [!CAUTION]\n> {} held back, because so many at once are rarely meant. To apply them, comment `/planspec allow-mass-delete` here.\n",
+                "\n> [!CAUTION]\n> {} held back, because so many at once are rarely meant. To apply them, comment `/planspec allow-mass-delete` {place}.\n",
                 match self.held_back {
                     1 => "1 deletion is".to_owned(),
                     many => format!("{} are", counted(many, "deletion")),
                 }
             ));
         }
-        head.push_str(
-            "\nEach pass brings this issue up to date, and closes it once everything is applied.\n",
-        );
-        let sections = findings(&self.found, links.repository, commit).into_iter().collect();
-        MarkdownPage { marker: MARKER, head, sections }.render(COMMENT_LIMIT, links)
+        head
     }
 }
 
@@ -68,7 +84,7 @@ impl Unapplied {
 mod tests {
     use super::*;
     use crate::diagnostic::Severity;
-    use crate::report::preview::tests::{corpus, structure};
+    use crate::report::preview::tests::{blocks, corpus};
 
     fn unapplied(text: &str, line: u32) -> Unapplied {
         let found = PreviewFinding {
@@ -117,7 +133,7 @@ mod tests {
             let page = unapplied(text, 3).render(text, None, PageLinks::default()).comment;
             let page: Vec<&str> =
                 page.lines().filter(|line| !line.starts_with("<!-- planspec:unapplied")).collect();
-            structure(&page.join("\n"))
+            blocks(&page.join("\n"))
         };
         let expected = shape("harmless words");
         for text in corpus() {

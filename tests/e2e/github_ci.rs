@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::environment::{Outcome, TestEnvironment};
-use crate::github_host::GitHubHost;
+use crate::github_host::{Fault, GitHubHost};
 
 pub(crate) const TOKEN: &str = "ghs_sEcReT0123456789";
 
@@ -565,7 +565,7 @@ fn an_execution_in_a_file_that_was_there_belongs_to_the_pull_request_that_added_
     assert!(told[0].contains("approve e/look") && !told[0].contains("approve e2/look"), "{told:?}");
     assert!(told[1].contains("approve e2/look") && !told[1].contains("approve e/look"), "{told:?}");
     // It says whom it waits for, and where the record can be read.
-    assert!(told[0].contains("`e` waits for `author`, `wendy`, `team:security`"), "{told:?}");
+    assert!(told[0].contains("`e` waits for `author`, `wendy`, team `security`"), "{told:?}");
     let address = "(https://github.com/acme/app/blob/planspec/status/team/executions/e.yaml)";
     assert!(told[0].contains(address), "{told:?}");
     let (id, outcome) = world.says("wendy", "/planspec approve e2/look");
@@ -599,11 +599,19 @@ fn the_comment_on_a_rebased_pull_request_is_about_every_commit_of_it() {
     assert!(comment().contains("execution/e2") && !comment().contains("execution/e`"), "{}", comment());
     let (id, outcome) = world.says("rosa", "/planspec approve e2/look");
     assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
-    assert!(comment().contains("execution/e2") && comment().contains("1 Succeeded"), "{}", comment());
+    assert!(
+        comment().contains("execution/e2") && comment().contains("1 waits, 1 succeeded"),
+        "{}",
+        comment()
+    );
     // The next pass has nothing to do with `e2`, which is over; it stays in the comment.
     let (id, outcome) = world.says("rosa", "/planspec approve e3/look");
     assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
-    assert!(comment().contains("execution/e2") && comment().contains("2 Succeeded"), "{}", comment());
+    assert!(
+        comment().contains("execution/e2") && comment().contains("planspec: 2 succeeded"),
+        "{}",
+        comment()
+    );
 }
 
 /// A pass that takes long says how far it is, not more often than the configuration says, and never twice the same.
@@ -709,6 +717,52 @@ fn commands_need_write_permission_and_what_is_no_command_gets_the_help() {
     let (id, outcome) = world.says("wendy", "/planspec cancel e");
     assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
     assert_eq!(world.phase(), "Cancelled");
+}
+
+/// The status branch shows it to whoever may read, so that a question is no change.
+#[test]
+fn whoever_may_read_may_ask_for_the_status() {
+    let world = World::new(CONFIG, GATE);
+    world.pass().succeeds();
+    let (id, outcome) = world.says("eve", "/planspec status");
+    let answer = world.host.own_comments().pop().unwrap();
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?} {answer}");
+    assert!(answer.contains("## ⏳ `e` waits for `@rosa`, team `security` (0 of 1)\n"), "{answer}");
+    assert!(answer.contains("All executions of this repository."), "{answer}");
+    let fault = Fault {
+        method: "GET",
+        path: "/repos/acme/app/collaborators/eve/permission",
+        times: 1,
+        status: 404,
+        headers: Vec::new(),
+    };
+    world.host.with(|state| state.faults.push(fault));
+    let (id, _) = world.says("eve", "/planspec status");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+    let answer = world.host.own_comments().pop().unwrap();
+    assert!(answer.contains("eve may not read this repository, so its status is not shown"), "{answer}");
+}
+
+#[test]
+fn whoever_names_an_execution_for_a_gate_is_told_which_gate_waits() {
+    let world = World::new(CONFIG, GATE);
+    world.pass().succeeds();
+    for (said, meant) in [
+        ("approve e", "approve"),
+        ("approve execution/e fine by me", "approve"),
+        ("reject team/execution/e", "reject"),
+    ] {
+        let (id, _) = world.says("rosa", &format!("/planspec {said}"));
+        assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+        let answer = world.host.own_comments().pop().unwrap();
+        let expected = format!("`e` is an Execution, not a gate; did you mean `/planspec {meant} e/look`?");
+        assert!(answer.contains(&expected), "{said}: {answer}");
+    }
+    let (_, outcome) = world.says("rosa", "/planspec approve e/look");
+    assert_eq!(world.phase(), "Succeeded", "{outcome:?}");
+    world.says("rosa", "/planspec approve e").1.succeeds();
+    let answer = world.host.own_comments().pop().unwrap();
+    assert!(answer.contains("`e` is an Execution, and waits at no gate"), "{answer}");
 }
 
 #[test]
@@ -884,7 +938,7 @@ fn what_strangers_wrote_is_never_obeyed_by_the_runner() {
     world.environment.commit_files(&[("work.yaml", &work)], "Shout");
     let outcome = world.ci("schedule", &json!({}), &["-v"]).succeeds();
     assert!(outcome.stdout.contains("::add-path::"), "{outcome:?}");
-    assert_eq!(obeyed(&outcome), Vec::<String>::new());
+    assert_eq!(obeyed(&outcome), ["::error title=team/e failed at build::exited with code 1"]);
     assert!(!world.left("output").contains("::add-path"));
 }
 

@@ -54,7 +54,14 @@ fn the_words_of_a_decision_are_data_wherever_they_are_shown() {
     let shout = SHOUT.lines().next().unwrap();
     let (id, outcome) = world.says("rosa", &format!("/planspec reject look {shout}"));
     assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
-    assert_eq!((world.phase(), obeyed(&outcome)), (json!("Failed"), vec![]));
+    assert_eq!(world.phase(), "Failed");
+    // One annotation of our own, which the words end nowhere.
+    let [annotation] = obeyed(&outcome).try_into().unwrap();
+    assert!(
+        annotation.starts_with("::error title=team/e failed at look::rejected by rosa: "),
+        "{annotation}"
+    );
+    assert!(!annotation.contains("##["), "{annotation}");
     for page in [world.host.own_comments().remove(0), world.left("summary")] {
         assert!(page.contains("Failed"), "{page}");
         harmless(&page);

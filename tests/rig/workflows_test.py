@@ -85,7 +85,11 @@ class Workflows(unittest.TestCase):
         found, text = self.act("push", "planspec-apply.yml", {"ref": "refs/heads/main"}, **app)
         self.assertEqual((found["token"], found["pushed"]), ("ppa-kot", "yes"), text)
         head = {"ref": "feature", "repo": {"full_name": "acme/app"}}
-        review = {"action": "submitted", "review": {"state": "approved"}, "pull_request": {"number": 1, "head": head}}
+        review = {
+            "action": "submitted",
+            "review": {"state": "approved"},
+            "pull_request": {"number": 1, "head": head, "merged_at": "2026-01-01T00:00:00Z"},
+        }
         found, text = self.act("pull_request_review", "planspec-apply.yml", review, **app)
         self.assertEqual(found["token"], "tob-kot", text)
         self.assertNotIn("rig-key", text)
@@ -125,12 +129,18 @@ class Workflows(unittest.TestCase):
             self.assertEqual(self.comment(body), {}, body)
 
     def test_only_approving_reviews_from_this_repository_start_a_job(self):
-        def review(state, repository, branch="feature"):
+        def review(state, repository, branch="feature", merged="2026-01-01T00:00:00Z"):
             head = {"ref": branch, "repo": {"full_name": repository}}
-            payload = {"action": "submitted", "review": {"state": state}, "pull_request": {"number": 1, "head": head}}
+            payload = {
+                "action": "submitted",
+                "review": {"state": state},
+                "pull_request": {"number": 1, "head": head, "merged_at": merged},
+            }
             return self.act("pull_request_review", "planspec-apply.yml", payload)[0]
 
         self.assertEqual(review("approved", "acme/app")["branch"], "main")
+        # What is not merged yet has no gate that waits; its approvals are read after the merge.
+        self.assertEqual(review("approved", "acme/app", merged=None), {})
         self.assertEqual(review("commented", "acme/app"), {})
         self.assertEqual(review("approved", "eve/app"), {})
         delivery = "planspec/work/team/ship/offer"

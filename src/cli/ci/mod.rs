@@ -6,7 +6,6 @@ pub(super) mod comment;
 pub(super) mod event;
 mod fork_report;
 pub(super) mod host;
-mod origin;
 mod pass;
 mod pass_view;
 mod pull_request;
@@ -19,7 +18,7 @@ use crate::cli::Context;
 use crate::cli::drive::PassBounds;
 use crate::cli::error::{CliError, Exit};
 use crate::config::Actions;
-use crate::markup::markdown;
+use crate::markup::sentence;
 use crate::report::diagnostics::failure;
 use crate::report::text;
 
@@ -32,6 +31,17 @@ pub(crate) struct CiOptions {
     pub(crate) report: Option<PathBuf>,
     /// The file name of the workflow whose schedule is on only while something is due.
     pub(crate) schedule_workflow: Option<String>,
+}
+
+/// What every part of a job needs.
+#[derive(Clone, Copy)]
+pub(crate) struct CiJob<'a> {
+    /// What the user chose.
+    pub(crate) choices: &'a CiOptions,
+    /// What the host says about the job.
+    pub(crate) actions: &'a Actions,
+    /// Prints the job's annotations.
+    pub(crate) muted: &'a step::MutedRunner,
 }
 
 impl CiOptions {
@@ -47,38 +57,32 @@ pub(crate) fn run(choices: &CiOptions, context: &mut Context) -> Result<Exit, Cl
     let actions = context.environment.actions();
     // Before the event is read: even the error about a malformed one may repeat what a stranger wrote.
     let muted = step::MutedRunner::begin(&mut context.out)?;
-    let done = event::read(&actions).and_then(|event| handle(event, choices, &actions, &muted, context));
+    let job = CiJob { choices, actions: &actions, muted: &muted };
+    let done = event::read(&actions).and_then(|event| handle(event, job, context));
     if let Err(error) = &done {
         let why = error.to_string();
         muted.commands(&failure(&why, error.hints()), &mut context.out)?;
-        step::summary(&actions, &format!("## ❌ planspec: {}", markdown(&why, 300)))?;
+        step::summary(&actions, &format!("## ❌ planspec: {}", sentence(&why, 300)))?;
     }
     done
 }
 
-fn handle(
-    event: event::HostEvent,
-    choices: &CiOptions,
-    actions: &Actions,
-    muted: &step::MutedRunner,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+fn handle(event: event::HostEvent, job: CiJob<'_>, context: &mut Context) -> Result<Exit, CliError> {
+    let CiJob { choices, actions, muted } = job;
     match event {
         event::HostEvent::PullRequest(pull) => pull_request::run(&pull, choices, actions, muted, context),
         event::HostEvent::MergeGroup(group) => {
             pull_request::run_group(&group, choices, actions, muted, context)
         }
-        event::HostEvent::Pass(branch) => pass::run(branch, choices, actions, context),
-        event::HostEvent::Push { pushed, default } => {
-            pass::after_push(&pushed, default, choices, actions, context)
-        }
+        event::HostEvent::Pass(branch) => pass::run(branch, job, context),
+        event::HostEvent::Push { pushed, default } => pass::after_push(&pushed, default, job, context),
         event::HostEvent::Answer(branch) => {
             // A person has just answered, while the cached time of the next poll may lie hours ahead.
             pass::poll_at_once(context)?;
-            pass::run(branch, choices, actions, context)
+            pass::run(branch, job, context)
         }
-        event::HostEvent::Comment(place) => comment::run(&place, choices, actions, context),
-        event::HostEvent::Review(place) => pass::after_review(&place, choices, actions, context),
+        event::HostEvent::Comment(place) => comment::run(&place, job, context),
+        event::HostEvent::Review(place) => pass::after_review(&place, job, context),
         event::HostEvent::Report(run) => fork_report::run(&run, choices, actions, context),
         event::HostEvent::Nothing(why) => {
             context.out.note(format!("nothing to do: {}", text::line(&why)))?;

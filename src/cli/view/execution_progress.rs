@@ -8,7 +8,7 @@ use crate::cli::view::pinned_plan::pinned_graph;
 use crate::config::Config;
 use crate::model::{
     AskedApproval, ExecutionPhase, ExecutionStatus, Kind, NextStep, NodePhase, NodeReason, NodeSituation,
-    PlanGraph, ResourceKey, ResourceStatus, next_steps, required_step,
+    NodeStatus, PlanGraph, ResourceKey, ResourceStatus, next_steps, required_step,
 };
 use crate::record::StatusTree;
 use crate::report::progress_comment::{ExecutionProgress, ReviewLine, WaitLine};
@@ -32,7 +32,15 @@ pub(crate) fn of(
         let uid = record.metadata.uid.as_str();
         let reviews = reviews(workspace, status, (key, uid), &execution, graph.as_ref())?;
         let key = key.clone();
-        progress.push(ExecutionProgress { key, status: execution, graph, waits, reviews, address: None });
+        progress.push(ExecutionProgress {
+            key,
+            status: execution,
+            graph,
+            waits,
+            reviews,
+            address: None,
+            is_removed: false,
+        });
     }
     Ok(progress)
 }
@@ -97,7 +105,9 @@ fn waits(key: &ResourceKey, execution: &ExecutionStatus, graph: Option<&PlanGrap
     }
     // References to gates are relative to the Plan, which may be in another namespace than the Execution.
     let home = execution.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
-    for (id, node) in execution.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Blocked) {
+    // A group waits for what is in it, which is listed itself.
+    let waits_itself = |node: &NodeStatus| node.phase == NodePhase::Blocked && !node.is_summary();
+    for (id, node) in execution.node_statuses.iter().filter(|(_, node)| waits_itself(node)) {
         let reason = node.extensions.reason;
         let gate = graph
             .filter(|_| reason.is_some_and(NodeReason::asks_approval))

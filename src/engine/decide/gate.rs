@@ -14,8 +14,8 @@ use crate::engine::snapshot::pin::program_of;
 use crate::engine::snapshot::pin_check::{PinCheck, check, node_difference};
 use crate::graph::NodeIx;
 use crate::model::{
-    Digest, ExecutionStatus, GatePhase, Kind, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey,
-    ResourceStatus, Review, ReviewAction, ReviewBinding, ReviewSubject, StatusRecord,
+    ApprovalCount, Digest, ExecutionStatus, GatePhase, Kind, NodeId, NodeKind, NodePhase, NodeReason,
+    ResourceKey, ResourceStatus, Review, ReviewAction, ReviewBinding, ReviewSubject, StatusRecord,
 };
 use crate::plan::results_before;
 use crate::run::CompiledPlan;
@@ -209,7 +209,8 @@ fn outcome(decision: &GateDecision, action: ReviewAction) -> String {
         (GateDecision::Waiting { .. }, ReviewAction::Comment) => "commented".to_owned(),
         (GateDecision::Waiting { approvals, needed, unowned }, _) => {
             let unowned = unowned.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
-            format!("has {} of {needed} approvals{unowned}", approvals.len())
+            let count = ApprovalCount { given: approvals.len(), needed: *needed };
+            format!("{count}{unowned}")
         }
     }
 }

@@ -19,8 +19,8 @@ use crate::engine::snapshot::pin_check::was_in_force;
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
-    NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec, WorkBudget,
+    ApprovalCount, ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node,
+    NodeId, NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec, WorkBudget,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::{Capability, check_outputs};
@@ -192,10 +192,8 @@ impl PlanLookup for SnapshotLookup<'_> {
                 // Why an approval that was given is not enough any more stands where its node waits.
                 let void = void_message(&evaluation.voided).map(|why| format!("; {why}")).unwrap_or_default();
                 let unowned = unowned.map(|why| format!("; {why}")).unwrap_or_default();
-                GateVerdict::Waiting(format!(
-                    "gate `{name}` has {} of {needed} approvals{problem}{unowned}{void}",
-                    approvals.len()
-                ))
+                let count = ApprovalCount { given: approvals.len(), needed };
+                GateVerdict::Waiting(format!("gate `{name}` {count}{problem}{unowned}{void}"))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Gate: who must agree.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -224,6 +225,33 @@ pub struct AskedApproval {
     pub owners: Option<FileOwners>,
 }
 
+/// How far a gate is that waits, as the message of its node says it.
+// The record holds it in these words alone, so that they are written and read in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApprovalCount {
+    /// How many people have approved.
+    pub given: usize,
+    /// How many have to.
+    pub needed: u32,
+}
+
+impl ApprovalCount {
+    /// The count in a message that holds one.
+    #[must_use]
+    pub fn read(message: &str) -> Option<Self> {
+        let mut words = message.split_ascii_whitespace().skip_while(|word| *word != "has").skip(1);
+        let given = words.next()?.parse().ok()?;
+        let needed = words.next().filter(|word| *word == "of").and_then(|_| words.next())?.parse().ok()?;
+        words.next()?.starts_with("approvals").then_some(Self { given, needed })
+    }
+}
+
+impl fmt::Display for ApprovalCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "has {} of {} approvals", self.given, self.needed)
+    }
+}
+
 /// One review.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -346,4 +374,24 @@ pub enum GateOutcome {
     Approved,
     /// No.
     Rejected,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_of_approvals_is_read_as_it_is_written() {
+        let count = ApprovalCount { given: 1, needed: 12 };
+        for text in
+            [format!("gate `has-1` {count}"), format!("gate `g` {count}; x"), format!("g {count} (y)")]
+        {
+            assert_eq!(ApprovalCount::read(&text), Some(count), "{text}");
+        }
+        for text in
+            ["", "has", "has 1 of", "has one of 2 approvals", "has 1 or 2 approvals", "has 1 of 2 votes"]
+        {
+            assert_eq!(ApprovalCount::read(text), None, "{text}");
+        }
+    }
 }

@@ -30,8 +30,8 @@ pub use execution::{
 pub use external::{ExternalRef, HostNumber, ResourceRef};
 pub use for_each::{ForEach, ForEachItems, INDEX, InstanceJoin, MAX_INSTANCES, Matrix};
 pub use gate::{
-    ApprovedTarget, AskedApproval, CODE_OWNERS, FileOwners, GateExtensions, GateOutcome, GatePhase,
-    GateResolution, GateSpec, GateStatus, GateTarget, GateType, HostAccount, OwnedFiles, Review,
+    ApprovalCount, ApprovedTarget, AskedApproval, CODE_OWNERS, FileOwners, GateExtensions, GateOutcome,
+    GatePhase, GateResolution, GateSpec, GateStatus, GateTarget, GateType, HostAccount, OwnedFiles, Review,
     ReviewAction, ReviewBinding, ReviewSubject, means_code_owners,
 };
 pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, mermaid};
-use crate::markup::{code, grouped, markdown};
+use crate::markup::{code, grouped, sentence};
 use crate::model::{ExecutionPhase, ExecutionStatus, Kind, NodePhase, NodeStatus};
 use crate::record::layout::StatusPath;
 
@@ -74,7 +74,7 @@ fn row(card: &ExecutionCard, status: &ExecutionStatus, page: &mut String) {
         let _ = write!(nodes, "; {work}");
     }
     // Messages hold what providers and people wrote: escaped and cut (Invariant 8).
-    let message = markdown(status.message.as_deref().unwrap_or_default(), 200);
+    let message = sentence(status.message.as_deref().unwrap_or_default(), 200);
     let (started, ended) = (status.start_time.map(time), status.completion_time.map(time));
     let _ = writeln!(
         page,
@@ -159,7 +159,7 @@ fn failures(shown: &[(&ExecutionCard, &ExecutionStatus)], page: &mut String) {
 
 fn why(node: &NodeStatus) -> String {
     match (&node.extensions.reason, node.message.is_empty()) {
-        (_, false) => markdown(&node.message, 200),
+        (_, false) => sentence(&node.message, 200),
         (Some(reason), true) => reason.to_string(),
         (None, true) => "failed".to_owned(),
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::markup::{code, grouped, markdown};
+use crate::markup::{code, grouped, markdown, sentence};
 use crate::model::{ExecutionPhase, Kind, NodeId, PlanGraph, ResourceKey, StatusRecord};
 
 /// The most executions in the table. A host cuts a page of more than 512 KiB.
@@ -138,7 +138,7 @@ fn waiting(input: &DashboardInput, page: &mut String) {
         if let Some(more @ 1..) = row.people.len().checked_sub(5) {
             people.push(format!("{} more", grouped(more)));
         }
-        let message = markdown(&row.message, 200);
+        let message = sentence(&row.message, 200);
         let what = match (message.is_empty(), people.is_empty()) {
             (false, false) => format!("{message} ({})", people.join(", ")),
             (true, false) => people.join(", "),

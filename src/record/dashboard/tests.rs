@@ -243,11 +243,13 @@ fn a_long_list_of_what_waits_is_folded_after_the_first_rows() {
 
 /// Everything that a reader's browser or a Git host would act on.
 fn check_harmless(page: &str) {
-    for bad in [
-        "@octocat", " #1", "<script", "](http", "![c]", "http:", "**g**", "www.evil", "\n# h", "\n| i |",
-        "`e`",
-    ] {
-        assert!(!page.contains(bad), "{bad:?} in {page}");
+    // A code span shows its text as it is, and mentions nobody.
+    let spans = regex::Regex::new(r"`[^`\n]+`").unwrap();
+    let open = spans.replace_all(page, "");
+    for bad in
+        ["@octocat", " #1", "<script", "](http", "![c]", "http:", "**g**", "www.evil", "\n# h", "\n| i |"]
+    {
+        assert!(!open.contains(bad), "{bad:?} in {page}");
     }
     assert!(!page.lines().any(|line| line.trim_start().starts_with("click")), "{page}");
     assert!(!page.chars().any(|c| is_hidden(c) && c != '\n'), "{page}");

@@ -9,7 +9,7 @@ mod sarif;
 use crate::diagnostic::{Diagnostic, Severity};
 
 pub(crate) use annotated::annotated;
-pub(crate) use github::{failure, github};
+pub(crate) use github::{failed_work, failure, github, github_after};
 pub(crate) use json::json;
 pub(crate) use sarif::sarif;
 

@@ -2,7 +2,7 @@
 
 use super::wire::PreviewFinding;
 use crate::diagnostic::Severity;
-use crate::markup::{code, markdown};
+use crate::markup::{code, sentence};
 use crate::report::markdown::{PageSection, counted, is_address};
 
 /// How much of a place and a sentence is shown.
@@ -35,9 +35,9 @@ pub(in crate::report) fn findings(
         if let Some(address) = address(found, repository, commit) {
             place = format!("[{place}]({address})");
         }
-        let mut message = markdown(&found.message, SENTENCE);
+        let mut message = sentence(&found.message, SENTENCE);
         if let Some(hint) = &found.hint {
-            message.push_str(&format!("<br>help&#58; {}", markdown(hint, SENTENCE)));
+            message.push_str(&format!("<br>help&#58; {}", sentence(hint, SENTENCE)));
         }
         format!("| {sign} {word} {} | {place} | {message} |\n", code(&found.code, 20))
     };

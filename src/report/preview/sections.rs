@@ -10,7 +10,7 @@ use super::wire::{
     StartingExecution,
 };
 use crate::diagnostic::Severity;
-use crate::markup::{code, grouped, markdown};
+use crate::markup::{code, grouped, markdown, sentence};
 use crate::model::means_code_owners;
 use crate::report::chart::{ChartEdge, ChartNode, NodeStyle, flowchart};
 use crate::report::markdown::{MarkdownPage, PageSection, counted};
@@ -146,7 +146,7 @@ fn commit(id: &str) -> String {
 }
 
 fn bullet(text: &str) -> String {
-    format!("* {}\n", markdown(text, SENTENCE))
+    format!("* {}\n", sentence(text, SENTENCE))
 }
 
 /// A list, folded when it is long.

@@ -3,18 +3,21 @@
 
 mod picture;
 mod reviews;
+mod title;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::picture::{graph, tally, time, timeline};
 pub(crate) use self::reviews::ReviewLine;
 use self::reviews::reviews;
+pub(crate) use self::title::PageSubject;
+use self::title::{awaited, head};
 use super::age;
 use super::markdown::{MarkdownPage, PageLinks, PageSection, RenderedComment, is_address};
-use crate::markup::{code, fence, grouped, markdown};
+use crate::markup::{code, fence, grouped, sentence};
 use crate::model::{
-    AskedApproval, Digest, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodePhase, NodeSituation,
-    NodeStatus, PlanGraph, ResourceKey, next_steps,
+    AskedApproval, Digest, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodeKind, NodePhase,
+    NodeSituation, NodeStatus, PlanGraph, ResourceKey, next_steps,
 };
 
 /// What finds the comment again.
@@ -45,6 +48,28 @@ pub(crate) struct ExecutionProgress {
     pub reviews: Vec<ReviewLine>,
     /// Where its record can be read.
     pub address: Option<String>,
+    /// Whether its manifest was removed: then nothing can be done about it any more.
+    pub is_removed: bool,
+}
+
+impl ExecutionProgress {
+    /// The nodes that are counted: neither a group nor a repeated node whose instances are there, which only sum up others.
+    fn nodes(&self) -> impl Iterator<Item = (&NodeId, &NodeStatus)> {
+        let nodes = self.graph.iter().flat_map(|graph| graph.nodes.iter().map(move |node| (graph, node)));
+        let has_first = |id: &NodeId| self.status.node_statuses.contains_key(format!("{id}-0").as_str());
+        let sums_up: BTreeSet<&NodeId> = nodes
+            .filter(|(graph, node)| {
+                node.kind == NodeKind::Group || has_first(&node.id) && graph.has_instances(node)
+            })
+            .map(|(_, node)| &node.id)
+            .collect();
+        self.status.node_statuses.iter().filter(move |(id, _)| !sums_up.contains(id))
+    }
+
+    /// The nodes that failed by themselves: what a group says of its children is told by them.
+    fn failed(&self) -> impl Iterator<Item = (&NodeId, &NodeStatus)> {
+        self.nodes().filter(|(_, node)| node.phase == NodePhase::Failed && !node.is_summary())
+    }
 }
 
 /// Something that waits for an external event.
@@ -70,6 +95,7 @@ pub(crate) struct WaitLine {
 #[must_use]
 pub(crate) fn render(
     executions: &[ExecutionProgress],
+    subject: PageSubject,
     limit: usize,
     links: PageLinks<'_>,
 ) -> RenderedComment {
@@ -81,8 +107,8 @@ pub(crate) fn render(
     } else {
         vec![table(&sorted)]
     };
-    sections.extend(waits(&sorted));
     sections.extend(failures(&sorted));
+    sections.extend(waits(&sorted));
     sections.extend(reviews(&sorted));
     // Thirty graphs of one plan tell less than the five of those that failed or wait.
     let open = sorted.len() <= OPEN_GRAPHS;
@@ -92,78 +118,7 @@ pub(crate) fn render(
         let text = format!("… and the graphs and timelines of {} more, in their records.\n", grouped(more));
         sections.push(PageSection { items: vec![text], ..PageSection::default() });
     }
-    MarkdownPage { marker: MARKER, head: head(executions), sections }.render(limit, links)
-}
-
-fn head(executions: &[ExecutionProgress]) -> String {
-    // Mail and the list of comments show the first line alone, so it answers the question that brings people here.
-    if let [only] = executions {
-        return format!("## {}\n\nThe execution introduced by this change.\n", title(only));
-    }
-    let mut counts: BTreeMap<usize, (ExecutionPhase, usize)> = BTreeMap::new();
-    for standing in executions {
-        let phase = standing.status.phase;
-        counts.entry(place(phase)).or_insert((phase, 0)).1 += 1;
-    }
-    let words: Vec<String> =
-        counts.into_values().map(|(phase, count)| format!("{} {phase}", grouped(count))).collect();
-    let words = if words.is_empty() { "no executions".to_owned() } else { words.join(", ") };
-    let over = executions.iter().all(|standing| standing.status.phase.is_terminal());
-    let failed = executions.iter().any(|standing| standing.status.phase == ExecutionPhase::Failed);
-    let sign = match (failed, over) {
-        (true, _) => "❌",
-        (false, true) => "✅",
-        (false, false) => "⏳",
-    };
-    format!("## {sign} planspec: {words}\n\nExecutions introduced by this change.\n")
-}
-
-/// How a single execution is doing, in a line.
-fn title(standing: &ExecutionProgress) -> String {
-    let name = code(standing.key.name.as_str(), 63);
-    let nodes = &standing.status.node_statuses;
-    let named = |phase: NodePhase| {
-        let found = nodes.iter().filter(|(_, node)| node.phase == phase);
-        let mut ids: Vec<String> = found.map(|(id, _)| code(id.as_str(), 63)).collect();
-        let more = ids.split_off(3.min(ids.len())).len();
-        if more > 0 {
-            ids.push(format!("{} more", grouped(more)));
-        }
-        ids.join(", ")
-    };
-    match standing.status.phase {
-        ExecutionPhase::Failed => match named(NodePhase::Failed) {
-            at if at.is_empty() => format!("❌ {name} failed"),
-            at => format!("❌ {name} failed at {at}"),
-        },
-        ExecutionPhase::Cancelled => format!("⊘ {name} was cancelled"),
-        ExecutionPhase::Succeeded => format!("✅ {name} succeeded"),
-        ExecutionPhase::Blocked => match standing.waits.first() {
-            Some(wait) => format!("⏳ {name} waits for {}", awaited(wait, 3)),
-            None => format!("⏳ {name} waits"),
-        },
-        ExecutionPhase::Running | ExecutionPhase::Pending => {
-            let done = nodes.values().filter(|node| node.phase.is_terminal()).count();
-            format!("⏳ {name} is running: {} of {} nodes done", grouped(done), grouped(nodes.len()))
-        }
-    }
-}
-
-/// Whom somebody waits for, so many of them, else what.
-fn awaited(wait: &WaitLine, most: usize) -> String {
-    // As code, so that a page which is edited again and again notifies nobody.
-    let name = |name: &String| code(name.strip_prefix("user:").unwrap_or(name), 100);
-    let mut people: Vec<String> = wait.people.iter().take(most).map(name).collect();
-    let more = wait.people.len().saturating_sub(people.len());
-    if more > 0 {
-        people.push(format!("{} more", grouped(more)));
-    }
-    match people.is_empty() {
-        false => people.join(", "),
-        // A gate without reviewers is open to whoever may write.
-        true if wait.command.is_some() => "anyone with write access".to_owned(),
-        true => markdown(&wait.message, 120),
-    }
+    MarkdownPage { marker: MARKER, head: head(executions, subject), sections }.render(limit, links)
 }
 
 fn place(phase: ExecutionPhase) -> usize {
@@ -214,7 +169,7 @@ fn table(executions: &[&ExecutionProgress]) -> PageSection {
     let row = |standing: &&ExecutionProgress| {
         let status = &standing.status;
         let name = linked(code(&standing.key.to_string(), 200), standing.address.as_deref());
-        let mut nodes = tally(status.node_statuses.values().map(|node| node.phase));
+        let mut nodes = tally(standing.nodes().map(|(_, node)| node.phase));
         if let Some(work) = status.work_summary() {
             nodes = format!("{nodes}; {work}");
         }
@@ -237,7 +192,11 @@ fn waits(executions: &[&ExecutionProgress]) -> Vec<PageSection> {
             None => standing.key.name.to_string(),
         };
         let what = linked(code(&what, 200), wait.address.as_deref());
-        let mut text = format!("{what} waits for {}: {}\n", awaited(wait, 10), markdown(&wait.message, 300));
+        let why = sentence(&wait.message, 300);
+        let mut text = match awaited(wait, 10) {
+            Some(whom) => format!("{what} waits for {whom}: {why}\n"),
+            None => format!("{what} waits: {why}\n"),
+        };
         if let Some(asked) = &wait.asked {
             text.push_str(&format!("\n{}\n", asked_about(asked)));
         }
@@ -296,11 +255,7 @@ fn asked_about(asked: &AskedApproval) -> String {
 fn failures(executions: &[&ExecutionProgress]) -> Vec<PageSection> {
     let items: Vec<String> = executions
         .iter()
-        .flat_map(|standing| {
-            let failed = standing.status.node_statuses.iter();
-            let failed = failed.filter(|(_, node)| node.phase == NodePhase::Failed);
-            failed.map(move |(id, node)| failure(standing, id, node))
-        })
+        .flat_map(|standing| standing.failed().map(move |(id, node)| failure(standing, id, node)))
         .collect();
     folded("What failed", items)
 }
@@ -326,7 +281,7 @@ fn paragraphs(title: &str, items: Vec<String>) -> Option<PageSection> {
 /// A node that failed: why, the end of its log, and how to run it again.
 fn failure(standing: &ExecutionProgress, id: &NodeId, node: &NodeStatus) -> String {
     let what = code(&format!("{}/{id}", standing.key.name), 200);
-    let mut text = format!("{what} failed: {}\n", markdown(&node.message, 300));
+    let mut text = format!("{what} failed: {}\n", sentence(&node.message, 300));
     if let Some(log) = node.extensions.log.as_ref().filter(|log| !log.tail.is_empty()) {
         let lines: Vec<&str> = log.tail.lines().collect();
         let shown = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("\n");
@@ -334,7 +289,7 @@ fn failure(standing: &ExecutionProgress, id: &NodeId, node: &NodeStatus) -> Stri
         text.push_str(&format!("\n<details><summary>The end of its log</summary>\n\n{log}\n\n</details>\n"));
     }
     // While anything else of it runs, a retry would be refused.
-    if standing.status.phase.is_terminal() {
+    if standing.status.phase.is_terminal() && !standing.is_removed {
         let situation = NodeSituation {
             execution: &standing.key,
             node: id,
@@ -357,7 +312,7 @@ mod tests {
     use super::*;
     use crate::model::{Kind, LogSummary, ReviewAction};
     use crate::report::markdown::COMMENT_LIMIT;
-    use crate::report::preview::tests::{corpus, structure};
+    use crate::report::preview::tests::{blocks, corpus, structure};
 
     fn standing(text: &str) -> ExecutionProgress {
         let at = |second: i64| Timestamp::from_second(1_770_000_000 + second).ok();
@@ -375,6 +330,7 @@ mod tests {
         ] {
             let node = NodeStatus {
                 phase,
+                attempt: 1,
                 start_time: start,
                 completion_time: end,
                 message: text.to_owned(),
@@ -399,7 +355,7 @@ mod tests {
             node: Some(id("review")),
             message: text.to_owned(),
             people: vec![text.to_owned()],
-            gate: None,
+            gate: Some(ResourceKey::new(Kind::Gate, "shop".parse().unwrap(), "g".parse().unwrap())),
             asked: serde_json::from_value(json!({
                 "execution": "shop/search-2", "node": "review", "commit": text,
                 "digest": text, "targets": { "review": text },
@@ -422,31 +378,22 @@ mod tests {
                 commit: text.to_owned(),
             }],
             address: Some(text.to_owned()),
+            is_removed: false,
         }
     }
 
     #[test]
     fn the_progress_says_what_waits_and_how_it_goes_on() {
-        let found = render(&[standing("release")], COMMENT_LIMIT, PageLinks::default());
+        let found = render(&[standing("release")], PageSubject::Change, COMMENT_LIMIT, PageLinks::default());
         let body: Vec<&str> = found.comment.lines().skip(2).take(31).collect();
         insta::assert_snapshot!(body.join("\n"), @r#"
-        ## ⏳ `search-2` waits for `release`
+        ## ⏳ `search-2` waits for `release`; `lint` failed
 
         The execution introduced by this change.
 
         | Execution | Phase | Nodes | Started | Took |
         | --- | --- | --- | --- | --- |
         | `shop/execution/search-2` | Blocked | 1 Failed, 1 Blocked, 1 Succeeded | 2026-02-02 02:40:00 UTC |  |
-
-        ### What waits
-
-        [`search-2/review`](https://github.example/octo/repo/issues/7) waits for `release`: release
-
-        Asks about commit `eeae`; `release` for `review`. Digest `eeae`.
-
-        ```text
-        /planspec approve release
-        ```
 
         ### What failed
 
@@ -461,6 +408,16 @@ mod tests {
         ```
 
         </details>
+
+        ### What waits
+
+        [`search-2/review`](https://github.example/octo/repo/issues/7) waits for `release`: release
+
+        Asks about commit `eeae`; `release` for `review`. Digest `eeae`.
+
+        ```text
+        /planspec approve release
+        ```
         "#);
     }
 
@@ -484,10 +441,10 @@ mod tests {
             }
             many.push(one);
         }
-        let page = render(&many, COMMENT_LIMIT, PageLinks::default()).comment;
+        let page = render(&many, PageSubject::Change, COMMENT_LIMIT, PageLinks::default()).comment;
         let lines: Vec<&str> = page.lines().skip(2).take(11).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
-        ## ❌ planspec: 1 Failed, 7 Blocked, 22 Succeeded
+        ## ❌ planspec: 1 failed, 7 wait, 22 succeeded
 
         Executions introduced by this change.
 
@@ -511,13 +468,16 @@ mod tests {
 
     #[test]
     fn hostile_progress_changes_no_structure() {
-        let expected =
-            structure(&render(&[standing("harmless words")], COMMENT_LIMIT, PageLinks::default()).comment);
+        let page = |text: &str| {
+            render(&[standing(text)], PageSubject::Change, COMMENT_LIMIT, PageLinks::default()).comment
+        };
+        let (expected, spans) = (blocks(&page("harmless words")), structure(&page("harmless words")).len());
         assert!(expected.iter().any(|event| event == "<details>"), "{expected:?}");
         for text in corpus() {
             // An address is taken only when it is one; everything else is no link.
-            let found = render(&[standing(&text)], COMMENT_LIMIT, PageLinks::default());
-            assert_eq!(structure(&found.comment), expected, "{text:?}");
+            assert_eq!(blocks(&page(&text)), expected, "{text:?}");
+            // Names stay the code spans that they are.
+            assert!(structure(&page(&text)).len() >= spans, "{text:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::view::inventory::Inventory;
 use crate::engine::people_of;
 use crate::host::{Account, Comment};
-use crate::markup::markdown;
+use crate::markup::sentence;
 use crate::model::ResourceKey;
 
 /// How many gates one comment decides: each is a commit of its own, and the job has to end.
@@ -77,7 +77,7 @@ fn approve(
     let permit = host.ask(|github, repo| authorise(github, repo, author, wish, &people))?;
     let permit = match permit {
         Ok(permit) => permit,
-        Err(why) => return Ok(Err(markdown(&why, 300))),
+        Err(why) => return Ok(Err(sentence(&why, 300))),
     };
     let decision = match review(chosen, true, (words, None), &permit, host, view)? {
         Ok(decision) => decision,
@@ -90,7 +90,7 @@ fn approve(
     match record(&decision, &permit, &source, context) {
         Ok(lines) => Ok(Ok(lines)),
         // A gate that was decided meanwhile holds up none of the others.
-        Err(error) if error.exit() == Exit::No => Ok(Err(markdown(&error.to_string(), 300))),
+        Err(error) if error.exit() == Exit::No => Ok(Err(sentence(&error.to_string(), 300))),
         Err(error) => Err(error),
     }
 }

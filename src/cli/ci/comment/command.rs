@@ -28,7 +28,7 @@ pub(crate) const HELP: &str = "\
 | `/planspec status` | shows the progress of the Executions |
 | `/planspec help` | shows this help |
 
-One command per comment, in its first line. Name the EXECUTION if several are waiting. Reviewers may decide at their gates; everything else needs write permission.
+One command per comment, in its first line. Name the EXECUTION if several are waiting. Whoever may read may ask for help and status, reviewers may decide at their gates, and everything else needs write permission.
 ";
 
 /// A gate, as it is named.
@@ -38,6 +38,8 @@ pub(crate) enum GateSelector {
     Named(ResourceSelector),
     /// By an Execution, and the name or the node of one of its gates.
     Of(ExecutionTarget, NodeId),
+    /// An Execution alone, which is none: the answer says which of its gates wait.
+    Execution(ExecutionTarget),
 }
 
 /// A command, with everything in it that can be checked without the repository checked.
@@ -225,11 +227,12 @@ fn gate(name: &str) -> Result<GateSelector, CommandError> {
         let target = execution(name)?;
         return match target.node.clone() {
             Some(id) => Ok(GateSelector::Of(target, id)),
-            None => Err(wrong("name a gate, as EXECUTION/GATE".to_owned())),
+            None => Ok(GateSelector::Execution(target)),
         };
     }
     match selector::one(name, Some(Kind::Gate)) {
         Ok(target) if target.kind == Some(Kind::Gate) => Ok(GateSelector::Named(target)),
+        Ok(target) if target.kind == Some(Kind::Execution) => execution(name).map(GateSelector::Execution),
         Ok(_) => Err(wrong("only gates are approved or rejected".to_owned())),
         Err(error) => Err(wrong(error.to_string())),
     }
@@ -383,6 +386,9 @@ mod tests {
             Ok(CommentCommand::Approve { gate: GateSelector::Of(of, id), .. }) => {
                 format!("{:?} {} / {id}", of.namespace.map(|it| it.to_string()), of.name)
             }
+            Ok(CommentCommand::Approve { gate: GateSelector::Execution(of), .. }) => {
+                format!("{:?} {}", of.namespace.map(|it| it.to_string()), of.name)
+            }
             other => format!("{other:?}"),
         };
         assert_eq!(gate("look"), "None look");
@@ -393,6 +399,8 @@ mod tests {
         assert_eq!(gate("team/ship-1/look"), "Some(\"team\") ship-1 / look");
         assert_eq!(gate("`Team/Ship-1/Look`"), "Some(\"team\") ship-1 / look");
         assert_eq!(gate("team/execution/ship-1/look"), "Some(\"team\") ship-1 / look");
+        assert_eq!(gate("execution/ship-1"), "None ship-1");
+        assert_eq!(gate("team/execution/ship-1"), "Some(\"team\") ship-1");
         let complete = |name: &str| match parsed(&format!("/planspec complete {name} a=1")) {
             Ok(CommentCommand::Complete { execution, node, .. }) => {
                 format!("{:?} / {node}", execution.map(|it| it.name.to_string()))
@@ -435,8 +443,6 @@ mod tests {
             "approve --everything",
             "approve ../../etc",
             "approve plan/x",
-            "approve execution/x",
-            "approve team/execution/x",
             "approve plan/b/c",
             "approve a/b/c/d/e",
             "approve e/",

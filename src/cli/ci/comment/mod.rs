@@ -15,24 +15,21 @@ use crate::cli::ci::comment::command::{CommandError, CommentCommand, HELP};
 use crate::cli::ci::event::CommentRef;
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
-use crate::cli::ci::{CiOptions, pass, step, witness};
+use crate::cli::ci::{CiJob, CiOptions, pass, step, witness};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::ExecutionTarget;
 use crate::config::Actions;
 use crate::engine::{Decision, people_of};
-use crate::host::{Account, Comment, HostError, Reaction};
-use crate::markup::{code, markdown};
+use crate::host::{Account, Comment, HostError, Reaction, RepoPermission};
+use crate::markup::{code, sentence};
 use crate::model::{JsonMap, NodeId, ResourceKey, ReviewAction};
+use crate::report::progress_comment::PageSubject;
 use crate::report::text;
 
 /// Does what a comment says.
-pub(crate) fn run(
-    place: &CommentRef,
-    choices: &CiOptions,
-    actions: &Actions,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub(crate) fn run(place: &CommentRef, job: CiJob<'_>, context: &mut Context) -> Result<Exit, CliError> {
+    let CiJob { choices, actions, .. } = job;
     pass::follow(place.branch.clone(), context);
     let host = Host::open(actions)?.within(choices);
     // The event only says which comment; what it says and who wrote it is asked of the host.
@@ -60,13 +57,13 @@ pub(crate) fn run(
         Err(CommandError::Unknown) => {
             Ok(CommandAnswer::Confused(format!("That is not a command.\n\n{HELP}")))
         }
-        Err(CommandError::Wrong(why)) => Ok(CommandAnswer::Confused(markdown(&why, 300))),
+        Err(CommandError::Wrong(why)) => Ok(CommandAnswer::Confused(sentence(&why, 300))),
     };
     let answer = match answer {
         Ok(answer) => answer,
         // A clear no is for the one who asked.
         Err(error) if error.exit() == Exit::No || error.exit() == Exit::Usage => {
-            CommandAnswer::No(markdown(&error.to_string(), 300))
+            CommandAnswer::No(refusal(&error))
         }
         // Anything else is for whoever looks after the job; but the one who asked has to know that nothing came of it.
         Err(error) => {
@@ -82,9 +79,9 @@ pub(crate) fn run(
             for line in &lines {
                 context.out.line(text::line(line))?;
             }
-            go_on(&host, place, choices, actions, context)
+            go_on(&host, place, job, context)
         }
-        CommandAnswer::Pass(choices) => go_on(&host, place, &choices, actions, context),
+        CommandAnswer::Pass(choices) => go_on(&host, place, CiJob { choices: &choices, ..job }, context),
         CommandAnswer::Said(_) => Ok(Exit::Done),
         CommandAnswer::No(why) | CommandAnswer::Confused(why) => {
             context.out.note(format!("refused: {}", text::line(why.lines().next().unwrap_or_default())))?;
@@ -110,26 +107,27 @@ enum CommandAnswer {
 }
 
 /// What was decided goes on at once; others may be under way at the same time.
-fn go_on(
-    host: &Host,
-    place: &CommentRef,
-    choices: &CiOptions,
-    actions: &Actions,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    match pass::drive_and_report(Some(host), choices, actions, context) {
+fn go_on(host: &Host, place: &CommentRef, job: CiJob<'_>, context: &mut Context) -> Result<Exit, CliError> {
+    match pass::drive_and_report(Some(host), job, context) {
         Ok(_) => Ok(Exit::Done),
         Err(error) => {
-            let answer = failed("It was recorded, but the pass that followed failed", &error, actions);
+            let answer = failed("It was recorded, but the pass that followed failed", &error, job.actions);
             tell(host, place, &answer, context)?;
             Err(error)
         }
     }
 }
 
+/// A clear no as Markdown, with the name that was probably meant. Other hints are about the command line.
+fn refusal(error: &CliError) -> String {
+    let meant = error.hints().iter().filter(|hint| hint.starts_with("did you mean"));
+    let meant: String = meant.map(|hint| format!("; {}", sentence(hint, 300))).collect();
+    sentence(&error.to_string(), 300) + &meant
+}
+
 /// The line for whoever gave a command when the job fails, with the way to its log.
 fn failed(what: &str, error: &CliError, actions: &Actions) -> CommandAnswer {
-    let why = markdown(&error.to_string(), 300);
+    let why = sentence(&error.to_string(), 300);
     let run = step::summary_address(actions).map(|address| format!(" ([log]({address}))"));
     CommandAnswer::Confused(format!("{what}: {why}{}", run.unwrap_or_default()))
 }
@@ -211,22 +209,25 @@ fn carry_out(
         _ => None,
     };
     if let Some((gate, (words, expect))) = reviewed {
-        let chosen = resolve::gate(gate, &view, &inventory, context)?;
+        let approves = matches!(command, CommentCommand::Approve { .. });
+        let verb = if approves { "approve" } else { "reject" };
+        let chosen = resolve::gate(verb, gate, &view, &inventory, context)?;
         let permit = match allowed(chosen.wish())? {
             Ok(permit) => permit,
-            Err(why) => return Ok(CommandAnswer::No(markdown(&why, 600))),
+            Err(why) => return Ok(CommandAnswer::No(sentence(&why, 600))),
         };
-        let approves = matches!(command, CommentCommand::Approve { .. });
         return match review(chosen, approves, (words.as_deref(), expect), &permit, host, &view)? {
             Ok(decision) => record(&decision, &permit, &source, context).map(CommandAnswer::Done),
             Err(why) => Ok(CommandAnswer::No(why)),
         };
     }
-    if matches!(command, CommentCommand::Help) {
-        return Ok(CommandAnswer::Said(HELP.to_owned()));
+    match command {
+        CommentCommand::Help => return Ok(CommandAnswer::Said(HELP.to_owned())),
+        CommentCommand::Status => return status(author, host, &view),
+        _ => {}
     }
     let decision = match command {
-        CommentCommand::Status | CommentCommand::AllowMassDelete => None,
+        CommentCommand::AllowMassDelete => None,
         command => match decision(command, &view, &inventory, context)? {
             Ok(decision) => Some(decision),
             Err(answer) => return Ok(answer),
@@ -234,16 +235,23 @@ fn carry_out(
     };
     let permit = match allowed(Permission::Change)? {
         Ok(permit) => permit,
-        Err(why) => return Ok(CommandAnswer::No(markdown(&why, 300))),
+        Err(why) => return Ok(CommandAnswer::No(sentence(&why, 300))),
     };
     match decision {
         Some(decision) => record(&decision, &permit, &source, context).map(CommandAnswer::Done),
-        None if matches!(command, CommentCommand::Status) => {
-            let keys = view.executions()?.into_iter().collect();
-            Ok(CommandAnswer::Said(view.page(&keys, None)?.comment))
-        }
         None => Ok(CommandAnswer::Pass(choices.with_mass_delete())),
     }
+}
+
+/// The progress of everything, for whoever may read the repository: the status branch shows them the same.
+fn status(author: &Account, host: &Host, view: &PassView) -> Result<CommandAnswer, CliError> {
+    let login = &author.login;
+    if host.ask(|github, repo| github.permission(repo, login))? < RepoPermission::Read {
+        let why = format!("{login} may not read this repository, so its status is not shown");
+        return Ok(CommandAnswer::No(sentence(&why, 300)));
+    }
+    let keys = view.executions()?.into_iter().collect();
+    Ok(CommandAnswer::Said(view.page(&keys, PageSubject::Repository)?.comment))
 }
 
 /// What a command about an Execution or a node asks to be recorded; the inner error is the answer where that is not clear.
@@ -321,7 +329,7 @@ fn review(
     let ResolvedGate { gate, execution, .. } = chosen;
     // An author may reject: that only stops work.
     if approves && let Some(why) = refuse_author(host, view, &gate, execution.as_ref(), &permit.login)? {
-        return Ok(Err(markdown(&why, 300)));
+        return Ok(Err(sentence(&why, 300)));
     }
     if execution.is_none() {
         let waiting = waiting_at(view, &gate)?;

@@ -1,12 +1,12 @@
 //! Which gate, node and Execution a command means; where that is not clear, the line that says what can be written.
 
 use crate::cli::Context;
-use crate::cli::ci::authority::authorize::{Permission, owners_at};
+use crate::cli::ci::authority::authorize::{Permission, gates_of, owners_at};
 use crate::cli::ci::comment::command::GateSelector;
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::error::CliError;
 use crate::cli::view::inventory::Inventory;
-use crate::cli::view::selector::ExecutionTarget;
+use crate::cli::view::selector::{ExecutionTarget, ResourceSelector};
 use crate::markup::code;
 use crate::model::{FileOwners, GateSpec, Kind, NodeId, NodeKind, NodePhase, PlanGraph, ResourceKey};
 
@@ -32,13 +32,23 @@ impl ResolvedGate {
 
 /// The gate that somebody means, which needs no manifest.
 pub(crate) fn gate(
+    verb: &str,
     target: &GateSelector,
     view: &PassView,
     inventory: &Inventory<'_>,
     context: &Context,
 ) -> Result<ResolvedGate, CliError> {
     let (gate, execution) = match target {
-        GateSelector::Named(target) => (inventory.one(target, context)?.key, None),
+        GateSelector::Named(target) => match inventory.find(target, context)? {
+            Some(found) => (found.key, None),
+            None => match execution_of_name(target, inventory, context)? {
+                Some(key) => return Err(meant_gate(verb, &key, view)?),
+                None => (inventory.one(target, context)?.key, None),
+            },
+        },
+        GateSelector::Execution(target) => {
+            return Err(meant_gate(verb, &execution(target, inventory, context)?, view)?);
+        }
         GateSelector::Of(target, id) => {
             let key = execution(target, inventory, context)?;
             let Some(gate) = gate_of(view, &key, id)? else {
@@ -48,6 +58,32 @@ pub(crate) fn gate(
         }
     };
     gate_in_force(view, inventory, &gate, execution)
+}
+
+/// The Execution that has the name which was given for a gate, if one does.
+fn execution_of_name(
+    target: &ResourceSelector,
+    inventory: &Inventory<'_>,
+    context: &Context,
+) -> Result<Option<ResourceKey>, CliError> {
+    let target = ResourceSelector { kind: Some(Kind::Execution), ..target.clone() };
+    Ok(inventory.find(&target, context)?.map(|found| found.key))
+}
+
+/// What somebody is told who named an Execution: a decision is about one gate, and never a guess.
+fn meant_gate(verb: &str, execution: &ResourceKey, view: &PassView) -> Result<CliError, CliError> {
+    let gates = gates_of(view, execution)?;
+    let name = &execution.name;
+    let error = CliError::no(match gates.is_empty() {
+        true => format!("`{name}` is an Execution, and waits at no gate"),
+        false => format!("`{name}` is an Execution, not a gate"),
+    });
+    let written: Vec<String> =
+        gates.iter().take(MOST).map(|gate| format!("`/planspec {verb} {name}/{}`", gate.name)).collect();
+    Ok(match written.is_empty() {
+        true => error,
+        false => error.hint(format!("did you mean {}?", written.join(" or "))),
+    })
 }
 
 /// A gate with the spec that decides.

@@ -36,7 +36,7 @@ pub(super) fn report(
     (allowed, actions): (bool, &Actions),
     context: &mut Context,
 ) -> Result<IssueState, CliError> {
-    let unapplied = Unapplied { found: passed.errors.clone(), held_back: passed.summary.held_back };
+    let unapplied = passed.unapplied();
     // What repairs a branch is a push. Every other pass would ask for nothing, and the host counts requests.
     let repaired = match actions.event_name.as_deref() {
         Some("push" | "workflow_dispatch" | "repository_dispatch") => true,

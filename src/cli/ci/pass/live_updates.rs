@@ -99,8 +99,8 @@ pub(crate) fn tell(
         }
         if state.fresh && !state.touched.is_empty() {
             let found = tips(&view, &state).and_then(|tips| view.move_to(tips));
-            let done =
-                found.and_then(|()| comment(host, &view, (&state.touched, &state.touched), full, reported));
+            let done = found
+                .and_then(|()| comment(host, &view, (&state.touched, &state.touched), &[], full, reported));
             if let Err(error) = done {
                 // The end of the pass reports once more, and a host that is down must not stop work.
                 tracing::debug!(%error, "progress not reported yet");

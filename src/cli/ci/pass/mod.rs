@@ -1,5 +1,6 @@
 //! A pass in a job: drives everything as far as it goes, and reports to the pull requests that introduced it.
 
+mod annotations;
 mod desired_issue;
 mod live_updates;
 mod mentions;
@@ -19,7 +20,7 @@ use crate::cli::ci::authority::approvals;
 use crate::cli::ci::event::ReviewRef;
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
-use crate::cli::ci::{CiOptions, step, witness};
+use crate::cli::ci::{CiJob, CiOptions, step, witness};
 use crate::cli::drive::{drive_with, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
@@ -29,23 +30,17 @@ use crate::record::WORK_BRANCHES;
 use crate::report::text;
 
 /// Drives everything and reports it.
-pub(crate) fn run(
-    branch: Option<String>,
-    choices: &CiOptions,
-    actions: &Actions,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
+pub(crate) fn run(branch: Option<String>, job: CiJob<'_>, context: &mut Context) -> Result<Exit, CliError> {
     follow(branch, context);
-    let host = open_host(actions, context)?.map(|host| host.within(choices));
-    drive_and_report(host.as_ref(), choices, actions, context)
+    let host = open_host(job.actions, context)?.map(|host| host.within(job.choices));
+    drive_and_report(host.as_ref(), job, context)
 }
 
 /// A branch other than the host's default was pushed, which the configuration may name as the desired branch.
 pub(crate) fn after_push(
     pushed: &str,
     default: String,
-    choices: &CiOptions,
-    actions: &Actions,
+    job: CiJob<'_>,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     follow(Some(default.clone()), context);
@@ -54,7 +49,7 @@ pub(crate) fn after_push(
         None => RepoContext::open(context)?.current_branch(context)?,
     };
     if pushed == desired {
-        return run(Some(default), choices, actions, context);
+        return run(Some(default), job, context);
     }
     let note = format!("nothing to do: {pushed} was pushed, and the desired branch is {desired}");
     context.out.note(text::line(&note))?;
@@ -64,25 +59,24 @@ pub(crate) fn after_push(
 /// A pull request was approved: once it is merged, that may open gates.
 pub(crate) fn after_review(
     place: &ReviewRef,
-    choices: &CiOptions,
-    actions: &Actions,
+    job: CiJob<'_>,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
     follow(place.branch.clone(), context);
-    let host = Host::open(actions)?.within(choices);
+    let host = Host::open(job.actions)?.within(job.choices);
     let pull = host.ask(|github, repo| github.pull(repo, place.number))?;
     if pull.is_open && pull.head.branch.starts_with(WORK_BRANCHES) && !pull.is_from_fork() {
         // A delivery, whose node waits for what people say here; its next poll may lie a minute ahead, and the next job half
         // an hour.
         poll_at_once(context)?;
-        return drive_and_report(Some(&host), choices, actions, context);
+        return drive_and_report(Some(&host), job, context);
     }
     // What is not merged does not exist yet, so that no gate can wait for this review.
     if pull.merged_at.is_none() {
         context.out.note("the pull request is not merged yet; its reviews are read after the merge")?;
         return Ok(Exit::Done);
     }
-    drive_and_report(Some(&host), choices, actions, context)
+    drive_and_report(Some(&host), job, context)
 }
 
 /// Lets the next pass poll all remote work, however recent the last poll was.
@@ -110,10 +104,10 @@ pub(crate) fn follow(branch: Option<String>, context: &mut Context) {
 /// One pass, one more when reviews opened gates, and the reports.
 pub(crate) fn drive_and_report(
     host: Option<&Host>,
-    choices: &CiOptions,
-    actions: &Actions,
+    job: CiJob<'_>,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
+    let CiJob { choices, actions, muted } = job;
     let begun = Instant::now();
     if let Some(host) = host {
         witness::ask(host, context)?;
@@ -131,7 +125,11 @@ pub(crate) fn drive_and_report(
     {
         once(&mut passed, choices, begun, &listener, &mut reported, context)?;
     }
-    let (page, phases) = progress::publish(host, &passed, full.as_deref(), &mut reported, context)?;
+    // Before the host is asked for anything: whatever comes of that, these are seen.
+    let view = PassView::open(context);
+    annotations::tell(&passed, view.as_ref().ok(), (actions, muted), context)?;
+    let view = view?;
+    let (page, phases) = progress::publish(host, &view, &passed, full.as_deref(), &mut reported, context)?;
     step::summary(actions, &page)?;
     step::outputs(
         actions,

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::cli::desired::preview::finding;
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::ReconcileSummary;
-use crate::event::Event;
-use crate::markup::markdown;
-use crate::model::{NodeId, ResourceKey};
-use crate::report::preview::PreviewFinding;
+use crate::event::{Event, ResourceChange};
+use crate::markup::sentence;
+use crate::model::{Kind, NodeId, ResourceKey};
+use crate::report::desired_issue::Unapplied;
 
 /// The most lines of a timeline.
 const TIMELINE: usize = 500;
@@ -23,6 +23,8 @@ pub(crate) struct PassReport {
     pub(crate) changed: BTreeSet<ResourceKey>,
     /// These, and those that wait.
     pub(crate) touched: BTreeSet<ResourceKey>,
+    /// Executions whose records were removed, because their manifests are gone.
+    pub(crate) removed: BTreeSet<ResourceKey>,
     /// What happened, as rows of a Markdown table.
     pub(crate) timeline: Vec<String>,
     /// How many rows were left out.
@@ -32,7 +34,7 @@ pub(crate) struct PassReport {
     /// The desired commit that it began with.
     pub(crate) desired: Option<String>,
     /// What is wrong with the manifests of that commit.
-    pub(crate) errors: Vec<PreviewFinding>,
+    pub(crate) errors: Vec<Diagnostic>,
 }
 
 impl PassReport {
@@ -47,8 +49,12 @@ impl PassReport {
             }
             Event::Diagnostic(found) => {
                 if found.severity == Severity::Error {
-                    self.errors.push(finding(found));
+                    self.errors.push((**found).clone());
                 }
+                return;
+            }
+            Event::Resource { key, change: ResourceChange::Deleted, .. } if key.kind == Kind::Execution => {
+                self.removed.insert(key.clone());
                 return;
             }
             Event::Published { commit, .. } => {
@@ -76,10 +82,17 @@ impl PassReport {
     }
 }
 
+impl PassReport {
+    /// What it could not apply of the desired branch.
+    pub(crate) fn unapplied(&self) -> Unapplied {
+        Unapplied { found: self.errors.iter().map(finding).collect(), held_back: self.summary.held_back }
+    }
+}
+
 /// A row of the timeline.
 fn row(at: Timestamp, key: &ResourceKey, node: Option<&NodeId>, to: &str, why: &str) -> String {
     let node = node.map(|node| format!(" `{node}`")).unwrap_or_default();
     // A message holds words of providers and people (Invariant 8).
-    let why = markdown(why, 200);
+    let why = sentence(why, 200);
     format!("| {} | {}/{}{node} | {to} | {why} |\n", at.strftime("%H:%M:%S"), key.namespace, key.name)
 }

@@ -11,13 +11,13 @@ use crate::cli::Context;
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass::mentions::Mentions;
 use crate::cli::ci::pass::pass_report::PassReport;
-use crate::cli::ci::pass_view::{PassView, merged_pull};
+use crate::cli::ci::pass_view::{PassView, RemovedExecution, merged_pull};
 use crate::cli::error::CliError;
 use crate::git::ObjectId;
 use crate::host::{CommentUpdate, PullRequest};
 use crate::model::{Kind, ResourceKey};
 use crate::report::preview;
-use crate::report::progress_comment::MARKER;
+use crate::report::progress_comment::{ExecutionProgress, MARKER, PageSubject};
 use crate::report::text;
 
 /// The most comments that are written at once: the next pass writes the rest.
@@ -99,13 +99,13 @@ impl ReportedState {
 /// steps.
 pub(crate) fn publish(
     host: Option<&Host>,
+    view: &PassView,
     passed: &PassReport,
     full: Option<&str>,
     reported: &mut ReportedState,
     context: &mut Context,
 ) -> Result<(String, Value), CliError> {
-    let view = PassView::open(context)?;
-    let mut page = view.page(&passed.touched, None)?.summary;
+    let mut page = view.page(&passed.touched, PageSubject::Pass)?.summary;
     if !passed.timeline.is_empty() {
         page.push_str("\n## Timeline\n\n| Time | What | Became | Why |\n| --- | --- | --- | --- |\n");
         page.extend(passed.timeline.iter().map(String::as_str));
@@ -114,7 +114,7 @@ pub(crate) fn publish(
         }
     }
     if let Some(host) = host {
-        page.push_str(&push_rules::told(host, &view, context)?);
+        page.push_str(&push_rules::told(host, view, context)?);
     }
     reported.ask_again();
     // What was cut while the pass ran is reported now.
@@ -122,16 +122,18 @@ pub(crate) fn publish(
     // The host may not have known, right after a merge, which pull request a commit belongs to, or may have refused the last
     // comment. Nothing happens any more to what has ended, so no later pass would come back to it by itself.
     let ended = view.ended_since(context.now() - RECENT)?;
-    let touched = passed.touched.union(&ended).cloned().collect();
-    if let Some(host) = host
-        && let Err(error) = comment(host, &view, (&passed.changed, &touched), full, reported)
-    {
+    let touched: BTreeSet<ResourceKey> = passed.touched.union(&ended).cloned().collect();
+    let told = host.map_or(Ok(()), |host| {
+        let removed = view.removed(&touched.union(&passed.removed).cloned().collect())?;
+        comment(host, view, (&passed.changed, &touched), &removed, full, reported)
+    });
+    if let Err(error) = told {
         reported.incomplete = true;
         // The work is recorded; a comment that is missing is no reason to fail.
         let why = error.to_string();
         context.out.warning(format!("cannot report progress on the host: {}", text::line(&why)))?;
     }
-    Ok((page, phases(&view, passed)?))
+    Ok((page, phases(view, passed)?))
 }
 
 /// Brings the comments on the pull requests up to date that introduced these Executions; those that something happened to
@@ -140,12 +142,13 @@ pub(crate) fn comment(
     host: &Host,
     view: &PassView,
     (changed, touched): (&BTreeSet<ResourceKey>, &BTreeSet<ResourceKey>),
+    removed: &[RemovedExecution],
     full: Option<&str>,
     reported: &mut ReportedState,
 ) -> Result<(), CliError> {
     let first = executions_only(changed);
     let touched = executions_only(touched);
-    if touched.is_empty() {
+    if touched.is_empty() && removed.is_empty() {
         return Ok(());
     }
     let waiting: Vec<&ResourceKey> = touched.difference(&first).collect();
@@ -156,13 +159,14 @@ pub(crate) fn comment(
     let order: Vec<&ResourceKey> = first.iter().chain(waiting).collect();
     reported.asked = 0;
     let mut written = 0;
-    for (number, keys) in by_pull(host, view, &order, reported)? {
+    for share in by_pull(host, view, (&order, removed), reported)? {
+        let number = share.pull.number;
         if written == MOST_WRITTEN {
             reported.incomplete = true;
             break;
         }
-        let found = view.progress(&keys)?;
-        written += usize::from(reported.write(host, number, &view.render(&found, full).comment)?);
+        let (found, subject) = share.page(view, removed)?;
+        written += usize::from(reported.write(host, number, &view.render(&found, subject, full).comment)?);
         // After the comment that shows what waits: whoever is called finds it up to date.
         if view.tips().config.publish.mention_reviewers {
             let config = &view.tips().config;
@@ -176,35 +180,104 @@ pub(crate) fn comment(
 fn by_pull(
     host: &Host,
     view: &PassView,
-    order: &[&ResourceKey],
+    (order, removed): (&[&ResourceKey], &[RemovedExecution]),
     reported: &mut ReportedState,
-) -> Result<Vec<(u64, BTreeSet<ResourceKey>)>, CliError> {
+) -> Result<Vec<PullShare>, CliError> {
     // A comment shows everything that its pull request introduced, not only what this pass touched.
     let mut rest: BTreeSet<ResourceKey> = view.executions()?.into_iter().collect();
     rest.extend(order.iter().map(|key| (*key).clone()));
     let mut origins = view.brought(&rest)?;
-    let mut found: Vec<(u64, BTreeSet<ResourceKey>)> = Vec::new();
-    let mut pulls: BTreeMap<u64, (PullRequest, usize)> = BTreeMap::new();
+    let mut found = PullShares::default();
+    let mut moves = BTreeSet::new();
     for key in order {
-        let Some(commit) = origins.remove(*key) else { continue };
+        let Some(seeming) = origins.remove(*key) else { continue };
+        let commit = view.before_moves(key, seeming)?;
+        if commit != seeming {
+            moves.insert(seeming);
+        }
         let Some(pull) = reported.pull(host, commit)? else { continue };
-        let (_, place) = pulls.entry(pull.number).or_insert_with(|| {
-            found.push((pull.number, BTreeSet::new()));
-            (pull, found.len() - 1)
-        });
-        found.get_mut(*place).map(|(_, keys)| keys.insert((*key).clone()));
+        found.of(pull).keys.insert((*key).clone());
     }
-    // The host is asked only about commits that can be of one of these pull requests.
-    let near: BTreeSet<ObjectId> = pulls.values().flat_map(|(pull, _)| view.between(pull)).collect();
-    for (key, commit) in origins {
-        if (reported.pulls.contains_key(&commit) || near.contains(&commit))
-            && let Some(pull) = reported.pull(host, commit)?
-            && let Some((_, place)) = pulls.get(&pull.number)
-        {
-            found.get_mut(*place).map(|(_, keys)| keys.insert(key));
+    for (index, gone) in removed.iter().enumerate() {
+        if let Some(pull) = reported.pull(host, gone.introduced)? {
+            found.of(pull).introduced.push(index);
+        }
+        if let Some(pull) = reported.pull(host, gone.removed)? {
+            found.of(pull).removed.push(index);
         }
     }
-    Ok(found)
+    // The host is asked only about commits that can be of one of these pull requests.
+    let near: BTreeSet<ObjectId> = found.0.values().flat_map(|share| view.between(&share.pull)).collect();
+    for (key, seeming) in origins {
+        if !reported.pulls.contains_key(&seeming) && !near.contains(&seeming) && !moves.contains(&seeming) {
+            continue;
+        }
+        let commit = view.before_moves(&key, seeming)?;
+        if (reported.pulls.contains_key(&commit) || near.contains(&commit))
+            && let Some(pull) = reported.pull(host, commit)?
+            && let Some(share) = found.0.get_mut(&pull.number)
+        {
+            share.keys.insert(key);
+        }
+    }
+    Ok(found.in_order())
+}
+
+/// The pull requests that are told, by number.
+#[derive(Default)]
+struct PullShares(BTreeMap<u64, PullShare>);
+
+impl PullShares {
+    fn of(&mut self, pull: PullRequest) -> &mut PullShare {
+        let place = self.0.len();
+        let new = |pull| PullShare {
+            pull,
+            place,
+            keys: BTreeSet::new(),
+            introduced: Vec::new(),
+            removed: Vec::new(),
+        };
+        self.0.entry(pull.number).or_insert_with(|| new(pull))
+    }
+
+    fn in_order(self) -> Vec<PullShare> {
+        let mut shares: Vec<PullShare> = self.0.into_values().collect();
+        shares.sort_by_key(|share| share.place);
+        shares
+    }
+}
+
+/// What one pull request is told about.
+struct PullShare {
+    pull: PullRequest,
+    /// When it was found: what something happened to comes first.
+    place: usize,
+    /// What it introduced and is still there.
+    keys: BTreeSet<ResourceKey>,
+    /// Which of those that are gone it introduced.
+    introduced: Vec<usize>,
+    /// Which of those that are gone it removed.
+    removed: Vec<usize>,
+}
+
+impl PullShare {
+    /// The progress to tell, and what it is about.
+    fn page(
+        &self,
+        view: &PassView,
+        gone: &[RemovedExecution],
+    ) -> Result<(Vec<ExecutionProgress>, PageSubject), CliError> {
+        let mut found = view.progress(&self.keys)?;
+        let places: BTreeSet<&usize> = self.introduced.iter().chain(&self.removed).collect();
+        found.extend(places.into_iter().filter_map(|at| gone.get(*at)).map(|one| one.progress.clone()));
+        let introduces = !self.keys.is_empty() || !self.introduced.is_empty();
+        let subject = match (introduces, self.removed.is_empty()) {
+            (_, true) => PageSubject::Change,
+            (false, false) => PageSubject::Removal,
+            (true, false) => PageSubject::Replacement,
+        };
+        Ok((found, subject))
+    }
 }
 
 fn executions_only(keys: &BTreeSet<ResourceKey>) -> BTreeSet<ResourceKey> {

@@ -13,7 +13,6 @@ use crate::cli::error::CliError;
 use crate::host::PushRule;
 use crate::markup::code;
 use crate::model::Kind;
-use crate::report::text;
 
 /// The file of the clone's cache with the last answer: when, the branch, and the answer in a word. A hint that the host gives
 /// again at any time.
@@ -28,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What is kept where the host does not say.
 const UNKNOWN: &str = "unknown";
 
-/// What the summary of a pass says of it; nothing where the host does not tell, or where it does not matter. In the log it is
-/// said when the host was asked, and not at every pass.
+/// What the summary of a pass says of it; nothing where the host does not tell, or where it does not matter. Not in the log: a
+/// runner of the host begins each job with a fresh clone, which remembers no answer, and would warn there at every pass.
 pub(super) fn told(host: &Host, view: &PassView, context: &mut Context) -> Result<String, CliError> {
     let config = &view.tips().config;
     // What is not signed by a listed key does not count, whoever pushed it.
@@ -51,13 +50,6 @@ pub(super) fn told(host: &Host, view: &PassView, context: &mut Context) -> Resul
             let refused = |error: &_| debug!(%error, branch, "the host does not say who may push");
             let rule = found.inspect_err(refused).ok().map(|found| found.pushes);
             debug!(branch, ?rule, "asked the host who may push");
-            if rule == Some(PushRule::Open) {
-                context.out.warning(text::line(&format!(
-                    "{}; {}",
-                    open(&format!("`{branch}`")),
-                    remedy()
-                )))?;
-            }
             let word = rule.map_or(UNKNOWN, PushRule::word);
             // A cache that cannot be written costs two requests at each pass.
             let _ = fs::write(&file, format!("{}\t{branch}\t{word}\n", context.now()));

@@ -64,6 +64,30 @@ pub(crate) fn origins(
     Ok(origins)
 }
 
+/// The newest commit at which this file does not declare a resource any more that the commit before it declares there.
+pub(crate) fn removal(
+    repo: &Repo,
+    tip: ObjectId,
+    (path, key): (&str, &ResourceKey),
+    limits: &Limits,
+) -> Result<Option<ObjectId>, CliError> {
+    let mut newer: Option<(ObjectId, Option<ObjectId>)> = None;
+    for commit in repo.log(tip).take(FAR) {
+        let commit = commit?;
+        let blob = repo.file(commit.tree, path).ok().flatten();
+        // As long as the file is the same, it declares the same.
+        if let Some((removed, after)) = newer
+            && after != blob
+            && let Some(blob) = blob
+            && declared(repo, path, blob, limits).contains(key)
+        {
+            return Ok(Some(removed));
+        }
+        newer = Some((commit.id, blob));
+    }
+    Ok(None)
+}
+
 fn declared(repo: &Repo, path: &str, blob: ObjectId, limits: &Limits) -> BTreeSet<ResourceKey> {
     let Ok(bytes) = repo.blob(blob, limits.file_bytes) else { return BTreeSet::new() };
     manifest::parse(path, &bytes, limits).resources.iter().map(Resource::key).collect()
