@@ -11,9 +11,9 @@ ACTION = f"octo-org/planspec/action@{COMMIT}"
 # Actions of the host, and what stands in for them: a runner without internet cannot get the real ones.
 STAND_INS = {
     "actions/checkout@08c6903cd8c0fde910a37f88322edcfb5dd907a8": "checkout",
-    "actions/upload-artifact@ea165f8d65b6e75b540449e92b4886f43607fa02": "upload",
+    "actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f": "upload",
     "actions/create-github-app-token@1b10c78c7865c340bc4f6099eb2f838309f1e8c3": "app-token",
-    "actions/download-artifact@d3f86a106a0bac45b974a628896c90dbdf5c8093": "download",
+    "actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c": "download",
 }
 VERSION = next(line.split('"')[1] for line in open(os.path.join(PROJECT, "Cargo.toml")) if line.startswith("version"))
 ARCHIVE = f"planspec-v{VERSION}-{platform.machine()}-unknown-linux-gnu.tar.gz"
