@@ -4,9 +4,9 @@
 use tracing::{debug, warn};
 
 use super::EngineError;
-use super::branches::{Branches, status_ref};
+use super::branches::{BranchTips, Branches, status_ref};
 use super::signed::takes_over;
-use crate::config::Config;
+use crate::config::{Config, SignerRole};
 use crate::git::{GitError, ObjectId};
 
 impl Branches {
@@ -35,7 +35,7 @@ impl Branches {
             }
             // What `gc` replaced has the same content, and what was taken over was looked at by somebody.
             let lost = memory.lost(self.repo(), Some(tip), &tips.desired, tips.status)?;
-            if lost.is_none() || self.was_accepted(tips.status, tip)? {
+            if lost.is_none() || self.was_accepted(&tips, tip)? {
                 debug!(%tip, "a replaced tip of the status branch held nothing that is lost");
                 continue;
             }
@@ -63,14 +63,22 @@ impl Branches {
         }
     }
 
-    /// Whether somebody took the branch as it is, in view of this tip.
-    fn was_accepted(&self, now: Option<ObjectId>, lost: ObjectId) -> Result<bool, EngineError> {
+    /// Whether somebody took the branch as it is, in view of this tip. Where signatures are asked for, only a runner can: whoever
+    /// may push writes any message.
+    fn was_accepted(&self, tips: &BranchTips, lost: ObjectId) -> Result<bool, EngineError> {
         let name = lost.to_string();
-        for commit in now.into_iter().flat_map(|tip| self.repo().log(tip)) {
+        for commit in tips.status.into_iter().flat_map(|tip| self.repo().log(tip)) {
             let commit = commit?;
-            if takes_over(&commit) && commit.message.contains(&name) {
+            if !(takes_over(&commit) && commit.message.contains(&name)) {
+                continue;
+            }
+            let counts = tips.config.trust.status.is_none()
+                || (self.signer(&tips.config, tips.desired.id, &commit)?)
+                    .is_ok_and(|by| by.role == SignerRole::Runner);
+            if counts {
                 return Ok(true);
             }
+            warn!(commit = %commit.id, "an acceptance of the status history is not signed by a runner, and does not count");
         }
         Ok(false)
     }

@@ -17,6 +17,8 @@ pub enum Topic {
     GoalSelector(Name, Option<String>),
     /// A mutex between executions of a namespace.
     Mutex(Name, String),
+    /// The newest commit of the desired branch, whatever it changes.
+    DesiredCommit,
 }
 
 impl fmt::Display for Topic {
@@ -27,6 +29,7 @@ impl fmt::Display for Topic {
             Self::PlanLabel(namespace, label) => write!(f, "{namespace}/plans?{label}"),
             Self::GoalSelector(namespace, Some(label)) => write!(f, "{namespace}/goals?{label}"),
             Self::Mutex(namespace, name) => write!(f, "{namespace}/mutex?{name}"),
+            Self::DesiredCommit => write!(f, "desired commit"),
             Self::GoalSelector(namespace, None) => write!(f, "{namespace}/goals?"),
         }
     }

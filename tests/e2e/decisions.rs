@@ -146,6 +146,7 @@ fn a_change_of_the_gate_voids_the_approvals_before_it() {
 fn a_rejection_fails_the_node_and_a_retry_asks_again() {
     let environment = environment(true);
     environment.planspec(&["reconcile"]).succeeds();
+    check_refused(&by(&environment, "wendy", &["retry", "e"]), "no node of team/execution/e has failed");
     by(&environment, "rosa", &["reject", "look", "-m", "no tests"]).succeeds();
     environment.planspec(&["reconcile"]).succeeds();
     check_phases(&environment, ["Succeeded", "Failed", "Skipped", "Skipped"]);

@@ -373,6 +373,24 @@ fn what_cannot_be_known_waits() {
 }
 
 #[test]
+fn a_branch_that_is_put_back_lets_go_on_at_once_what_is_pinned_to_it() {
+    let stage = waiting();
+    let good = stage.environment.git_output(&["rev-parse", "HEAD"]);
+    stage
+        .environment
+        .git(&["commit", "--quiet", "--amend", "-m", "Rewritten, with the same files"])
+        .succeeds();
+    stage.reconcile(&["--allow-mass-delete"]).succeeds();
+    assert_eq!(stage.status("run").reason.as_deref(), Some("PinMismatch"));
+    stage.environment.git(&["reset", "--quiet", "--hard", &good]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_ne!(stage.status("run").reason.as_deref(), Some("PinMismatch"));
+    stage.environment.planspec(&["approve", "gate/ok", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.trace("trace"), ["merged"]);
+}
+
+#[test]
 fn what_ended_is_not_checked_any_more() {
     let stage = waiting();
     stage.environment.planspec(&["approve", "gate/ok", "-n", "team"]).succeeds();

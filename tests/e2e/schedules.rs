@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use planspec::model::{ExecutionPhase, Kind, NodePhase, NodeReason, ResourceStatus, ScheduleStatus};
 use serde_json::{Value, json};
 
+use crate::decisions::by;
 use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, record_in, status_in, yaml};
 use crate::git_server::GitServer;
 use crate::pins::forge;
@@ -105,6 +106,33 @@ fn no_node_of_a_run_starts_without_the_gate_that_the_configuration_requires() {
     let node = stage.node(&only_run(&stage), "a");
     assert_eq!((node.phase, node.extensions.reason), (NodePhase::Blocked, Some(NodeReason::GateRequired)));
     assert!(stage.trace("trace").is_empty());
+}
+
+/// The newest commit when a Schedule is due is anybody's: who wrote the Schedule and the Plan are the authors of its runs.
+#[test]
+fn whoever_wrote_the_schedule_or_its_plan_does_not_approve_a_run() {
+    let stage = Stage::new(&format!("{QUICK}gates: {{authorMayApprove: false}}\n"), &[]);
+    let graph = plan(&stage, true);
+    let as_author = |name: &str, file: &str, documents: &[Value]| {
+        stage.environment.write(file, &yaml(documents));
+        stage.environment.git(&["add", "--all"]).succeeds();
+        let commit = format!(
+            "alias.dated=!GIT_COMMITTER_DATE='2024-01-01T12:00:00Z' GIT_AUTHOR_EMAIL={name}@example.com \
+             GIT_COMMITTER_EMAIL={name}@example.com git commit --quiet -m Work"
+        );
+        stage.environment.git(&["-c", &commit, "dated"]).succeeds();
+    };
+    as_author("paula", "plan.yaml", &[graph.plan(), bindings(&[&graph])]);
+    as_author("sam", "schedule.yaml", &[schedule(&json!({}))]);
+    as_author("nora", "notes.yaml", &[]);
+    stage.reconcile(&[]).succeeds();
+    for author in ["paula", "sam", "nora"] {
+        let refused = by(&stage.environment, author, &["approve", "ok", "-n", "team"]).exits(1);
+        assert!(refused.stderr.contains("is the author"), "{author}: {refused:?}");
+    }
+    by(&stage.environment, "rosa", &["approve", "ok", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.trace("trace").len(), 1);
 }
 
 #[test]

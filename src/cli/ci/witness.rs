@@ -16,7 +16,7 @@ use crate::report::text;
 /// How long the host has to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many replaced tips are looked at, the newest first: each may have to be fetched.
+/// How many replaced tips are looked at, as each may have to be fetched: half of them the newest, half the oldest.
 const MOST_TIPS: usize = 20;
 
 /// Asks the host, where this clone remembers no tip itself. Before anything is recorded: what is recorded on a branch that went
@@ -53,7 +53,7 @@ pub(super) fn ask(host: &Host, context: &mut Context) -> Result<(), CliError> {
     if left_out > 0 {
         // Whoever moved it back can push as often as it takes to hide that.
         let warning = format!(
-            "`{name}` was replaced {} times lately, and only the last {MOST_TIPS} are looked at; compare the older ones with `git log` before you trust what it holds",
+            "`{name}` was replaced {} times lately, and only {MOST_TIPS} of them are looked at, the newest and the oldest; compare the others with `git log` before you trust what it holds",
             found.len()
         );
         context.out.warning(text::line(&warning))?;
@@ -74,9 +74,13 @@ pub(super) fn ask(host: &Host, context: &mut Context) -> Result<(), CliError> {
 
 /// The tips that are looked at, newest first, and how many are left out.
 fn looked_at(found: &[ReplacedTip]) -> (Vec<ObjectId>, usize) {
-    let tips: Vec<ObjectId> =
-        found.iter().filter_map(|tip| tip.before.parse().ok()).take(MOST_TIPS).collect();
-    let left_out = found.len() - tips.len();
+    let mut tips: Vec<ObjectId> = found.iter().filter_map(|tip| tip.before.parse().ok()).collect();
+    // The oldest, too: whoever moved the branch back and then pushed to hide it replaced the true tip before all those of
+    // their own.
+    let left_out = tips.len().saturating_sub(MOST_TIPS);
+    if left_out > 0 {
+        tips.drain(MOST_TIPS / 2..MOST_TIPS / 2 + left_out);
+    }
     (tips, left_out)
 }
 
@@ -90,7 +94,9 @@ mod tests {
             |n: usize| ReplacedTip { before: format!("{n:040x}"), timestamp: String::new(), actor: None };
         let (few, none) = looked_at(&(1..=MOST_TIPS).map(tip).collect::<Vec<_>>());
         assert_eq!((few.len(), none), (MOST_TIPS, 0));
-        let (newest, left_out) = looked_at(&(1..=MOST_TIPS + 3).map(tip).collect::<Vec<_>>());
-        assert_eq!((newest, left_out), (few, 3));
+        let (both, left_out) = looked_at(&(1..=MOST_TIPS + 3).map(tip).collect::<Vec<_>>());
+        assert_eq!((both.len(), left_out), (MOST_TIPS, 3));
+        assert_eq!(both[..MOST_TIPS / 2], few[..MOST_TIPS / 2], "the newest");
+        assert_eq!(both.last().unwrap().to_string(), tip(MOST_TIPS + 3).before, "the oldest");
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn retry(
         ));
     }
     if again.is_empty() {
-        return refuse(format!("every node of {key} succeeded; name one to rerun with --from"));
+        return refuse(nothing_to_retry(key, &case));
     }
     let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
     // Before the nodes: it takes a recorded cancellation back, which would end them again.
@@ -74,6 +74,20 @@ pub(super) fn retry(
     let mut verdict = DecisionEffect::default();
     case.close(&mut verdict, actor, "Retried", &said);
     Ok(verdict)
+}
+
+/// Why there is nothing to retry.
+fn nothing_to_retry(key: &ResourceKey, case: &DecisionTarget) -> String {
+    let ended = |state: &NodeStatus| state.phase.is_terminal();
+    let nodes = &case.status().node_statuses;
+    let states = || nodes.iter().map(|(_, state)| state);
+    if !states().any(ended) {
+        return format!("{key} has not run yet, so there is nothing to retry");
+    }
+    match states().all(ended) {
+        true => format!("every node of {key} succeeded; name one to rerun with --from"),
+        false => format!("no node of {key} has failed; name one to rerun with --from"),
+    }
 }
 
 /// Takes the instances of those nodes back whose list is computed from something that runs again; gives these nodes. The same

@@ -54,6 +54,7 @@ pub(crate) fn wait_set(draft: &Draft, key: Option<&ResourceKey>) -> WaitSet {
         push(&mut waits, key, None, &reason, status.message.clone().unwrap_or_default(), command, None);
     }
     if mismatched {
+        waits.on(&Topic::DesiredCommit);
         // Nothing that its nodes wait for matters before that.
         return waits;
     }

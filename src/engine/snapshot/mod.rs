@@ -127,10 +127,10 @@ impl Snapshot {
         // manifest that is broken now (Invariant 1).
         let previous =
             self.recorded_desired()?.and_then(|id| self.repo.commit(id).ok()).map(|commit| commit.tree);
-        let desired = self.desired.tree;
+        let (commit, desired) = (self.desired.id, self.desired.tree);
         let status = &self.status;
         let config = self.config_blob;
-        let target = IndexTarget { desired, previous, status, config };
+        let target = IndexTarget { commit, desired, previous, status, config };
         let advance = self.index.advance(&self.repo, target, &self.config)?;
         // Only after the index holds the same commits: until then reads are right because of these.
         self.records.clear();

@@ -68,6 +68,30 @@ impl Repo {
         CommitLog { repo: self, next: Some(from), first: true }
     }
 
+    /// The commit that changed the file at a path last, from this one back along first parents. `None` where there is no such
+    /// file, where it lies further back than `most`, and where history is cut off before it.
+    ///
+    /// # Errors
+    /// When history is broken.
+    pub fn last_change(&self, from: ObjectId, path: &str, most: usize) -> Result<Option<ObjectId>, GitError> {
+        let mut newer: Option<(ObjectId, ObjectId)> = None;
+        for commit in self.log(from).take(most) {
+            let commit = commit?;
+            let file = self.entry(commit.tree, path)?.map(|entry| entry.id);
+            match (newer, file) {
+                (None, None) => return Ok(None),
+                (Some((id, held)), file) if file != Some(held) => return Ok(Some(id)),
+                (_, Some(file)) => newer = Some((commit.id, file)),
+                (Some(_), None) => {}
+            }
+            // Where history is cut off, the last commit only seems to be the first one.
+            if commit.parents.is_empty() && !self.is_shallow() {
+                return Ok(Some(commit.id));
+            }
+        }
+        Ok(None)
+    }
+
     /// The commits that a merge brought beside itself: those that its first parent does not have. `None` when a shallow clone
     /// cannot know, or when there are more than `most`.
     ///

@@ -39,6 +39,8 @@ use crate::record::{StatusTree, may_hold_records};
 /// The commits that the index advances to.
 #[derive(Debug, Clone, Copy)]
 pub struct IndexTarget<'a> {
+    /// The desired commit.
+    pub commit: ObjectId,
     /// The tree of the desired commit.
     pub desired: ObjectId,
     /// The tree of the desired commit that the status branch was last written for, if it is known here.
@@ -69,6 +71,7 @@ const CHUNK: usize = 4_096;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct IndexedCommits {
     version: String,
+    commit: ObjectId,
     desired: ObjectId,
     status: Option<ObjectId>,
     config: Option<ObjectId>,
@@ -88,6 +91,7 @@ impl Index {
         let filter = ManifestFilter::new(config)?;
         let state = IndexedCommits {
             version: WRITER.to_owned(),
+            commit: target.commit,
             desired: target.desired,
             status: target.status.tree,
             config: target.config,
@@ -126,6 +130,10 @@ impl Index {
             add_unsettled(&write)?;
         } else {
             add_touched(&write, &touched)?;
+            // What is pinned to a commit that the branch lost may be there again, with not a file changed.
+            if base.is_some_and(|old| old.commit != state.commit) {
+                add_awaiting(&write, &Topic::DesiredCommit)?;
+            }
         }
         write.open_table(META)?.insert("state", encode(&state)?.as_slice())?;
         // One transaction: killed in between, the index is as it was, and the next pass starts from there.
@@ -236,6 +244,16 @@ fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Res
                 }
             }
         }
+    }
+    Ok(())
+}
+
+/// Plans what waits for a topic that is no resource.
+fn add_awaiting(write: &WriteTransaction, topic: &Topic) -> Result<(), IndexError> {
+    let awaits = write.open_multimap_table(AWAITS)?;
+    let mut work = write.open_table(WORK)?;
+    for found in redb::ReadableMultimapTable::get(&awaits, topic.to_string().as_str())? {
+        work.insert(found?.value(), [].as_slice())?;
     }
     Ok(())
 }

@@ -119,7 +119,14 @@ impl History {
 
     fn target(&self) -> IndexTarget<'_> {
         let (status, previous) = self.tips.last().unwrap();
-        IndexTarget { desired: *self.trees.last().unwrap(), previous: *previous, status, config: None }
+        let commit = *self.trees.last().unwrap();
+        IndexTarget {
+            commit,
+            desired: *self.trees.last().unwrap(),
+            previous: *previous,
+            status,
+            config: None,
+        }
     }
 
     fn take(&mut self, step: &Step) {

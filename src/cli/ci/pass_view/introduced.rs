@@ -14,6 +14,9 @@ use crate::model::{DerivedExecution, Kind, ResourceKey};
 /// How many commits a pull request brings at most, where it is merged without a merge commit.
 const NEAR: usize = 250;
 
+/// How many commits are searched for the one that changed a manifest last.
+const MOST_SEARCHED: usize = 2000;
+
 /// How many owners an Execution has above it at most, of which each is a node's or a Schedule's.
 const MOST_OWNERS: usize = 64;
 
@@ -94,9 +97,19 @@ impl PassView {
         };
         let repo = &self.workspace.repo;
         if declared.kind == Kind::Schedule {
-            let mut ends = vec![repo.commit(pin)?];
-            ends.extend((origin != pin).then(|| repo.commit(origin)).transpose()?);
-            return Ok(Ok(ends));
+            let plan =
+                record.execution().and_then(|status| status.extensions.pinned.as_ref()).map(|pin| &pin.plan);
+            let mut ends = BTreeSet::from([pin, origin]);
+            // At the time of a run the newest commit is anybody's: who changed what it runs last counts with whoever began it.
+            for key in [Some(&declared), plan].into_iter().flatten() {
+                let Some(changed) = self.last_change_before(key, pin)? else {
+                    return Ok(Err(
+                        "the commit that changed its Schedule or Plan last is not found; check out with `fetch-depth: 0`",
+                    ));
+                };
+                ends.insert(changed);
+            }
+            return Ok(Ok(ends.into_iter().map(|id| repo.commit(id)).collect::<Result<_, _>>()?));
         }
         let mut range = Vec::new();
         for commit in repo.log(pin).take(most) {
@@ -108,6 +121,16 @@ impl PassView {
             }
         }
         Ok(Err("too many commits lie between the one that introduced it and the one that it is pinned to"))
+    }
+
+    /// The commit that changed the manifest of a resource last, as seen from this one.
+    fn last_change_before(&self, key: &ResourceKey, pin: ObjectId) -> Result<Option<ObjectId>, CliError> {
+        let repo = &self.workspace.repo;
+        let then = desired::load(repo, pin, &self.tips.config)?;
+        let Some(declared) = then.resources.iter().find(|resource| resource.key() == *key) else {
+            return Ok(None);
+        };
+        Ok(repo.last_change(pin, &declared.source.path, MOST_SEARCHED)?)
     }
 
     /// The commit that introduced a resource, as seen from this one: a manifest that was moved to another file since would seem

@@ -1,9 +1,10 @@
 //! Gate resources: their records as executions wait at them and reviewers decide.
 
-use std::collections::BTreeSet;
-use std::rc::Rc;
+mod authors;
 
 use jiff::Timestamp;
+
+pub(crate) use self::authors::authors_of;
 
 use crate::config::Config;
 use crate::engine::EngineError;
@@ -69,44 +70,6 @@ pub(crate) fn decide_with(
     // A closed gate has no reviews to count, so that there is one place where approvals are counted.
     let reviews = status.filter(|_| open).map(|status| status.review_history.as_slice()).unwrap_or_default();
     decide_reviews(&asked, reviews, &people(snapshot))
-}
-
-/// How many commits one merge may bring, of which the authors are looked for.
-const MOST_MERGED: usize = 1000;
-
-/// Everybody who wrote or made the commit that is to be approved, or one that it merged, where the configuration does not let
-/// authors approve; none also where a commit is not here, as in a shallow clone. Here people are known by the addresses of Git
-/// alone; with the logins of the host, `planspec ci` looks at more commits before it comes here.
-pub(crate) fn authors_of(snapshot: &Snapshot, binding: &ReviewBinding) -> Option<Rc<[String]>> {
-    if snapshot.config.gates.author_may_approve {
-        return None;
-    }
-    // A gate is decided anew at each pass, and a walk costs what the merge brought.
-    if let Some(known) = snapshot.answers.authors(&binding.commit) {
-        return known;
-    }
-    let found = find_authors(snapshot, &binding.commit);
-    snapshot.answers.keep_authors(&binding.commit, found.clone());
-    found
-}
-
-fn find_authors(snapshot: &Snapshot, commit: &str) -> Option<Rc<[String]>> {
-    let repo = &snapshot.repo;
-    let tip = repo.commit(commit.parse().ok()?).ok()?;
-    let mut commits = vec![];
-    for id in repo.merged_by(&tip, MOST_MERGED).ok()?? {
-        commits.push(repo.commit(id).ok()?);
-    }
-    commits.push(tip);
-    let people = people(snapshot);
-    let mut found = BTreeSet::new();
-    for commit in &commits {
-        for email in [&commit.author.email, &commit.committer.email] {
-            // By the person and not by the address: whoever has two of them is one author.
-            found.insert(people.identify(email).ok()?);
-        }
-    }
-    Some(found.into_iter().collect())
 }
 
 /// The gate status of a record.
