@@ -75,11 +75,11 @@ fn artifacts_and_long_logs_reach_the_next_task_and_every_clone() {
     stage.environment.git_in(&bare, &["fsck", "--strict", "--connectivity-only"]).succeeds();
 }
 
-#[test]
-fn the_logs_of_earlier_attempts_travel_as_well() {
+/// That the logs of both attempts at a node are found on a machine on which it did not run.
+fn check_earlier_logs(config: &str) {
     let script = "seq 1000 3000; echo attempt $PLANSPEC_ATTEMPT; test $PLANSPEC_ATTEMPT = 2";
     let graph = Graph::new("files").task_with("build", &[], script, &json!({ "retries": 1 }));
-    let (stage, bare, clone) = with_remote(FAST, &graph);
+    let (stage, bare, clone) = with_remote(config, &graph);
     stage.reconcile_in(&clone, &[]).succeeds();
     let other = another_machine(&stage, &bare, "other");
     for attempt in ["1", "2"] {
@@ -87,6 +87,17 @@ fn the_logs_of_earlier_attempts_travel_as_well() {
         let log = said(&stage, &other, &arguments);
         assert!(log.starts_with("1000\n") && log.ends_with(&format!("attempt {attempt}\n")), "{}", log.len());
     }
+}
+
+#[test]
+fn the_logs_of_earlier_attempts_travel_as_well() {
+    check_earlier_logs(FAST);
+}
+
+#[test]
+fn the_logs_of_earlier_attempts_are_found_in_a_shared_folder() {
+    let shared = tempfile::tempdir().unwrap();
+    check_earlier_logs(&format!("{FAST}artifacts: {{store: '{}'}}\n", shared.path().display()));
 }
 
 #[test]

@@ -33,6 +33,42 @@ fn commit(stage: &Stage, hand: &Path, message: &str) -> String {
 }
 
 #[test]
+fn what_a_person_hands_in_has_the_limits_of_every_result() {
+    let config = format!("{QUICK}limits: {{results: {{bytes: 100000, fileBytes: 60000, files: 3}}}}\n");
+    let graph =
+        Graph::new("diamond").editor("top", &[], r#"echo '{"question": "How?"}' > "$PLANSPEC_RESULT""#);
+    let stage = Stage::with_graphs(&config, &[&graph]);
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.node("diamond", "top").phase, NodePhase::Blocked);
+    let hand = stage.outside("hand");
+    stage.environment.git(&["worktree", "add", "--quiet", "--detach", hand.to_str().unwrap(), "main"]);
+    let tip = stage.status_tip();
+    let handed_in = |files: &[(&str, usize)]| {
+        stage.environment.git_in(&hand, &["reset", "--quiet", "--hard", "main"]).succeeds();
+        for (name, size) in files {
+            std::fs::write(hand.join(name), "x".repeat(*size)).unwrap();
+        }
+        let commit = commit(&stage, &hand, "By hand");
+        stage.environment.planspec(&["complete", "diamond/top", "--commit", &commit, "-n", "team"])
+    };
+    for (files, said) in [
+        (
+            &[("big", 60_001)][..],
+            "`big` has 60001 bytes, and `limits.results.fileBytes` of .planspec.yaml allows 60000",
+        ),
+        (&[("a", 50_001), ("b", 50_000)], "2 files of 100001 bytes changed, and `limits.results`"),
+        (&[("a", 1), ("b", 1), ("c", 1), ("d", 1)], "4 files of 4 bytes changed, and `limits.results`"),
+    ] {
+        let refused = handed_in(files).exits(1).stderr;
+        assert!(refused.contains(said), "{refused}");
+    }
+    assert_eq!(stage.status_tip(), tip, "nothing of it is recorded");
+    handed_in(&[("big", 60_000)]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.node("diamond", "top").phase, NodePhase::Succeeded);
+}
+
+#[test]
 fn a_person_resolves_a_conflict_and_hands_the_merge_in() {
     let stage = Stage::with_graphs(QUICK, &[&conflicting()]);
     stage.reconcile(&[]).succeeds();

@@ -66,8 +66,8 @@ fn show(collected: &GcReport, dry_run: bool, context: &mut Context) -> Result<()
             "references": collected.references, "tip": collected.tip,
         }));
     }
-    if let Some(fault) = &collected.bucket_fault {
-        context.out.warning(text::line(&format!("nothing was removed from the object store: {fault}")))?;
+    if let Some(warning) = bucket_warning(collected, dry_run) {
+        context.out.warning(text::line(&warning))?;
     }
     let others = collected.shared + collected.objects + collected.references.len();
     if collected.shrunk + collected.squashed + collected.runs + others == 0 {
@@ -88,4 +88,36 @@ fn show(collected: &GcReport, dry_run: bool, context: &mut Context) -> Result<()
         context.out.line(text::line(&format!("  {reference}")))?;
     }
     Ok(())
+}
+
+/// What is wrong with the object store, and how far it was cleared before.
+fn bucket_warning(collected: &GcReport, dry_run: bool) -> Option<String> {
+    let fault = collected.bucket_fault.as_deref()?;
+    Some(match collected.objects {
+        _ if dry_run => format!("the object store does not say what it holds: {fault}"),
+        0 => format!("nothing was removed from the object store: {fault}"),
+        removed => format!(
+            "{removed} objects were removed from the object store and the rest was not: {fault}; run `planspec gc` again after that"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_failure_says_what_was_removed_and_what_was_not() {
+        let said = |objects, dry_run| {
+            let bucket_fault = Some("it refuses".to_owned());
+            bucket_warning(&GcReport { objects, bucket_fault, ..GcReport::default() }, dry_run).unwrap()
+        };
+        assert_eq!(said(0, false), "nothing was removed from the object store: it refuses");
+        assert_eq!(
+            said(3, false),
+            "3 objects were removed from the object store and the rest was not: it refuses; run `planspec gc` again after that"
+        );
+        assert_eq!(said(3, true), "the object store does not say what it holds: it refuses");
+        assert_eq!(bucket_warning(&GcReport::default(), false), None);
+    }
 }

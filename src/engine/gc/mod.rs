@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use tracing::warn;
 
 use self::references::{KnownExecution, ReferenceCollector};
 use super::{Branches, Clock, EngineError};
@@ -39,7 +40,7 @@ pub struct GcReport {
     pub shared: usize,
     /// Objects that were removed from the bucket that runners share for artifacts.
     pub objects: usize,
-    /// Why nothing could be removed there, in words.
+    /// Why not all of them could be removed there, in words.
     pub bucket_fault: Option<String>,
     /// References that kept results, artifacts and logs, or showed work, and were removed.
     pub references: Vec<String>,
@@ -128,10 +129,10 @@ fn let_go(
         collected.shared = remove_shared(shared, &executions.old, dry_run)?;
     }
     if let Some(store) = ObjectStore::of(config, bucket) {
-        match remove_objects(&store, &executions.old, dry_run) {
-            Ok(removed) => collected.objects = removed,
-            // The status branch is not to grow because a bucket cannot be reached.
-            Err(error) => collected.bucket_fault = Some(error.to_string()),
+        // The status branch is not to grow because a bucket cannot be reached. What was removed before that counts.
+        if let Err(error) = remove_objects(&store, &executions.old, dry_run, &mut collected.objects) {
+            warn!(removed = collected.objects, %error, "objects are left in the bucket");
+            collected.bucket_fault = Some(error.to_string());
         }
     }
     let total = config.limits.artifacts.total_bytes;
@@ -215,26 +216,27 @@ fn remove_shared(shared: &Path, old: &BTreeSet<String>, dry_run: bool) -> Result
     Ok(removed)
 }
 
-/// Removes what Executions that ended long ago left in the bucket. Only below their uids: it may hold anything else.
+/// Removes what Executions that ended long ago left in the bucket, and counts it. Only below their uids: it may hold anything
+/// else.
 fn remove_objects(
     store: &ObjectStore,
     old: &BTreeSet<String>,
     dry_run: bool,
-) -> Result<usize, ObjectStoreError> {
-    let mut removed = 0;
+    removed: &mut usize,
+) -> Result<(), ObjectStoreError> {
     if old.is_empty() {
-        return Ok(removed);
+        return Ok(());
     }
     let open = store.open()?;
     for uid in old.iter().filter(|uid| is_plain_word(uid)) {
         for name in open.list(&format!("{uid}/"))? {
-            removed += 1;
             if !dry_run {
                 open.remove(&name)?;
             }
+            *removed += 1;
         }
     }
-    Ok(removed)
+    Ok(())
 }
 
 /// Whether a uid, from a record that anybody may have written, names something in one folder.
@@ -292,6 +294,54 @@ fn newest(path: &Path) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A bucket with two objects of one Execution, whose second one cannot be removed.
+    fn stubborn_bucket() -> ObjectStore {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let object = |name: &str| {
+            format!(
+                "<Contents><Key>x/{name}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>e</ETag><Size>1</Size></Contents>"
+            )
+        };
+        let list = format!(
+            "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><IsTruncated>false</IsTruncated>{}{}</ListBucketResult>",
+            object("uid-1/a"),
+            object("uid-1/b")
+        );
+        std::thread::spawn(move || {
+            for peer in server.incoming() {
+                let mut peer = peer.unwrap();
+                let mut asked = [0; 8192];
+                let length = std::io::Read::read(&mut peer, &mut asked).unwrap();
+                let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+                let (status, body) = match asked.split_whitespace().next() {
+                    Some("DELETE") if asked.contains("uid-1/a") => ("204 No Content", ""),
+                    Some("DELETE") => ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>"),
+                    _ => ("200 OK", list.as_str()),
+                };
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+                );
+                let _ = std::io::Write::write_all(&mut peer, answer.as_bytes());
+            }
+        });
+        let config = format!(
+            r#"{{"artifacts": {{"store": "s3://acme/x", "endpoint": "http://{address}"}},
+                "providers": {{"network": {{"allowPrivate": ["127.0.0.1"]}}}}}}"#
+        );
+        ObjectStore::of(&serde_json::from_str(&config).unwrap(), &BucketAccess::default()).unwrap()
+    }
+
+    #[test]
+    fn what_was_removed_before_a_failure_is_counted() {
+        let old = BTreeSet::from(["uid-1".to_owned()]);
+        let mut removed = 0;
+        let error = remove_objects(&stubborn_bucket(), &old, false, &mut removed).unwrap_err();
+        assert_eq!(removed, 1);
+        assert!(error.to_string().contains("AccessDenied"), "{error}");
+    }
 
     #[test]
     fn what_is_still_written_to_or_belongs_to_an_open_execution_is_kept() {

@@ -145,17 +145,27 @@ impl<'s> ArtifactSources<'s> {
         Ok(self.open.get())
     }
 
-    /// The attempts of a node whose files are kept in Git or in a bucket, as their names: `<lease token>.<n>`.
+    /// The attempts of a node whose files are kept somewhere, as their names: `<lease token>.<n>`. In every place: the
+    /// configuration may have named another one when they were stored.
     ///
     /// # Errors
-    /// When the remote cannot be reached.
-    pub(crate) fn attempts(&self, folder: &str) -> Result<Vec<String>, StoredFileError> {
+    /// When the remote or the bucket cannot be reached.
+    pub(crate) fn attempts(&self, folder: &str) -> Result<BTreeSet<String>, StoredFileError> {
+        let mut attempts = BTreeSet::new();
+        // From a record that anybody may have written: `..` would list the folders of others (Invariant 8).
+        if !beneath::is_plain(folder) {
+            return Ok(attempts);
+        }
+        for root in &self.folders {
+            // One that is not there, or cannot be read, has none; the others may.
+            let entries = std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
+            attempts.extend(entries.filter_map(|entry| entry.file_name().into_string().ok()));
+        }
         if let Some(open) = self.bucket()? {
             let below = format!("{folder}/");
             let found = open.list(&below)?;
             let names = found.iter().filter_map(|name| name.strip_prefix(&below)?.split('/').next());
-            let names: BTreeSet<&str> = names.collect();
-            return Ok(names.into_iter().map(str::to_owned).collect());
+            attempts.extend(names.map(str::to_owned));
         }
         let found = self.look(|tree| {
             let Some(entry) = self.repo.entry(tree, folder)? else { return Ok(None) };
@@ -163,7 +173,9 @@ impl<'s> ArtifactSources<'s> {
             let names = entries.into_iter().filter_map(|entry| String::from_utf8(entry.name).ok());
             Ok(Some(names.collect::<Vec<_>>()))
         });
-        Ok(found?.unwrap_or_default())
+        attempts.extend(found?.unwrap_or_default());
+        debug!(folder, attempts = attempts.len(), "looked for attempts that left something");
+        Ok(attempts)
     }
 
     fn in_git(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, GitError> {
