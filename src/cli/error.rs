@@ -14,6 +14,9 @@ use crate::report::style::Tone;
 use crate::report::text;
 use crate::run::{DISK_FULL, cause_first};
 
+/// What the system says where nothing may be written.
+const READ_ONLY: &str = "Read-only file system";
+
 /// How a command ended, as the exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -91,7 +94,13 @@ impl CliError {
             let hints = vec!["free space and try again; nothing that is recorded in Git is lost".to_owned()];
             return Self { exit, message: cause_first(message), hints, closed_pipe: false };
         }
-        Self { exit, message, hints: Vec::new(), closed_pipe: false }
+        let mut hints = Vec::new();
+        if exit == Exit::Environment && message.contains(READ_ONLY) {
+            hints.push(
+                "use a clone on a file system that can be written to; `--repo PATH` names it".to_owned(),
+            );
+        }
+        Self { exit, message, hints, closed_pipe: false }
     }
 
     /// The user ended the command at a question.

@@ -115,6 +115,12 @@ fn may_complete(case: &DecisionTarget, node: &Node) -> Result<(), EngineError> {
     };
     match (node.kind, state.phase) {
         (NodeKind::Gate, _) => refuse(format!("node `{}` is a gate; approve or reject it", node.id)),
+        (NodeKind::Group, _) if state.extensions.instances.is_some() => {
+            let count = state.extensions.instances.as_ref().map_or(0, |items| items.len());
+            // By their names alone: a list of a thousand would hide what to do.
+            let last = count.saturating_sub(1);
+            refuse(format!("node `{0}` is repeated; complete one of `{0}-0` to `{0}-{last}`", node.id))
+        }
         (NodeKind::Group, _) => refuse(format!("node `{}` is a group; complete its children", node.id)),
         (_, NodePhase::Blocked) => match &state.extensions.decided {
             Some(decided) => refuse(format!(

@@ -1,7 +1,8 @@
 //! `planspec init`: the first files of a repository.
 
-use std::fs::OpenOptions;
+use std::fs::Permissions;
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use clap::Args;
@@ -135,10 +136,17 @@ fn write_new(path: &Path, content: &str) -> Result<bool, CliError> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Elsewhere first, or a full disk would leave an empty file, which the next try would take for the user's.
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(parent)
+        .map_err(failed)?;
+    file.write_all(content.as_bytes()).map_err(failed)?;
     // One step decides: a file that appears meanwhile is kept, and no link is followed.
-    match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(mut file) => file.write_all(content.as_bytes()).map(|()| true).map_err(failed),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(failed(error)),
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(failed(error.error)),
     }
 }
