@@ -26,7 +26,7 @@ pub use object_id::{ObjectId, ObjectIdError};
 use objects::GatheredObjects;
 pub use objects::{Commit, CommitLog, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange};
 pub use refs::{RefUpdate, SwapResult, is_branch_name};
-pub use remote::{LineDepth, OutagePatience, PushResult, Remote, RemoteOptions};
+pub use remote::{LineDepth, OutagePatience, PushResult, Remote, RemoteOptions, Transport};
 pub use repository::{Repo, Signature};
 pub use signing_key::{CommitSignature, PublicKey, SigningKey};
 pub use stop::StopSignal;
