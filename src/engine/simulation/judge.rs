@@ -1,6 +1,7 @@
 //! What must hold whatever happens: watches each commit on the status branch and each start of an attempt.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -146,6 +147,18 @@ impl Judge {
     pub(super) fn is_done(&self, executions: usize) -> bool {
         let ended = self.seen.values().filter(|seen| seen.status.phase.is_terminal()).count();
         executions > 0 && ended == executions
+    }
+
+    /// What has not ended, and why.
+    pub(super) fn open(&self) -> String {
+        let mut open = String::new();
+        for (key, seen) in self.seen.iter().filter(|(_, seen)| !seen.status.phase.is_terminal()) {
+            let _ = writeln!(open, "{key} {} {:?}", seen.status.phase, seen.status.extensions.lease);
+            for (node, status) in seen.status.node_statuses.iter() {
+                let _ = writeln!(open, "  {node} {:?} {}", status.phase, status.message);
+            }
+        }
+        open
     }
 
     /// What everything came to: the phase of each Execution and of each node.

@@ -17,6 +17,11 @@ use std::time::Duration;
 
 use strum::IntoEnumIterator as _;
 
+use crate::config::{CONFIG_FILE, Config};
+use crate::git::{ObjectId, Repo};
+use crate::index::{Index, IndexTarget};
+use crate::record::StatusTree;
+
 use dice::Dice;
 use judge::Rule;
 use runner::machine;
@@ -61,7 +66,7 @@ fn simulate(seed: u64, machines: u64, weather: Weather, planted: Option<Planted>
     let stage = Arc::new(Stage::new(seed));
     let all = executions(&stage);
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+    let (mut outcome, tip) = local.block_on(&runtime, async {
         let world = World::new(seed, &stage, weather, planted);
         for number in 0..machines {
             tokio::task::spawn_local(machine(Arc::clone(&world), Arc::clone(&stage), number));
@@ -74,16 +79,43 @@ fn simulate(seed: u64, machines: u64, weather: Weather, planted: Option<Planted>
                 break;
             }
             if world.passed() > weather.until + CALM_END {
-                let phases = format!("{:?}", state.judge.phases());
-                state.judge.broken.push((Rule::DidNotEnd, phases));
+                let open = state.judge.open();
+                state.judge.broken.push((Rule::DidNotEnd, open));
                 break;
             }
         }
         let mut state = world.state();
         let broken = std::mem::take(&mut state.judge.broken);
         let trace = std::mem::take(&mut state.trace);
-        Outcome { broken, phases: state.judge.phases(), trace, seconds: world.passed().as_secs_f64() }
-    })
+        let seconds = world.passed().as_secs_f64();
+        (Outcome { broken, phases: state.judge.phases(), trace, seconds }, state.tip())
+    });
+    // The processes end, and let their caches go.
+    drop(local);
+    drop(runtime);
+    if outcome.broken.is_empty() {
+        for clone in stage.clones() {
+            if let Some(what) = differing_index(&stage, &clone, tip) {
+                outcome.broken.push((Rule::IndexDiffers, what));
+            }
+        }
+    }
+    outcome
+}
+
+/// What the index of a clone holds that one from nothing would not, or the other way round (Invariant 17).
+fn differing_index(stage: &Stage, clone: &Repo, tip: Option<ObjectId>) -> Option<String> {
+    let tree = clone.commit(stage.desired).unwrap().tree;
+    let config = clone.file(tree, CONFIG_FILE).unwrap();
+    let status = StatusTree::at(clone, tip).unwrap();
+    let content = |index: &mut Index| {
+        let target = IndexTarget { desired: tree, previous: Some(tree), status: &status, config };
+        index.advance(clone, target, &Config::default()).unwrap();
+        format!("{:?} {:?}", index.counts().unwrap(), index.records().unwrap())
+    };
+    let kept = content(&mut Index::open(Some(&clone.cache_dir())).unwrap());
+    let fresh = content(&mut Index::open(None).unwrap());
+    (kept != fresh).then(|| format!("{kept} and from nothing {fresh}"))
 }
 
 /// A simulation of a seed, compared with what one runner makes of the same plans when nothing goes wrong.

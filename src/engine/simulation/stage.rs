@@ -69,6 +69,13 @@ impl Stage {
         Repo::open(&path).unwrap()
     }
 
+    /// The clones that were made.
+    pub(super) fn clones(&self) -> Vec<Repo> {
+        let folders = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let clones = folders.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("clone"));
+        clones.map(|path| Repo::open(&path).unwrap()).collect()
+    }
+
     /// The branches as a clone sees them through this transport.
     pub(super) fn branches(&self, repo: Repo, transport: Arc<dyn Transport>) -> Branches {
         let options = RemoteOptions {
@@ -103,6 +110,7 @@ fn document(kind: &str, name: &str, spec: &Value) -> String {
 /// Plans of a few tasks that wait for some of those before them, each with an Execution.
 fn work(dice: &mut Dice) -> String {
     let mut text = String::new();
+    let mut rules = Vec::new();
     for number in 0..=dice.below(3) {
         let name = format!("p{number}");
         let mut nodes = Vec::new();
@@ -117,9 +125,10 @@ fn work(dice: &mut Dice) -> String {
         }
         let graph = json!({ "nodes": nodes });
         text += &document("Plan", &name, &json!({ "description": "what to do", "graph": graph }));
-        text += &document("Execution", &name, &json!({ "planRef": { "name": name } }));
+        let plan = json!({ "planRef": { "name": name } });
+        text += &document("Execution", &name, &plan);
+        rules.push(json!({ "selector": plan, "target": { "provider": "tool://simulated" } }));
     }
-    let rules = json!([{ "selector": {}, "target": { "provider": "tool://simulated" } }]);
     text += &document("Binding", "default", &json!({ "rules": rules }));
     text
 }

@@ -340,13 +340,14 @@ impl World {
     pub(super) fn broke(&self, rule: Rule, what: String) {
         self.state().judge.broken.push((rule, what));
     }
-
-    pub(super) fn tip(&self) -> Option<ObjectId> {
-        self.state().references.get(STATUS).copied()
-    }
 }
 
 impl WorldState {
+    /// The tip of the status branch.
+    pub(super) fn tip(&self) -> Option<ObjectId> {
+        self.references.get(STATUS).copied()
+    }
+
     fn process(&mut self, runner: &str) -> &mut Process {
         self.processes.get_mut(runner).unwrap()
     }
