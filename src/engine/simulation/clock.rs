@@ -15,6 +15,10 @@ const EPOCH: i64 = 1_800_000_000;
 /// For how long a machine has been up by then.
 const UPTIME: Duration = Duration::from_secs(1_000);
 
+/// How often a clock may be read at one moment.
+// A loop that waits for a time and goes on without waiting is hardly seen where time passes by itself.
+const MOST_READINGS: u32 = 20_000;
+
 /// What is wrong with a machine's clocks.
 #[derive(Debug, Default)]
 struct ClockErrors {
@@ -22,6 +26,8 @@ struct ClockErrors {
     ahead: i64,
     /// How much time neither clock has noticed.
     missed: Duration,
+    /// When it was read last, and how often by then.
+    read: (Duration, u32),
 }
 
 /// The two clocks of a machine.
@@ -33,7 +39,7 @@ pub(super) struct SimulatedClock {
 
 impl SimulatedClock {
     pub(super) fn new(begun: Instant, ahead: i64) -> Self {
-        Self { begun, errors: Arc::new(Mutex::new(ClockErrors { ahead, missed: Duration::ZERO })) }
+        Self { begun, errors: Arc::new(Mutex::new(ClockErrors { ahead, ..ClockErrors::default() })) }
     }
 
     /// Somebody, or a time server, sets the wall clock.
@@ -49,8 +55,12 @@ impl SimulatedClock {
 
 impl Clock for SimulatedClock {
     fn now(&self) -> Timestamp {
-        let errors = locked(&self.errors);
-        let passed = self.begun.elapsed().saturating_sub(errors.missed);
+        let mut errors = locked(&self.errors);
+        let passed = self.begun.elapsed();
+        let count = if errors.read.0 == passed { errors.read.1 + 1 } else { 0 };
+        errors.read = (passed, count);
+        assert!(count < MOST_READINGS, "the loop turns without a pause at {passed:?}");
+        let passed = passed.saturating_sub(errors.missed);
         let millis = EPOCH * 1_000 + i64::try_from(passed.as_millis()).unwrap() + errors.ahead;
         Timestamp::from_millisecond(millis).unwrap()
     }

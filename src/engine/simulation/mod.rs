@@ -144,13 +144,9 @@ fn whatever_goes_wrong_every_rule_holds() {
         Some(seed) => seed..seed + 1,
         None => 0..number("PLANSPEC_SIMULATE").unwrap_or(USUAL),
     };
-    let alone = seeds.end - seeds.start == 1;
     for seed in seeds {
         let outcome = run(seed, None);
         let trace = outcome.trace.join("\n");
-        if alone {
-            println!("{trace}");
-        }
         assert!(
             outcome.broken.is_empty(),
             "{trace}\nseed {seed}: {:#?}\nagain with: PLANSPEC_SEED={seed} cargo test --lib \

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::clock::SimulatedClock;
 use super::dice::Dice;
 use super::judge::{Judge, Rule};
-use super::locked;
+use super::{locked, number};
 use super::stage::{References, SKEW, Stage};
 use crate::engine::clock::ClockReading;
 use crate::git::{GitError, ObjectId, RefUpdate, Repo};
@@ -88,6 +88,7 @@ pub(super) struct World {
     pub(super) begun: Instant,
     pub(super) weather: Weather,
     planted: Option<Planted>,
+    is_shown: bool,
     state: Mutex<WorldState>,
 }
 
@@ -115,7 +116,8 @@ impl World {
             trace: Vec::new(),
             is_over: false,
         };
-        Arc::new(Self { begun: Instant::now(), weather, planted, state: Mutex::new(state) })
+        let is_shown = number("PLANSPEC_SEED").is_some();
+        Arc::new(Self { begun: Instant::now(), weather, planted, is_shown, state: Mutex::new(state) })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, WorldState> {
@@ -132,7 +134,12 @@ impl World {
     }
 
     fn log(&self, state: &mut WorldState, who: &str, what: &str) {
-        state.trace.push(format!("{:>9.3} {who:<6} {what}", self.passed().as_secs_f64()));
+        let line = format!("{:>9.3} {who:<6} {what}", self.passed().as_secs_f64());
+        // As it happens: of a run that panics or hangs, nothing could be shown afterwards.
+        if self.is_shown {
+            println!("{line}");
+        }
+        state.trace.push(line);
     }
 
     fn is_stormy(&self) -> bool {
