@@ -56,8 +56,11 @@ pub(crate) fn lease_state(
     // The holder's own duration counts, not ours: the two may run with different configurations.
     let duration = Duration::from_millis(lease.duration_millis).min(terms.longest);
     let until = after(after(lease.renew_time.min(first_seen), duration), terms.skew);
-    tracing::trace!(holder = lease.holder, token = lease.token, %until, expired = now > until, "lease of another runner");
-    if now > until { LeaseState::Free } else { LeaseState::Held(until) }
+    // Over at that very moment, for which whoever waits is woken: a runner that found it held then would be due again at
+    // once, and plan without a pause until the clock moves on.
+    let expired = now >= until;
+    tracing::trace!(holder = lease.holder, token = lease.token, %until, expired, "lease of another runner");
+    if expired { LeaseState::Free } else { LeaseState::Held(until) }
 }
 
 /// When renewals whose recorded time lies in the future were first seen, by the uid of the Execution. Others need no

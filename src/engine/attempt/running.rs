@@ -1,6 +1,6 @@
 //! Attempts: what was claimed, what runs, and how its end comes back to the driver.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,12 +59,12 @@ pub(crate) struct Attempts {
     factory: Arc<AttemptFactory>,
     claimed: VecDeque<Claim>,
     /// Until when the work of each Execution may run.
-    fences: HashMap<ResourceKey, watch::Sender<LeaseFence>>,
+    fences: BTreeMap<ResourceKey, watch::Sender<LeaseFence>>,
     /// Executions whose lease was over when a node was to start.
     fenced: Vec<ResourceKey>,
     // By the whole name: a process that is told to end takes a while, and by then its node may have another attempt, or its
     // Execution may have been deleted and written again.
-    running: HashMap<AttemptName, RunningAttempt>,
+    running: BTreeMap<AttemptName, RunningAttempt>,
     sender: mpsc::UnboundedSender<AttemptMessage>,
     stream: bool,
     /// A moving average of how long attempts take.
@@ -85,7 +85,7 @@ impl Attempts {
         // loop is in a push.
         let (sender, receiver) = mpsc::unbounded_channel();
         let claimed = VecDeque::new();
-        let running = HashMap::new();
+        let running = BTreeMap::new();
         let attempts = Self {
             // Without a slot every claim would wait for ever under a lease that is renewed.
             jobs: jobs.max(1),
@@ -93,7 +93,7 @@ impl Attempts {
             registry,
             factory,
             claimed,
-            fences: HashMap::new(),
+            fences: BTreeMap::new(),
             fenced: Vec::new(),
             running,
             sender,
@@ -393,6 +393,8 @@ impl Attempts {
             let control = Control { stop: stopped, output: lines };
             let mut run = tokio::spawn(async move { provider.run(attempt, control).await });
             let report = tokio::select! {
+                // In this order and not by lot, here as in every choice of the engine: a run can be repeated exactly.
+                biased;
                 report = &mut run => report,
                 // A provider that was asked to stop still has to end its process and to report how that went.
                 () = guard => run.await,
