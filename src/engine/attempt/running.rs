@@ -51,6 +51,9 @@ impl EndSender {
     }
 }
 
+/// Why a claim is given back.
+const LEASE_OVER: &str = "the lease was over before it began";
+
 /// Everything that is claimed or runs.
 pub(crate) struct Attempts {
     jobs: usize,
@@ -251,7 +254,7 @@ impl Attempts {
                     // Nothing of it began, and that is this runner's fault: the attempt does not count.
                     warn!(execution = %claim.key, node = claim.node, "give a claim back: the lease is over");
                     self.fenced.push(claim.key.clone());
-                    let message = "the lease was over before it began".to_owned();
+                    let message = LEASE_OVER.to_owned();
                     self.end(&claim, AttemptOutcome::NotStarted { message });
                 }
             }
@@ -367,7 +370,8 @@ impl Attempts {
         info!(execution = %claim.key, node = %id, attempt = claim.attempt, provider = provider_name, "start attempt");
         self.started = self.started.saturating_add(1);
         let (stop, stopped) = watch::channel(None);
-        let guard = stop_at_fence(claim.key.clone(), fence, Arc::clone(&self.clock), stop.clone());
+        let guard = stop_at_fence(claim.key.clone(), fence.clone(), Arc::clone(&self.clock), stop.clone());
+        let clock = Arc::clone(&self.clock);
         // Bounded, and what finds no room is dropped: a process must not wait for a terminal, and the log has
         // every line.
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
@@ -391,7 +395,14 @@ impl Attempts {
             let started = Some(end.clock.now());
             // A task of its own: the runtime panics when the system gives it no thread, and that attempt would never end.
             let control = Control { stop: stopped, output: lines };
-            let mut run = tokio::spawn(async move { provider.run(attempt, control).await });
+            let mut run = tokio::spawn(async move {
+                // Once more where it begins: since it was decided, the loop may have planned for seconds, and the machine
+                // may have slept or been given another time.
+                if !fence.borrow().is_open(ClockReading::of(clock.as_ref())) {
+                    return AttemptOutcome::NotStarted { message: LEASE_OVER.to_owned() }.into();
+                }
+                provider.run(attempt, control).await
+            });
             let report = tokio::select! {
                 // In this order and not by lot, here as in every choice of the engine: a run can be repeated exactly.
                 biased;

@@ -109,7 +109,13 @@ fn differing_index(stage: &Stage, clone: &Repo, tip: Option<ObjectId>) -> Option
     let config = clone.file(tree, CONFIG_FILE).unwrap();
     let status = StatusTree::at(clone, tip).unwrap();
     let content = |index: &mut Index| {
-        let target = IndexTarget { desired: tree, previous: Some(tree), status: &status, config };
+        let target = IndexTarget {
+            commit: stage.desired,
+            desired: tree,
+            previous: Some(tree),
+            status: &status,
+            config,
+        };
         index.advance(clone, target, &Config::default()).unwrap();
         format!("{:?} {:?}", index.counts().unwrap(), index.records().unwrap())
     };
