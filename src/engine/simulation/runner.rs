@@ -163,7 +163,10 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
                 world.note(&runner, &format!("ends: {error}"));
                 // The remote's failures are the weather, and whoever starts runners starts them again.
                 let is_weather = error.to_string().contains("simulated")
-                    || matches!(error, EngineError::Contended { .. } | EngineError::Git(GitError::Interrupted));
+                    || matches!(
+                        error,
+                        EngineError::Contended { .. } | EngineError::Git(GitError::Interrupted)
+                    );
                 if !is_weather {
                     world.broke(Rule::RunnerGaveUp, error.to_string());
                 }

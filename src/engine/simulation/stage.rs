@@ -103,7 +103,8 @@ fn configuration(strict: bool, dice: &mut Dice) -> String {
 
 fn document(kind: &str, name: &str, spec: &Value) -> String {
     let metadata = json!({ "name": name, "namespace": "team" });
-    let document = json!({ "apiVersion": "planspec.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec });
+    let document =
+        json!({ "apiVersion": "planspec.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec });
     format!("---\n{document}\n")
 }
 
