@@ -24,6 +24,8 @@ const MOST_READINGS: u32 = 20_000;
 struct ClockErrors {
     /// By how many milliseconds the wall clock is ahead.
     ahead: i64,
+    /// What it will be set to, and when.
+    set: Option<(Duration, i64)>,
     /// How much time neither clock has noticed.
     missed: Duration,
     /// When it was read last, and how often by then.
@@ -44,7 +46,10 @@ impl SimulatedClock {
 
     /// Somebody, or a time server, sets the wall clock.
     pub(super) fn set_ahead(&self, ahead: i64) {
-        locked(&self.errors).ahead = ahead;
+        // Not within a moment: what was decided by the old time has begun when the new one is seen. No fence can keep a clock
+        // from being set between a decision and its act, so that is not asked of it.
+        let at = self.begun.elapsed() + Duration::from_millis(1);
+        locked(&self.errors).set = Some((at, ahead));
     }
 
     /// Has neither clock notice that this much time passed. No machine does this: it is a planted fault.
@@ -60,6 +65,9 @@ impl Clock for SimulatedClock {
         let count = if errors.read.0 == passed { errors.read.1 + 1 } else { 0 };
         errors.read = (passed, count);
         assert!(count < MOST_READINGS, "the loop turns without a pause at {passed:?}");
+        if let Some((_, ahead)) = errors.set.take_if(|(at, _)| *at <= passed) {
+            errors.ahead = ahead;
+        }
         let passed = passed.saturating_sub(errors.missed);
         let millis = EPOCH * 1_000 + i64::try_from(passed.as_millis()).unwrap() + errors.ahead;
         Timestamp::from_millisecond(millis).unwrap()

@@ -148,7 +148,12 @@ impl World {
 
     /// A machine's clocks. Those of two machines are apart by less than the configuration allows, or by hours.
     pub(super) fn clock(&self) -> SimulatedClock {
-        let ahead = self.some_error(&mut self.state());
+        let mut state = self.state();
+        let mut ahead = self.some_error(&mut state);
+        if self.planted == Some(Planted::EarlyTakeover) && state.dice.chance(50) {
+            // As far as others' leases go, this is what not heeding their end comes to.
+            ahead = 60_000;
+        }
         SimulatedClock::new(self.begun, ahead)
     }
 
@@ -334,11 +339,7 @@ impl World {
     }
 
     fn set_clock(&self, state: &mut WorldState, runner: &str) {
-        let ahead = match self.planted {
-            // As far as others' leases go, this is what not heeding their end comes to.
-            Some(Planted::EarlyTakeover) => 300_000,
-            _ => self.some_error(state),
-        };
+        let ahead = self.some_error(state);
         self.log(state, runner, &format!("clock set {ahead} ms ahead"));
         state.process(runner).clock.set_ahead(ahead);
     }
