@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, trace, warn};
 
 use super::factory::{AttemptFactory, Claim};
-use super::fence::{LeaseFence, stop_at_fence};
+use super::fence::{LEASE_OVER, LeaseFence, stop_at_fence};
 use super::health::RunnerHealth;
 use crate::engine::clock::{Clock, ClockReading};
 use crate::engine::message::{AttemptEnd, AttemptMessage};
@@ -50,9 +50,6 @@ impl EndSender {
         let _ = self.sender.send(AttemptMessage::Ended(self.key, Box::new(finished)));
     }
 }
-
-/// Why a claim is given back.
-const LEASE_OVER: &str = "the lease was over before it began";
 
 /// Everything that is claimed or runs.
 pub(crate) struct Attempts {
@@ -254,8 +251,7 @@ impl Attempts {
                     // Nothing of it began, and that is this runner's fault: the attempt does not count.
                     warn!(execution = %claim.key, node = claim.node, "give a claim back: the lease is over");
                     self.fenced.push(claim.key.clone());
-                    let message = LEASE_OVER.to_owned();
-                    self.end(&claim, AttemptOutcome::NotStarted { message });
+                    self.end(&claim, AttemptOutcome::NotStarted { message: LEASE_OVER.to_owned() });
                 }
             }
         }

@@ -68,10 +68,9 @@ impl Provider for SimulatedWork {
             let time = world.state().dice.seconds(0, longest);
             tokio::select! {
                 biased;
-                Ok(stop) = control.stop.wait_for(Option::is_some) => match *stop {
-                    Some(stop) => AttemptOutcome::Stopped(stop).into(),
-                    None => unreachable!("waited for"),
-                },
+                Some(stop) = async { control.stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop) } => {
+                    AttemptOutcome::Stopped(stop).into()
+                }
                 () = tokio::time::sleep(time) => match attempt.node.to_string().starts_with("fails") {
                     true => AttemptOutcome::permanent(NodeReason::ProviderFailed, "it fails").into(),
                     false => AttemptOutcome::Succeeded { outputs: JsonMap::new() }.into(),
