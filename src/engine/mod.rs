@@ -18,6 +18,8 @@ mod pass;
 mod publication;
 mod remote_work;
 mod signed;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod status_history;
 mod witness;

@@ -56,8 +56,11 @@ pub(crate) fn lease_state(
     // The holder's own duration counts, not ours: the two may run with different configurations.
     let duration = Duration::from_millis(lease.duration_millis).min(terms.longest);
     let until = after(after(lease.renew_time.min(first_seen), duration), terms.skew);
-    tracing::trace!(holder = lease.holder, token = lease.token, %until, expired = now > until, "lease of another runner");
-    if now > until { LeaseState::Free } else { LeaseState::Held(until) }
+    // Over at that very moment, for which whoever waits is woken: a runner that found it held then would be due again at
+    // once, and plan without a pause until the clock moves on.
+    let expired = now >= until;
+    tracing::trace!(holder = lease.holder, token = lease.token, %until, expired, "lease of another runner");
+    if expired { LeaseState::Free } else { LeaseState::Held(until) }
 }
 
 /// When renewals whose recorded time lies in the future were first seen, by the uid of the Execution. Others need no
@@ -140,8 +143,8 @@ mod tests {
         let state = |runner, now| lease_state(Some(&lease), runner, TERMS, at(now), at(now));
         assert_eq!(state("a", 500), LeaseState::Mine(1));
         assert_eq!(state("b", 101), LeaseState::Held(at(170)));
-        assert_eq!(state("b", 170), LeaseState::Held(at(170)));
-        assert_eq!(state("b", 171), LeaseState::Free);
+        assert_eq!(state("b", 169), LeaseState::Held(at(170)));
+        assert_eq!(state("b", 170), LeaseState::Free, "whoever is woken for this moment finds it free");
         assert_eq!(lease_state(None, "b", TERMS, at(0), at(0)), LeaseState::Free);
     }
 

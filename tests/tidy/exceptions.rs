@@ -64,6 +64,12 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         rule: "a file is worth opening",
+        path: "src/git/remote/transport.rs",
+        about: "belongs to a neighbour",
+        reason: "the one seam at which something else than the `git` program carries references is found by its name",
+    },
+    Exception {
+        rule: "a file is worth opening",
         path: "src/git/work_tree/show.rs",
         about: "belongs to a neighbour",
         reason: "what is shown to a person runs Git on commits of others; its reasons are about that alone",

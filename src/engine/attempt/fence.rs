@@ -17,6 +17,9 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 /// How often the clocks are read while work runs. A timer alone would sleep on after the machine was suspended.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
+/// Why a claim is given back whose lease did not last until it began.
+pub(super) const LEASE_OVER: &str = "the lease was over before it began";
+
 /// Until when work may run under a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LeaseFence {

@@ -1,6 +1,6 @@
 //! Attempts: what was claimed, what runs, and how its end comes back to the driver.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, trace, warn};
 
 use super::factory::{AttemptFactory, Claim};
-use super::fence::{LeaseFence, stop_at_fence};
+use super::fence::{LEASE_OVER, LeaseFence, stop_at_fence};
 use super::health::RunnerHealth;
 use crate::engine::clock::{Clock, ClockReading};
 use crate::engine::message::{AttemptEnd, AttemptMessage};
@@ -59,12 +59,12 @@ pub(crate) struct Attempts {
     factory: Arc<AttemptFactory>,
     claimed: VecDeque<Claim>,
     /// Until when the work of each Execution may run.
-    fences: HashMap<ResourceKey, watch::Sender<LeaseFence>>,
+    fences: BTreeMap<ResourceKey, watch::Sender<LeaseFence>>,
     /// Executions whose lease was over when a node was to start.
     fenced: Vec<ResourceKey>,
     // By the whole name: a process that is told to end takes a while, and by then its node may have another attempt, or its
     // Execution may have been deleted and written again.
-    running: HashMap<AttemptName, RunningAttempt>,
+    running: BTreeMap<AttemptName, RunningAttempt>,
     sender: mpsc::UnboundedSender<AttemptMessage>,
     stream: bool,
     /// A moving average of how long attempts take.
@@ -85,7 +85,7 @@ impl Attempts {
         // loop is in a push.
         let (sender, receiver) = mpsc::unbounded_channel();
         let claimed = VecDeque::new();
-        let running = HashMap::new();
+        let running = BTreeMap::new();
         let attempts = Self {
             // Without a slot every claim would wait for ever under a lease that is renewed.
             jobs: jobs.max(1),
@@ -93,7 +93,7 @@ impl Attempts {
             registry,
             factory,
             claimed,
-            fences: HashMap::new(),
+            fences: BTreeMap::new(),
             fenced: Vec::new(),
             running,
             sender,
@@ -251,8 +251,7 @@ impl Attempts {
                     // Nothing of it began, and that is this runner's fault: the attempt does not count.
                     warn!(execution = %claim.key, node = claim.node, "give a claim back: the lease is over");
                     self.fenced.push(claim.key.clone());
-                    let message = "the lease was over before it began".to_owned();
-                    self.end(&claim, AttemptOutcome::NotStarted { message });
+                    self.end(&claim, AttemptOutcome::NotStarted { message: LEASE_OVER.to_owned() });
                 }
             }
         }
@@ -367,7 +366,8 @@ impl Attempts {
         info!(execution = %claim.key, node = %id, attempt = claim.attempt, provider = provider_name, "start attempt");
         self.started = self.started.saturating_add(1);
         let (stop, stopped) = watch::channel(None);
-        let guard = stop_at_fence(claim.key.clone(), fence, Arc::clone(&self.clock), stop.clone());
+        let guard = stop_at_fence(claim.key.clone(), fence.clone(), Arc::clone(&self.clock), stop.clone());
+        let clock = Arc::clone(&self.clock);
         // Bounded, and what finds no room is dropped: a process must not wait for a terminal, and the log has
         // every line.
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
@@ -391,8 +391,17 @@ impl Attempts {
             let started = Some(end.clock.now());
             // A task of its own: the runtime panics when the system gives it no thread, and that attempt would never end.
             let control = Control { stop: stopped, output: lines };
-            let mut run = tokio::spawn(async move { provider.run(attempt, control).await });
+            let mut run = tokio::spawn(async move {
+                // Once more where it begins: since it was decided, the loop may have planned for seconds, and the machine
+                // may have slept or been given another time.
+                if !fence.borrow().is_open(ClockReading::of(clock.as_ref())) {
+                    return AttemptOutcome::NotStarted { message: LEASE_OVER.to_owned() }.into();
+                }
+                provider.run(attempt, control).await
+            });
             let report = tokio::select! {
+                // In this order and not by lot, here as in every choice of the engine: a run can be repeated exactly.
+                biased;
                 report = &mut run => report,
                 // A provider that was asked to stop still has to end its process and to report how that went.
                 () = guard => run.await,

@@ -356,6 +356,7 @@ impl<'a> Driver<'a> {
     async fn wait_for_message(&mut self, pause: Duration) {
         // `recv` may be dropped half-way: a message that loses against the timer stays in the channel.
         let message = tokio::select! {
+            biased;
             message = self.messages.recv() => message,
             () = tokio::time::sleep(self.shutdown.limit(pause)) => None,
             () = self.shutdown.requested() => None,

@@ -18,6 +18,7 @@ impl Driver<'_> {
         });
         let fetched = loop {
             tokio::select! {
+                biased;
                 joined = &mut fetching => break joined.map_err(|_| EngineError::WorkerLost)?,
                 Some(message) = self.messages.recv() => {
                     self.take(message);

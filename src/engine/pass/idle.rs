@@ -46,6 +46,7 @@ impl Driver<'_> {
         self.pack_if_due(true)?;
         // Messages are not awaited: a driver that comes here has no attempt and no poll under way.
         tokio::select! {
+            biased;
             () = tokio::time::sleep(self.shutdown.limit(pause)) => {}
             () = self.shutdown.requested() => {}
         }

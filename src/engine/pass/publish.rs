@@ -107,6 +107,7 @@ impl Driver<'_> {
         });
         let (publisher, delivered) = loop {
             tokio::select! {
+                biased;
                 joined = &mut delivery => break joined.map_err(|_| EngineError::WorkerLost)?,
                 // Slots that fall free during a push are filled with what was claimed before it.
                 Some(message) = self.messages.recv() => {
@@ -132,6 +133,7 @@ impl Driver<'_> {
     pub(super) async fn gather(&mut self, deadline: Instant) {
         while !self.attempts.is_idle() && !self.shutdown.is_leaving() {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(deadline) => return,
                 Some(message) = self.messages.recv() => {
                     self.take(message);

@@ -23,6 +23,9 @@ impl Remote {
     }
 
     fn fetch_refs(&self, repo: &Repo, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
+        if let Some(transport) = &self.options.transport {
+            return self.take_tips(repo, transport.as_ref(), refs);
+        }
         let locals: Vec<String> = refs.iter().map(|name| self.local_name(name)).collect::<Result<_, _>>()?;
         let started = Instant::now();
         let lock = self.fetch_lock(repo)?;

@@ -8,6 +8,7 @@ mod line_history;
 mod outage;
 mod partial;
 mod push;
+mod transport;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -28,6 +29,7 @@ use super::{GitError, ObjectId, Repo, StopSignal};
 pub use self::line_history::LineDepth;
 pub use self::outage::OutagePatience;
 pub use self::push::PushResult;
+pub use self::transport::Transport;
 
 use self::outage::{Connection, RemoteAccess};
 
@@ -76,6 +78,8 @@ pub struct RemoteOptions {
     pub patience: OutagePatience,
     /// Ends runs of the `git` program, and waits for them.
     pub stop: StopSignal,
+    /// What carries references in place of the `git` program.
+    pub transport: Option<Arc<dyn Transport>>,
 }
 
 impl Default for RemoteOptions {
@@ -88,6 +92,7 @@ impl Default for RemoteOptions {
             backoff: Duration::from_millis(250),
             patience: OutagePatience::default(),
             stop: StopSignal::default(),
+            transport: None,
         }
     }
 }
@@ -241,6 +246,9 @@ impl Remote {
 
     /// [`Remote::tips`] without waiting for an outage.
     fn read_tips(&self, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
+        if let Some(transport) = &self.options.transport {
+            return transport.tips(refs);
+        }
         let output =
             self.finish(self.program().args(["ls-remote", "--end-of-options", &self.target]).args(refs))?;
         if !output.success {
@@ -300,6 +308,9 @@ impl Remote {
     /// # Errors
     /// When the remote cannot be read.
     pub fn branches(&self) -> Result<Vec<String>, GitError> {
+        if let Some(transport) = &self.options.transport {
+            return self.patiently(RemoteAccess::Read, || transport.branches());
+        }
         let args = ["ls-remote", "--heads", "--end-of-options", &self.target];
         let output = self.patiently(RemoteAccess::Read, || {
             let output = self.finish(self.program().args(args))?;

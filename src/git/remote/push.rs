@@ -150,6 +150,9 @@ impl Remote {
     }
 
     fn push_once(&self, updates: &[RefUpdate]) -> Result<(), PushFailure> {
+        if let Some(transport) = &self.options.transport {
+            return transport.push(updates).map_err(PushFailure::from);
+        }
         let mut program = self.push_program().args(PUSH);
         // Alone, a reference is atomic anyway, and old servers refuse the option.
         if updates.len() > 1 {

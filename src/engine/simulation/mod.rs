@@ -1,0 +1,194 @@
+//! A deterministic simulation: two to four runners of the real engine on one remote, in one thread, with time, the remote's
+//! answers, the work and everything that goes wrong chosen by a seed. Planning, records, Git's objects, the index and the loop
+//! itself are those of the product.
+//!
+//! `PLANSPEC_SIMULATE=N` runs N seeds in place of the usual ones, `PLANSPEC_SEED=S` that one alone, with its trace.
+
+mod clock;
+mod dice;
+mod judge;
+mod runner;
+mod stage;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use strum::IntoEnumIterator as _;
+
+use crate::config::{CONFIG_FILE, Config};
+use crate::git::{ObjectId, Repo};
+use crate::index::{Index, IndexTarget};
+use crate::record::StatusTree;
+
+use dice::Dice;
+use judge::Rule;
+use runner::machine;
+use stage::Stage;
+use world::{Planted, Weather, World};
+
+/// How long it may take until all has ended once nothing goes wrong any more.
+const CALM_END: Duration = Duration::from_secs(1_200);
+/// How many seeds the usual run takes.
+const USUAL: u64 = 40;
+/// How many seeds may be needed to find a planted fault.
+const TO_FIND: u64 = 40;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What came of a simulation.
+struct Outcome {
+    broken: Vec<(Rule, String)>,
+    phases: BTreeMap<String, String>,
+    trace: Vec<String>,
+    seconds: f64,
+}
+
+fn executions(stage: &Stage) -> usize {
+    let repo = stage.shared();
+    let tree = repo.commit(stage.desired).unwrap().tree;
+    let work = repo.file(tree, "work.yaml").unwrap().unwrap();
+    String::from_utf8(repo.blob(work, 1 << 20).unwrap()).unwrap().matches("\"kind\":\"Execution\"").count()
+}
+
+/// Lets so many machines work in such weather until all has ended.
+fn simulate(seed: u64, machines: u64, weather: Weather, planted: Option<Planted>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        // One, so that blocking jobs come one after the other (see `runner::settle`).
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let stage = Arc::new(Stage::new(seed));
+    let all = executions(&stage);
+    let local = tokio::task::LocalSet::new();
+    let (mut outcome, tip) = local.block_on(&runtime, async {
+        let world = World::new(seed, &stage, weather, planted);
+        for number in 0..machines {
+            tokio::task::spawn_local(machine(Arc::clone(&world), Arc::clone(&stage), number));
+        }
+        loop {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let mut state = world.state();
+            if state.judge.is_done(all) || !state.judge.broken.is_empty() {
+                state.is_over = true;
+                break;
+            }
+            if world.passed() > weather.until + CALM_END {
+                let open = state.judge.open();
+                state.judge.broken.push((Rule::DidNotEnd, open));
+                break;
+            }
+        }
+        let mut state = world.state();
+        let broken = std::mem::take(&mut state.judge.broken);
+        let trace = std::mem::take(&mut state.trace);
+        let seconds = world.passed().as_secs_f64();
+        (Outcome { broken, phases: state.judge.phases(), trace, seconds }, state.tip())
+    });
+    // The processes end, and let their caches go.
+    drop(local);
+    drop(runtime);
+    if outcome.broken.is_empty() {
+        for clone in stage.clones() {
+            if let Some(what) = differing_index(&stage, &clone, tip) {
+                outcome.broken.push((Rule::IndexDiffers, what));
+            }
+        }
+    }
+    outcome
+}
+
+/// What the index of a clone holds that one from nothing would not, or the other way round (Invariant 17).
+fn differing_index(stage: &Stage, clone: &Repo, tip: Option<ObjectId>) -> Option<String> {
+    let tree = clone.commit(stage.desired).unwrap().tree;
+    let config = clone.file(tree, CONFIG_FILE).unwrap();
+    let status = StatusTree::at(clone, tip).unwrap();
+    let content = |index: &mut Index| {
+        let target = IndexTarget {
+            commit: stage.desired,
+            desired: tree,
+            previous: Some(tree),
+            status: &status,
+            config,
+        };
+        index.advance(clone, target, &Config::default()).unwrap();
+        format!("{:?} {:?}", index.counts().unwrap(), index.records().unwrap())
+    };
+    let kept = content(&mut Index::open(Some(&clone.cache_dir())).unwrap());
+    let fresh = content(&mut Index::open(None).unwrap());
+    (kept != fresh).then(|| format!("{kept} and from nothing {fresh}"))
+}
+
+/// A simulation of a seed, compared with what one runner makes of the same plans when nothing goes wrong.
+fn run(seed: u64, planted: Option<Planted>) -> Outcome {
+    let machines = 2 + Dice::new(seed, 4).below(3);
+    let mut outcome = simulate(seed, machines, Weather::new(seed), planted);
+    if outcome.broken.is_empty() {
+        let calm = simulate(seed, 1, Weather::CALM, None);
+        assert!(calm.broken.is_empty(), "seed {seed}, undisturbed: {:?}", calm.broken);
+        if calm.phases != outcome.phases {
+            let what = format!("{:?} and undisturbed {:?}", outcome.phases, calm.phases);
+            outcome.broken.push((Rule::EndedOtherwise, what));
+        }
+    }
+    outcome
+}
+
+fn number(variable: &str) -> Option<u64> {
+    #[allow(clippy::disallowed_methods, reason = "a test reads what its caller asks for")]
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+#[test]
+fn whatever_goes_wrong_every_rule_holds() {
+    let seeds = match number("PLANSPEC_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("PLANSPEC_SIMULATE").unwrap_or(USUAL),
+    };
+    for seed in seeds {
+        let outcome = run(seed, None);
+        let trace = outcome.trace.join("\n");
+        assert!(
+            outcome.broken.is_empty(),
+            "{trace}\nseed {seed}: {:#?}\nagain with: PLANSPEC_SEED={seed} cargo test --lib \
+             whatever_goes_wrong_every_rule_holds",
+            outcome.broken
+        );
+    }
+}
+
+#[test]
+fn a_seed_repeats_its_run() {
+    for seed in [3, 4] {
+        let (first, second) = (run(seed, None), run(seed, None));
+        assert_eq!(first.trace, second.trace);
+        assert!(first.seconds > 1.0);
+    }
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    for planted in Planted::iter() {
+        let expected: &[Rule] = match planted {
+            Planted::LeaseKept => &[Rule::StartedAfterItsLease, Rule::StartedBesideANewerLease],
+            Planted::ActBeforePublish => {
+                &[Rule::StartedWithoutPublishedLease, Rule::StartedWithoutPublishedClaim]
+            }
+            Planted::KeyWithoutToken => &[Rule::StartedTwice],
+            Planted::NoCompare => &[Rule::TokenWentBack, Rule::EndWasUndone],
+            Planted::EarlyTakeover => &[Rule::StartedBesideANewerLease],
+        };
+        let found = (0..TO_FIND)
+            .find(|seed| run(*seed, Some(planted)).broken.iter().any(|(rule, _)| expected.contains(rule)));
+        assert!(found.is_some(), "{planted} was not found by {TO_FIND} seeds");
+        #[allow(clippy::print_stdout, reason = "for whoever looks at it with `--nocapture`")]
+        {
+            println!("{planted} is found by seed {}", found.unwrap());
+        }
+    }
+}
