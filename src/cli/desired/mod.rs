@@ -41,6 +41,11 @@ impl Desired {
         self.resources.extend(parsed.resources);
         self.diagnostics.extend(parsed.diagnostics);
     }
+
+    /// The file that declares a resource.
+    pub(crate) fn path_of(&self, key: &ResourceKey) -> Option<&str> {
+        self.resources.iter().find(|resource| resource.key() == *key).map(|found| found.source.path.as_str())
+    }
 }
 
 /// Resources by what names them.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PassView, origin};
 use crate::cli::ci::host::Host;
-use crate::cli::desired;
+use crate::cli::desired::Desired;
 use crate::cli::error::CliError;
 use crate::git::{Commit, ObjectId};
 use crate::host::{HostError, PullRequest};
@@ -92,7 +92,8 @@ impl PassView {
             return Ok(Err("it is not pinned yet"));
         };
         let declared = self.declared_owner(key.clone())?;
-        let Some(origin) = self.origin_before(&declared, pin)? else {
+        let then = self.desired_at(pin)?;
+        let Some(origin) = self.origin_in(&then, &declared, pin)? else {
             return Ok(Err("the commit that introduced it is not found; check out with `fetch-depth: 0`"));
         };
         let repo = &self.workspace.repo;
@@ -102,7 +103,9 @@ impl PassView {
             let mut ends = BTreeSet::from([pin, origin]);
             // At the time of a run the newest commit is anybody's: who changed what it runs last counts with whoever began it.
             for key in [Some(&declared), plan].into_iter().flatten() {
-                let Some(changed) = self.last_change_before(key, pin)? else {
+                let path = then.path_of(key);
+                let changed = path.map(|path| repo.last_change(pin, path, MOST_SEARCHED)).transpose()?;
+                let Some(changed) = changed.flatten() else {
                     return Ok(Err(
                         "the commit that changed its Schedule or Plan last is not found; check out with `fetch-depth: 0`",
                     ));
@@ -123,25 +126,20 @@ impl PassView {
         Ok(Err("too many commits lie between the one that introduced it and the one that it is pinned to"))
     }
 
-    /// The commit that changed the manifest of a resource last, as seen from this one.
-    fn last_change_before(&self, key: &ResourceKey, pin: ObjectId) -> Result<Option<ObjectId>, CliError> {
-        let repo = &self.workspace.repo;
-        let then = desired::load(repo, pin, &self.tips.config)?;
-        let Some(declared) = then.resources.iter().find(|resource| resource.key() == *key) else {
-            return Ok(None);
-        };
-        Ok(repo.last_change(pin, &declared.source.path, MOST_SEARCHED)?)
-    }
-
     /// The commit that introduced a resource, as seen from this one: a manifest that was moved to another file since would seem
     /// to be younger than what runs.
     fn origin_before(&self, key: &ResourceKey, pin: ObjectId) -> Result<Option<ObjectId>, CliError> {
+        self.origin_in(&*self.desired_at(pin)?, key, pin)
+    }
+
+    /// The same, where what this commit declares is known.
+    fn origin_in(
+        &self,
+        desired: &Desired,
+        key: &ResourceKey,
+        pin: ObjectId,
+    ) -> Result<Option<ObjectId>, CliError> {
         let repo = &self.workspace.repo;
-        let then = match self.tips.desired == Some(pin) {
-            true => None,
-            false => Some(desired::load(repo, pin, &self.tips.config)?),
-        };
-        let Some(desired) = then.as_ref().or(self.desired()?) else { return Ok(None) };
         let declared = desired.resources.iter().filter(|resource| resource.key() == *key);
         let wanted = BTreeSet::from([key.clone()]);
         let files = declared.map(|resource| (resource.source.path.clone(), wanted.clone())).collect();

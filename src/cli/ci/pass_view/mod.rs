@@ -6,6 +6,7 @@ mod removed;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -34,7 +35,7 @@ pub(crate) struct PassView {
     workspace: RepoContext,
     tips: SelectedCommits,
     status: StatusTree,
-    desired: OnceCell<Desired>,
+    desired: OnceCell<Arc<Desired>>,
     /// The address of the repository on the host.
     home: Option<String>,
 }
@@ -227,12 +228,22 @@ impl PassView {
     }
 
     /// What is declared, read once.
-    fn desired(&self) -> Result<Option<&Desired>, CliError> {
+    fn desired(&self) -> Result<Option<&Arc<Desired>>, CliError> {
         let Some(tip) = self.tips.desired else { return Ok(None) };
         if self.desired.get().is_none() {
             let found = desired::load(&self.workspace.repo, tip, &self.tips.config)?;
-            let _ = self.desired.set(found);
+            let _ = self.desired.set(Arc::new(found));
         }
         Ok(self.desired.get())
+    }
+
+    /// What a commit declares.
+    fn desired_at(&self, commit: ObjectId) -> Result<Arc<Desired>, CliError> {
+        if self.tips.desired == Some(commit)
+            && let Some(known) = self.desired()?
+        {
+            return Ok(Arc::clone(known));
+        }
+        Ok(Arc::new(desired::load(&self.workspace.repo, commit, &self.tips.config)?))
     }
 }

@@ -111,9 +111,7 @@ impl PassView {
             return Ok(None);
         }
         let file = |commit| -> Result<Option<String>, CliError> {
-            let there = desired::load(repo, commit, config)?;
-            let found = there.resources.iter().find(|resource| resource.key() == *key);
-            Ok(found.map(|resource| resource.source.path.clone()))
+            Ok(desired::load(repo, commit, config)?.path_of(key).map(str::to_owned))
         };
         // What a Schedule or a node made was never declared: it goes when its owner says so, which is nobody's change.
         let Some(mut path) = file(declared_at)? else { return Ok(None) };
