@@ -256,10 +256,7 @@ impl Branches {
         }
         // Once the status branch exists, Git itself keeps other names out of its way.
         if tips.status.is_none() {
-            let others = match &self.remote {
-                Some(remote) => remote.branches()?,
-                None => self.repo.branches()?,
-            };
+            let others = self.branches()?;
             if let Some(other) = in_the_way(&others, status) {
                 return Err(
                     BranchError::Overlap { status: status.to_owned(), other: other.to_owned() }.into()
@@ -273,16 +270,20 @@ impl Branches {
         Ok(tips)
     }
 
+    /// The branches that there are, without `refs/heads/`.
+    fn branches(&self) -> Result<Vec<String>, GitError> {
+        match &self.remote {
+            Some(remote) => remote.branches(),
+            None => self.repo.branches(),
+        }
+    }
+
     fn nothing(&self) -> EngineError {
         let remote = self.remote.as_ref().map(|remote| remote.name().to_owned());
         let branch = self.start.clone();
-        let branches = match &self.remote {
-            Some(remote) => remote.branches(),
-            None => self.repo.branches(),
-        };
         // Where there are others, it was renamed or deleted, and a first commit is not what helps.
-        let others = branches.is_ok_and(|branches| branches.iter().any(|other| *other != branch));
-        if self.is_given() || others {
+        let has_others = || self.branches().is_ok_and(|all| all.iter().any(|other| *other != branch));
+        if self.is_given() || has_others() {
             return BranchError::NotFound { branch, remote }.into();
         }
         EngineError::NothingDesired { branch, remote }
