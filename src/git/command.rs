@@ -11,10 +11,10 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use super::GitError;
-use super::running::{GRACE, start};
+use super::running::{GRACE, send, start};
 use super::stop::{POLL, StopSignal};
 use super::url::redact;
 
@@ -272,21 +272,15 @@ fn end(child: &mut Child, group: bool) -> std::io::Result<ExitStatus> {
         child.kill()?;
         return child.wait();
     };
-    let signal = |signal: Signal| {
-        let sent = if group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
-        if let Err(error) = sent {
-            tracing::debug!(%error, "git exited before it was killed");
-        }
-    };
     // Asked before it is killed: only a live `git` removes its lock files, which the next fetch would stumble over.
-    signal(Signal::TERM);
+    send(pid, group, Signal::TERM);
     let asked = Instant::now();
     // It stays unreaped, so that its id still names its group, in which a helper may have outlived it.
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     while asked.elapsed() < GRACE && matches!(waitid(WaitId::Pid(pid), options), Ok(None)) {
         thread::sleep(Duration::from_millis(10));
     }
-    signal(Signal::KILL);
+    send(pid, group, Signal::KILL);
     child.wait()
 }
 

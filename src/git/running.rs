@@ -56,10 +56,15 @@ pub fn end_runs() {
 fn signal(running: &BTreeMap<i32, bool>, signal: Signal) {
     for (&id, &leads_group) in running {
         if let Some(pid) = Pid::from_raw(id) {
-            let sent = if leads_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
-            if let Err(error) = sent {
-                tracing::debug!(%error, "git exited before it was ended");
-            }
+            send(pid, leads_group, signal);
         }
+    }
+}
+
+/// Sends a signal to a run, and to its helpers where it leads a group.
+pub(super) fn send(pid: Pid, leads_group: bool, signal: Signal) {
+    let sent = if leads_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+    if let Err(error) = sent {
+        tracing::debug!(%error, "git exited before it was ended");
     }
 }
