@@ -86,6 +86,8 @@ fn word(phase: ExecutionPhase, count: usize) -> &'static str {
 fn title(standing: &ExecutionProgress) -> String {
     let name = code(standing.key.name.as_str(), 63);
     let failed = names(standing.failed().map(|(id, _)| id));
+    // Other branches may have failed meanwhile, which nobody would look for below a title that only waits.
+    let besides = if failed.is_empty() { String::new() } else { format!("; {failed} failed") };
     match standing.status.phase {
         ended @ (ExecutionPhase::Failed | ExecutionPhase::Succeeded) if standing.is_removed => {
             format!("⊘ {name} was removed after it {}", word(ended, 1))
@@ -98,16 +100,11 @@ fn title(standing: &ExecutionProgress) -> String {
             _ => format!("⊘ {name} was cancelled"),
         },
         ExecutionPhase::Succeeded => format!("✅ {name} succeeded"),
-        ExecutionPhase::Blocked => {
-            // Its other branches may have failed meanwhile, which nobody would look for below a title that only waits.
-            let failed = if failed.is_empty() { failed } else { format!("; {failed} failed") };
-            format!("⏳ {name} {}{failed}", waits(&standing.waits))
-        }
+        ExecutionPhase::Blocked => format!("⏳ {name} {}{besides}", waits(&standing.waits)),
         ExecutionPhase::Running | ExecutionPhase::Pending => {
             let done = standing.nodes().filter(|(_, node)| node.phase.is_terminal()).count();
             let all = standing.nodes().count();
-            let failed = if failed.is_empty() { failed } else { format!("; {failed} failed") };
-            format!("⏳ {name} is running: {} of {} nodes done{failed}", grouped(done), grouped(all))
+            format!("⏳ {name} is running: {} of {} nodes done{besides}", grouped(done), grouped(all))
         }
     }
 }
