@@ -342,14 +342,21 @@ fn a_late_run_of_an_older_commit_yields() {
     assert_eq!(metadata(&stage, Kind::Goal, "a").generation, 2);
 }
 
-#[test]
-fn a_record_that_somebody_broke_heals_and_nothing_runs_again() {
+/// An Execution `run` that has ended, whose two tasks left their keys in `trace`, and a Goal `g`.
+#[track_caller]
+fn stage_of_ended_work() -> Stage {
     let stage = Stage::new(QUICK, &[]);
     let key = Stage::leaves_its_key(&stage.outside("trace"));
     let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key);
     let documents = [graph.plan(), bindings(&[&graph]), execution("run", "work"), goal("g", "unharmed")];
     stage.commit("work.yaml", &yaml(&documents));
     stage.reconcile(&[]).succeeds();
+    stage
+}
+
+#[test]
+fn a_record_that_somebody_broke_heals_and_nothing_runs_again() {
+    let stage = stage_of_ended_work();
     let before = [(Kind::Execution, "run"), (Kind::Goal, "g"), (Kind::Plan, "work")]
         .map(|(kind, name)| (kind, name, record(&stage, kind, name)));
     let work = stage.outside("by-hand");
@@ -370,12 +377,7 @@ fn a_record_that_somebody_broke_heals_and_nothing_runs_again() {
 
 #[test]
 fn what_stands_in_the_place_of_a_record_is_healed_and_nothing_runs_again() {
-    let stage = Stage::new(QUICK, &[]);
-    let key = Stage::leaves_its_key(&stage.outside("trace"));
-    let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key);
-    let documents = [graph.plan(), bindings(&[&graph]), execution("run", "work"), goal("g", "unharmed")];
-    stage.commit("work.yaml", &yaml(&documents));
-    stage.reconcile(&[]).succeeds();
+    let stage = stage_of_ended_work();
     let before = record(&stage, Kind::Execution, "run");
     let work = stage.outside("by-hand");
     for cached in [true, false] {

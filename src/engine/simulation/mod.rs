@@ -39,6 +39,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Shows a line to whoever looks on, as with `--nocapture`.
+#[allow(clippy::print_stdout, reason = "only for whoever asked for it")]
+fn show(line: &str) {
+    println!("{line}");
+}
+
 /// What came of a simulation.
 struct Outcome {
     broken: Vec<(Rule, String)>,
@@ -190,9 +196,6 @@ fn every_planted_fault_is_found() {
         let found = (0..TO_FIND)
             .find(|seed| stormy(*seed, Some(planted)).broken.iter().any(|(rule, _)| expected.contains(rule)));
         assert!(found.is_some(), "{planted} was not found by {TO_FIND} seeds");
-        #[allow(clippy::print_stdout, reason = "for whoever looks at it with `--nocapture`")]
-        {
-            println!("{planted} is found by seed {}", found.unwrap());
-        }
+        show(&format!("{planted} is found by seed {}", found.unwrap()));
     }
 }

@@ -11,7 +11,7 @@ use super::clock::SimulatedClock;
 use super::dice::Dice;
 use super::judge::{Judge, Rule};
 use super::stage::{References, SKEW, Stage};
-use super::{locked, number};
+use super::{locked, number, show};
 use crate::engine::clock::ClockReading;
 use crate::git::{GitError, ObjectId, RefUpdate, Repo};
 use crate::provider::Attempt;
@@ -137,10 +137,7 @@ impl World {
         let line = format!("{:>9.3} {who:<6} {what}", self.passed().as_secs_f64());
         // As it happens: of a run that panics or hangs, nothing could be shown afterwards.
         if self.is_shown {
-            #[allow(clippy::print_stdout, reason = "a trace that was asked for")]
-            {
-                println!("{line}");
-            }
+            show(&line);
         }
         state.trace.push(line);
     }

@@ -186,13 +186,8 @@ fn next_pair<'a, 'b>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::objects::repo;
     use std::collections::BTreeMap;
-
-    fn repo() -> (tempfile::TempDir, Repo) {
-        let dir = tempfile::tempdir().unwrap();
-        let repo = Repo::init_bare(dir.path(), "main").unwrap();
-        (dir, repo)
-    }
 
     fn tree(repo: &Repo, base: Option<ObjectId>, files: &[(&str, Option<&str>)]) -> ObjectId {
         let edits: BTreeMap<_, _> = files

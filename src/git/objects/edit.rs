@@ -243,15 +243,10 @@ fn line(entry: RawEntry<'_>) -> Option<TreeLine<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::objects::repo;
     use proptest::prelude::*;
 
     type Files = BTreeMap<String, Option<ObjectId>>;
-
-    fn repo() -> (tempfile::TempDir, Repo) {
-        let dir = tempfile::tempdir().unwrap();
-        let repo = Repo::init_bare(dir.path(), "main").unwrap();
-        (dir, repo)
-    }
 
     fn raw(repo: &Repo, lines: &[(&str, &str, ObjectId)]) -> ObjectId {
         let mut bytes = Vec::new();

@@ -67,12 +67,7 @@ impl Repo {
 mod tests {
     use super::*;
     use crate::git::gathered::MOST_BYTES;
-
-    fn repo() -> (tempfile::TempDir, Repo) {
-        let dir = tempfile::tempdir().unwrap();
-        let repo = Repo::init_bare(dir.path(), "main").unwrap();
-        (dir, repo)
-    }
+    use crate::git::objects::repo;
 
     fn packs(dir: &tempfile::TempDir) -> usize {
         let files = std::fs::read_dir(dir.path().join("objects/pack")).unwrap();

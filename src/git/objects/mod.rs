@@ -18,3 +18,11 @@ pub use compare::TreeChange;
 pub use first_parents::{FirstParentLine, LinePlace, LineSource};
 pub use history::CommitLog;
 pub use merge::MergeResult;
+
+/// A repository for a test, and the folder that holds it.
+#[cfg(test)]
+fn repo() -> (tempfile::TempDir, crate::git::Repo) {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = crate::git::Repo::init_bare(dir.path(), "main").unwrap();
+    (dir, repo)
+}
