@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::NodeStatus;
+use super::{NodePhase, NodeStatus};
 use crate::model::NodeId;
 
 /// How many nodes share a chunk, at most. A change copies one chunk of pointers, and a copy of the map all pointers to
@@ -32,6 +32,12 @@ impl NodeStatus {
     #[must_use]
     pub fn is_summary(&self) -> bool {
         self.extensions.reason.is_none() && self.attempt == 0
+    }
+
+    /// Whether it failed itself, and does not only sum up others that did.
+    #[must_use]
+    pub fn has_failed_itself(&self) -> bool {
+        self.phase == NodePhase::Failed && !self.is_summary()
     }
 }
 

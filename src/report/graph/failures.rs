@@ -14,9 +14,8 @@ const LOG_LINES: usize = 5;
 pub(crate) fn render(title: &str, graph: &PlanGraph, status: &ExecutionStatus) -> String {
     let mut out = format!("{}\n", Tone::Strong.paint(text::line(title)));
     // A group that failed is the consequence of what failed in it, which is listed.
-    let itself = |node: &NodeStatus| node.phase == NodePhase::Failed && !node.is_summary();
     let failed: Vec<(&NodeId, &NodeStatus)> =
-        status.node_statuses.iter().filter(|(_, node)| itself(node)).collect();
+        status.node_statuses.iter().filter(|(_, node)| node.has_failed_itself()).collect();
     if failed.is_empty() {
         out.push_str("nothing failed\n");
         return out;

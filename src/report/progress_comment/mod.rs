@@ -16,8 +16,8 @@ use super::age;
 use super::markdown::{MarkdownPage, PageLinks, PageSection, RenderedComment, is_address};
 use crate::markup::{code, fence, grouped, sentence};
 use crate::model::{
-    AskedApproval, Digest, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodeKind, NodePhase,
-    NodeSituation, NodeStatus, PlanGraph, ResourceKey, next_steps,
+    AskedApproval, Digest, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodeKind, NodeSituation,
+    NodeStatus, PlanGraph, ResourceKey, next_steps,
 };
 
 /// What finds the comment again.
@@ -68,7 +68,7 @@ impl ExecutionProgress {
 
     /// The nodes that failed by themselves: what a group says of its children is told by them.
     fn failed(&self) -> impl Iterator<Item = (&NodeId, &NodeStatus)> {
-        self.nodes().filter(|(_, node)| node.phase == NodePhase::Failed && !node.is_summary())
+        self.nodes().filter(|(_, node)| node.has_failed_itself())
     }
 }
 
@@ -310,6 +310,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::NodePhase;
     use crate::model::{Kind, LogSummary, ReviewAction};
     use crate::report::markdown::COMMENT_LIMIT;
     use crate::report::preview::tests::{blocks, corpus, structure};

@@ -7,7 +7,7 @@ use crate::cli::ci::pass_view::PassView;
 use crate::cli::ci::step;
 use crate::cli::error::CliError;
 use crate::config::Actions;
-use crate::model::{NodePhase, NodeStatus, ResourceKey};
+use crate::model::ResourceKey;
 use crate::report::diagnostics::{failed_work, github_after};
 use crate::report::markdown::PageLinks;
 
@@ -41,8 +41,7 @@ fn failure(view: Option<&PassView>, key: &ResourceKey) -> Result<Option<(String,
     let Some(view) = view else { return Ok(Some((format!("{name} failed"), String::new()))) };
     let record = view.record(key)?;
     let Some(status) = record.as_ref().and_then(|record| record.execution()) else { return Ok(None) };
-    let failed = |node: &NodeStatus| node.phase == NodePhase::Failed && !node.is_summary();
-    let mut nodes = status.node_statuses.iter().filter(|(_, node)| failed(node));
+    let mut nodes = status.node_statuses.iter().filter(|(_, node)| node.has_failed_itself());
     Ok(Some(match nodes.next() {
         // The first is enough: the summary has all of them, with the ends of their logs.
         Some((id, node)) => (format!("{name} failed at {id}"), node.message.clone()),
