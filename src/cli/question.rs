@@ -1,6 +1,9 @@
 //! Questions to people. Ctrl-C is an answer at any time, and ends the command at once; the end of input is no answer.
 
 use std::io::BufRead as _;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 use crate::cli::Context;
 use crate::cli::error::CliError;
@@ -8,6 +11,10 @@ use crate::cli::signals;
 
 /// Asks, and reads one line; `None` at the end of input.
 pub(crate) fn ask(question: &str, context: &mut Context) -> Result<Option<String>, CliError> {
+    // Before the question is seen: from then on it may be answered.
+    let interrupted = Arc::new(Notify::new());
+    let heard = Arc::clone(&interrupted);
+    let _held = signals::on_interrupt(move || heard.notify_one());
     context.out.text(question)?;
     context.out.flush()?;
     let failed = |error: &std::io::Error| CliError::caused("cannot read standard input", error);
@@ -15,7 +22,6 @@ pub(crate) fn ask(question: &str, context: &mut Context) -> Result<Option<String
         .enable_all()
         .build()
         .map_err(|error| CliError::caused("cannot start the runtime", &error))?;
-    let _held = signals::leave_interrupt();
     let answer = runtime.block_on(async {
         let read = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
@@ -24,7 +30,7 @@ pub(crate) fn ask(question: &str, context: &mut Context) -> Result<Option<String
         tokio::select! {
             // First, so that a line that is there already does not outrun it.
             biased;
-            _ = tokio::signal::ctrl_c() => Err(CliError::interrupted()),
+            () = interrupted.notified() => Err(CliError::interrupted()),
             read = read => match read {
                 Ok(line) => line.map_err(|error| failed(&error)),
                 Err(error) => Err(CliError::bug(error.to_string())),

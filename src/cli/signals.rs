@@ -18,8 +18,8 @@ const BY_SIGNAL: i32 = 128;
 enum SignalAction {
     /// It ends the process.
     End,
-    /// Ctrl-C is heard elsewhere.
-    LeaveInterrupt,
+    /// Ctrl-C calls this, as often as it is typed; the others end the process.
+    Interrupt(Box<dyn Fn() + Send>),
     /// It asks for a clean stop.
     Stop(Box<dyn Fn() + Send>),
 }
@@ -42,9 +42,9 @@ pub(crate) fn stop_with(stop: impl Fn() + Send + 'static) -> SignalsHeld {
     SignalsHeld(())
 }
 
-/// Ctrl-C is left to somebody else: to a question, of which it is an answer, or to an editor. Other signals are not.
-pub(crate) fn leave_interrupt() -> SignalsHeld {
-    set(SignalAction::LeaveInterrupt);
+/// Ctrl-C calls `heard`, which must not wait: it is an answer to a question, or it is an editor's. Other signals end the process.
+pub(crate) fn on_interrupt(heard: impl Fn() + Send + 'static) -> SignalsHeld {
+    set(SignalAction::Interrupt(Box::new(heard)));
     SignalsHeld(())
 }
 
@@ -91,13 +91,13 @@ impl EndSignals {
             let kind = self.next().await;
             let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
             match &*next {
-                SignalAction::LeaveInterrupt if kind == SignalKind::interrupt() => {}
+                SignalAction::Interrupt(heard) if kind == SignalKind::interrupt() => heard(),
                 SignalAction::Stop(stop) => {
                     stop();
                     // Whoever asks twice does not want to wait.
                     *next = SignalAction::End;
                 }
-                SignalAction::End | SignalAction::LeaveInterrupt => end(kind),
+                SignalAction::End | SignalAction::Interrupt(_) => end(kind),
             }
         }
     }

@@ -3,6 +3,7 @@
 //! minutes.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::process::Child;
 use std::sync::{Mutex, PoisonError};
@@ -61,10 +62,26 @@ fn signal(running: &BTreeMap<i32, bool>, signal: Signal) {
     }
 }
 
-/// Sends a signal to a run, and to its helpers where it leads a group.
+/// Sends a signal to a run and to its helpers: to its group, or, where it shares the group of this process, to its children one by
+/// one. Those are known on Linux; elsewhere a helper is left to notice that git is gone.
 pub(super) fn send(pid: Pid, leads_group: bool, signal: Signal) {
-    let sent = if leads_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+    let sent = if leads_group {
+        kill_process_group(pid, signal)
+    } else {
+        // Before their parent: once it is gone, nobody knows whose they were.
+        for helper in children(pid) {
+            send(helper, false, signal);
+        }
+        kill_process(pid, signal)
+    };
     if let Err(error) = sent {
         tracing::debug!(%error, "git exited before it was ended");
     }
+}
+
+/// The processes that a process has started, as far as the system says.
+fn children(pid: Pid) -> Vec<Pid> {
+    let id = pid.as_raw_nonzero();
+    let listed = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    listed.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)).collect()
 }

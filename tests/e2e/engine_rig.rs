@@ -13,15 +13,13 @@ use planspec::record::StatusTree;
 use serde_json::{Value, json};
 
 use crate::environment::{Outcome, TestEnvironment};
+use crate::overdue::{self, LONG};
 
 pub(crate) const STATUS: &str = "planspec/status";
 
 /// Leases that a test can wait out and that a runner on a busy machine keeps, and no spacing of pushes.
 pub(crate) const QUICK: &str =
     "lease: {duration: 3s, skew: 100ms}\npublish: {burst: 1000, perMinute: 6000}\n";
-
-/// How long what takes a moment may take under load.
-pub(crate) const LONG: Duration = Duration::from_secs(120);
 
 /// A manifest.
 pub(crate) fn document(kind: &str, name: &str, spec: &Value) -> Value {
@@ -278,12 +276,9 @@ impl Stage {
     }
 
     /// The same for what takes its time.
+    #[track_caller]
     pub(crate) fn wait_within(&self, longest: Duration, what: &str, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + longest;
-        while !condition() {
-            assert!(Instant::now() < deadline, "waited in vain until {what}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        overdue::wait_within(longest, what, condition);
     }
 }
 

@@ -7,10 +7,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::overdue::MustEnd;
+
 /// A temporary home, and a directory for repositories in it.
 pub(crate) struct TestEnvironment {
     root: tempfile::TempDir,
     variables: Vec<(String, String)>,
+    _must_end: MustEnd,
 }
 
 /// What a program that ended left behind.
@@ -60,7 +63,7 @@ impl TestEnvironment {
         let root = tempfile::Builder::new().prefix("planspec-e2e-").tempdir().unwrap();
         fs::create_dir_all(root.path().join("home")).unwrap();
         fs::create_dir_all(root.path().join("repo")).unwrap();
-        Self { root, variables: Vec::new() }
+        Self { root, variables: Vec::new(), _must_end: MustEnd::begin() }
     }
 
     /// With a Git repository in `repo`, on branch `main`, without commits.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use planspec::model::{ExecutionPhase, NodePhase, NodeReason, NodeStatus};
 use serde_json::{Value, json};
 
-use crate::engine_rig::{Graph, LONG, QUICK, Stage, check_history, status_in};
+use crate::engine_rig::{Graph, QUICK, Stage, check_history, status_in};
 use crate::github_host::GitHubHost;
+use crate::overdue::LONG;
 
 const BRANCH: &str = "planspec/work/team/ship/offer";
 

@@ -3,8 +3,9 @@
 use planspec::model::{NodePhase, NodeReason};
 use serde_json::json;
 
-use crate::engine_rig::{Graph, LONG, check_history_with_reruns};
+use crate::engine_rig::{Graph, check_history_with_reruns};
 use crate::github_deliveries::Offer;
+use crate::overdue::LONG;
 
 /// Adds a line for each attempt: its number, and what a reviewer said.
 const SCRIPT: &str = r#"printf '%s: %s\n' "$PLANSPEC_ATTEMPT" "$PLANSPEC_REVIEW" >> made"#;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::environment::TestEnvironment;
 use crate::fixtures::{SSO, goal, plan};
+use crate::terminal::TERMINAL;
 
 const WORK: &str = r#"apiVersion: planspec.io/v1alpha1
 kind: Plan
@@ -328,10 +329,8 @@ fn what_people_type_is_taken_or_answered_at_once() {
 fn a_question_is_answered_with_no_by_ctrl_c_and_by_the_end_of_input() {
     let environment = TestEnvironment::new();
     let ask = |more: &str| {
-        // A terminal of its own, and no shell in it: that one would be interrupted too, and what it does then differs.
-        let terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
         let mut command = std::process::Command::new("python3");
-        command.args(["-c", terminal, env!("CARGO_BIN_EXE_planspec"), "demo", "--color", "never"]);
+        command.args(["-c", TERMINAL, env!("CARGO_BIN_EXE_planspec"), "demo", "--color", "never"]);
         command.env("HOME", environment.root().join("home")).env("TMPDIR", environment.root());
         command.stdin(Stdio::piped());
         let begun = Instant::now();

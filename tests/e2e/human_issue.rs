@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::environment::{Outcome, TestEnvironment};
 use crate::github_host::GitHubHost;
+use crate::overdue::{LONG, wait_within};
 
 const TOKEN: &str = "ghs_sEcReT0123456789";
 
@@ -259,9 +260,7 @@ fn a_runner_that_is_killed_while_it_opens_the_issue_leaves_it_to_the_next() {
     world.environment.commit_files(&[(".planspec.yaml", "lease: {duration: 3s, skew: 100ms}\n")], "Quick");
     world.host.with(|state| state.slow = Some("POST /repos/acme/app/issues"));
     let mut runner = world.command("push", &json!({ "ref": "refs/heads/main" })).spawn().unwrap();
-    while world.host.with(|state| state.issues.all.is_empty()) {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    wait_within(LONG, "the issue is opened", || world.host.with(|state| !state.issues.all.is_empty()));
     runner.kill().unwrap();
     runner.wait().unwrap();
     world.host.with(|state| state.slow = None);

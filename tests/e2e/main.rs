@@ -88,6 +88,7 @@ mod nested;
 mod nested_work;
 mod next_steps;
 mod object_store;
+mod overdue;
 mod packaging;
 mod pages;
 mod pins;

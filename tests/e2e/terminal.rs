@@ -7,7 +7,7 @@ use crate::environment::TestEnvironment;
 
 /// A program on a terminal of its own, without a shell in between: that one would be interrupted too, and what it does then
 /// differs from one shell to the next. It ends by itself where a question is not the one that is waited for.
-const TERMINAL: &str = "import os, pty, signal, sys; signal.alarm(120); sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+pub(crate) const TERMINAL: &str = "import os, pty, signal, sys; signal.alarm(120); sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
 const PLAN: &str = "\
 apiVersion: planspec.io/v1alpha1

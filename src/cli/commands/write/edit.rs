@@ -108,7 +108,7 @@ fn edited(text: &str, key: &ResourceKey, editor: Option<&str>) -> Result<String,
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.flush().map_err(failed)?;
     // On a terminal, Ctrl-C reaches this process too, and there it is the editor's.
-    let _held = signals::leave_interrupt();
+    let _held = signals::on_interrupt(|| {});
     let status = Command::new(program)
         .args(arguments)
         .arg(file.path())
