@@ -14,6 +14,7 @@ use crate::cli::view::selector::{ExecutionTarget, ResourceSelector};
 use crate::engine::{Clock, Decider, Decision, RecordedDecision, SystemClock, decide};
 use crate::index::Index;
 use crate::model::ResourceKey;
+use crate::report::text;
 
 /// The key of the resource that a target names, which must be there.
 pub(crate) fn key_of(target: &ResourceSelector, context: &mut Context) -> Result<ResourceKey, CliError> {
@@ -53,7 +54,7 @@ pub(crate) fn record(decision: &Decision, context: &mut Context) -> Result<Exit,
         return Ok(Exit::Done);
     }
     for line in &recorded.lines {
-        context.out.line(crate::report::text::line(line))?;
+        context.out.line(text::line(line))?;
     }
     // A decision that is recorded already makes no commit, and there is nothing new to continue with.
     if recorded.commit.is_some() {

@@ -284,7 +284,8 @@ pub(super) fn keys_of<'a>(
 }
 
 fn refused(config: &Config, commit: &Commit, why: String) -> EngineError {
-    let (branch, subject) = (config.status_branch.clone(), commit.subject().to_owned());
+    let branch = config.status_branch.clone();
+    let subject = commit.subject().to_owned();
     EngineError::NotSigned { branch, commit: commit.id.short(), subject, why }
 }
 

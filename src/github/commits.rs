@@ -52,7 +52,8 @@ const HIDDEN: &str = "@users.noreply.github.com";
 
 impl From<CommitAnswer> for HostCommit {
     fn from(answer: CommitAnswer) -> Self {
-        let (subject, contributors) = (answer.subject(), answer.contributors());
+        let subject = answer.subject();
+        let contributors = answer.contributors();
         Self { sha: answer.sha, subject, contributors }
     }
 }

@@ -214,7 +214,8 @@ impl Expansion {
                 let name = format!("{}-{index}", node.id);
                 let id = NodeId::new(&name)
                     .map_err(|_| GraphError::InstanceName { id: node.id.clone(), name: name.clone() })?;
-                let (root, member) = (root.clone(), node.id.clone());
+                let root = root.clone();
+                let member = node.id.clone();
                 self.instances.insert(id.clone(), NodeInstance { root, member, index });
                 instances.push(id);
             }

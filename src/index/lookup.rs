@@ -95,7 +95,8 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn declared(&self, key: &ResourceKey) -> Result<Option<Declaration>, IndexError> {
-        let (read, key) = (self.store.begin_read()?, key.to_string());
+        let read = self.store.begin_read()?;
+        let key = key.to_string();
         // A file goes before a record: it was merged, and whoever can push the status branch could else hide it.
         for table in [DECLARED, DERIVED] {
             // An entry that cannot be decoded is an error and not "nothing declared": a resource that is taken for gone
@@ -141,7 +142,8 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn mentions(&self, topic: &Topic) -> Result<Vec<ResourceKey>, IndexError> {
-        let (read, topic) = (self.store.begin_read()?, topic.to_string());
+        let read = self.store.begin_read()?;
+        let topic = topic.to_string();
         let mut keys = Vec::new();
         for table in [MENTIONS, DERIVED_MENTIONS] {
             for value in read.open_multimap_table(table)?.get(topic.as_str())? {

@@ -204,6 +204,7 @@ fn write(file: &Path, head: &[u8], contents: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest;
     use std::time::{Duration, SystemTime};
 
     fn stamp(path: &Path) -> FileStamp {
@@ -214,9 +215,9 @@ mod tests {
         let text = format!(
             "apiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata:\n  name: {name}\n  namespace: n\nspec:\n  description: x\n"
         );
-        let parsed = crate::manifest::parse("a.yaml", text.as_bytes(), &Limits::default());
+        let parsed = manifest::parse("a.yaml", text.as_bytes(), &Limits::default());
         let resource = parsed.resources.into_iter().next().unwrap();
-        (crate::manifest::facts(&resource), resource.source)
+        (manifest::facts(&resource), resource.source)
     }
 
     fn keep(dir: &Path, config: &Config, path: &Path, sound: Option<usize>) -> FileStamp {

@@ -133,12 +133,12 @@ fn compiled(choices: Choices, count: usize) -> CompiledPlan {
 }
 
 /// Surroundings that answer by choice; some gates and bindings come late, some never.
-struct Around {
+struct ChosenLookup {
     choices: Choices,
     now: Timestamp,
 }
 
-impl Around {
+impl ChosenLookup {
     /// Whether what arrives at some time, or never, is there.
     fn is_there(&self, what: &str, index: usize) -> bool {
         match self.choices.of(what, index, 5) {
@@ -153,7 +153,7 @@ fn number(key: &ResourceKey) -> usize {
     key.name.as_str().split_at(1).1.parse().unwrap()
 }
 
-impl PlanLookup for Around {
+impl PlanLookup for ChosenLookup {
     fn resolve(&self, _: &CompiledPlan, node: NodeIx) -> ProviderResolution {
         if self.choices.of("unbound", node, 12) == 0 && !self.is_there("binding", node) {
             return ProviderResolution::Not(NodeReason::Unbound, "no rule matches".to_owned());
@@ -281,8 +281,8 @@ impl<'a> Simulation<'a> {
         self.statuses.push(self.status.clone());
     }
 
-    fn lookup(&self) -> Around {
-        Around { choices: self.choices, now: self.now }
+    fn lookup(&self) -> ChosenLookup {
+        ChosenLookup { choices: self.choices, now: self.now }
     }
 
     fn plan(&self, draft: &mut Draft) {

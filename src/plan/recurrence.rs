@@ -220,7 +220,10 @@ mod tests {
             }
             let spec: ScheduleSpec = serde_json::from_value(whole).unwrap();
             let times = CronTimes::new(&spec.cron, spec.time_zone.as_deref()).unwrap();
-            let (status, generation, runs, started) = (None, 1, Vec::new(), Vec::new());
+            let status = None;
+            let generation = 1;
+            let runs = Vec::new();
+            let started = Vec::new();
             Self { spec, times, created: at(created), status, generation, runs, started }
         }
 
@@ -271,7 +274,8 @@ mod tests {
         );
         let mut now = at("2026-01-01T00:00:00Z");
         let end = at("2028-01-01T00:00:00Z");
-        let (mut passes, mut expected) = (0_u64, Vec::new());
+        let mut passes = 0_u64;
+        let mut expected = Vec::new();
         while now < end {
             let before = now;
             let outage = if passes % 20 == 19 { 24 * 3 } else { 0 };

@@ -62,6 +62,7 @@ pub(crate) fn is_behind(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::PlanGraph;
     use serde_json::json;
 
     fn rules(globs: &[&str], gate: &str) -> RequiredGates {
@@ -88,7 +89,7 @@ mod tests {
                 { "id": "other", "kind": "Task" },
             ],
         });
-        let graph: crate::model::PlanGraph = serde_json::from_value(plan).unwrap();
+        let graph: PlanGraph = serde_json::from_value(plan).unwrap();
         let topology = Topology::build(&graph).unwrap();
         let home: Name = "team".parse().unwrap();
         let behind = |gate: &str, node: &str, counts: bool| {

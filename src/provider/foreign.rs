@@ -41,7 +41,8 @@ pub(crate) fn redact_pieces(bytes: &[u8]) {
     // Where it is cut follows from the bytes, so that what was found once is found again.
     let at = bytes.first().map_or(0, |&byte| usize::from(byte)).min(bytes.len());
     let (first, second) = bytes.split_at(at);
-    let (mut stream, mut out) = (RedactedStream::default(), Vec::new());
+    let mut stream = RedactedStream::default();
+    let mut out = Vec::new();
     stream.push(&redactor, first, false, &mut out);
     stream.push(&redactor, second, true, &mut out);
     assert_eq!(out, *whole, "cut at {at}");

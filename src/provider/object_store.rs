@@ -264,7 +264,8 @@ impl OpenBucket<'_> {
         request: impl Fn() -> Result<RequestBuilder, ObjectStoreError>,
         may_be_missing: bool,
     ) -> Result<Option<Response>, ObjectStoreError> {
-        let (mut attempt, mut pause) = (1, PAUSE);
+        let mut attempt = 1;
+        let mut pause = PAUSE;
         loop {
             let (failed, passes) = match request()?.send().await {
                 Ok(answer) if answer.status().is_success() => return Ok(Some(answer)),

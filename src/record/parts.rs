@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::RecordError;
 use super::layout::{self, MAX_RECORD_BYTES};
-use crate::git::{EntryMode, GitError, ObjectId, Repo};
+use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 use crate::markup;
 use crate::model::{
     NodeId, NodeStatus, NodeStatuses, RecordParts, ResourceKey, ResourceStatus, StatusRecord,
@@ -210,7 +210,7 @@ impl<'r> PartsReader<'r> {
     /// The directories in a directory, and nothing else.
     fn directories(&self, tree: ObjectId) -> Result<Vec<(String, ObjectId)>, RecordError> {
         let entries = self.entries(tree)?.into_iter();
-        let directory = |entry: crate::git::TreeEntry| {
+        let directory = |entry: TreeEntry| {
             let name = String::from_utf8_lossy(&entry.name).into_owned();
             if entry.mode == EntryMode::Tree { Ok((name, entry.id)) } else { Err(self.stray()) }
         };
@@ -222,7 +222,7 @@ impl<'r> PartsReader<'r> {
         unreadable(self.path, "there is something else among its nodes".to_owned())
     }
 
-    fn entries(&self, tree: ObjectId) -> Result<Vec<crate::git::TreeEntry>, RecordError> {
+    fn entries(&self, tree: ObjectId) -> Result<Vec<TreeEntry>, RecordError> {
         self.repo.entries(tree).map_err(|error| self.unsound(error))
     }
 

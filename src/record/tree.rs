@@ -112,7 +112,8 @@ impl StatusTree {
             && let Some(status) =
                 old.execution().filter(|status| status.node_statuses.len() == new_parts.nodes)
         {
-            let (from, to) = (parts::tree_of(&then.path, old_parts)?, parts::tree_of(&now.path, new_parts)?);
+            let from = parts::tree_of(&then.path, old_parts)?;
+            let to = parts::tree_of(&now.path, new_parts)?;
             let nodes = status.node_statuses.clone();
             if let Some(nodes) = parts::changed_nodes(repo, &now.path, nodes, (from, to))? {
                 let mut record = now.record;

@@ -79,6 +79,16 @@ impl Writer {
         repo.gather(|| self.write_objects(repo, base, batch, author))
     }
 
+    /// What the commit says, and which branch it speaks of.
+    fn message(&self, batch: &Batch) -> String {
+        let mut message = message(batch);
+        if let Some(branch) = &self.branch {
+            // The message ends with its trailers.
+            message.push_str(&format!("{DESIRED_BRANCH}: {branch}\n"));
+        }
+        message
+    }
+
     fn write_objects(
         &mut self,
         repo: &Repo,
@@ -87,7 +97,8 @@ impl Writer {
         author: &Signature,
     ) -> Result<Option<ObjectId>, RecordError> {
         let started = Instant::now();
-        let (mut directories, mut edits) = (Directories::default(), PathEdits::default());
+        let mut directories = Directories::default();
+        let mut edits = PathEdits::default();
         let mut blobs = HashMap::new();
         for (position, change) in batch.changes.iter().enumerate() {
             let key = change.key();
@@ -96,8 +107,8 @@ impl Writer {
             match change {
                 RecordEdit::Put { record, pins } => {
                     let there = || directory.nodes_tree(repo, base, &key);
-                    let large = parts::is_large(record);
-                    let parts = large.then(|| self.parts.write(repo, there()?, record)).transpose()?;
+                    let write_parts = || self.parts.write(repo, there()?, record);
+                    let parts = parts::is_large(record).then(write_parts).transpose()?;
                     let blob = self.blob(repo, &key, record, parts.as_ref().map(|(parts, _)| parts))?;
                     blobs.insert(key.clone(), (Arc::downgrade(record), blob));
                     directory.put(&key, blob, pins.as_deref(), &mut edits);
@@ -128,15 +139,9 @@ impl Writer {
         if Some(tree) == base.tree {
             return Ok(None);
         }
-        // Only ever the tip that was read: a commit on top of anything else would be refused by the lease (Invariant
-        // 3).
+        // Only ever the tip that was read: a commit on top of anything else would be refused by the lease (Invariant 3).
         let parents: Vec<ObjectId> = base.commit.into_iter().collect();
-        let mut message = message(batch);
-        if let Some(branch) = &self.branch {
-            // The message ends with its trailers.
-            message.push_str(&format!("{DESIRED_BRANCH}: {branch}\n"));
-        }
-        let commit = repo.write_commit(tree, &parents, &message, author, batch.at)?;
+        let commit = repo.write_commit(tree, &parents, &self.message(batch), author, batch.at)?;
         tracing::debug!(
             %commit,
             parent = ?base.commit,

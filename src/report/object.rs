@@ -160,6 +160,7 @@ pub(crate) fn kinds_of(objects: &[LiveObject]) -> Vec<Kind> {
 #[cfg(test)]
 pub(crate) mod samples {
     use super::*;
+    use crate::model::{Digest, SourceLocation};
 
     pub(crate) fn goal() -> LiveObject {
         let record: StatusRecord = serde_json::from_value(json!({
@@ -187,8 +188,8 @@ pub(crate) mod samples {
                 serde_json::from_value(json!({"description": "Let people\nsign in", "priority": 10}))
                     .unwrap(),
             ),
-            spec_digest: crate::model::Digest::of_bytes(b""),
-            source: crate::model::SourceLocation { path: "goal.yaml".to_owned(), document: 0 },
+            spec_digest: Digest::of_bytes(b""),
+            source: SourceLocation { path: "goal.yaml".to_owned(), document: 0 },
         };
         let version = Some("aaaa".to_owned());
         LiveObject {

@@ -269,7 +269,8 @@ impl CompiledPlan {
     #[must_use]
     pub(crate) fn name_for(&self, reader: NodeIx, node: NodeIx) -> Option<&NodeId> {
         let id = self.ids.get(node)?;
-        let (at, other) = (self.expansion.instance(self.ids.get(reader)?), self.expansion.instance(id));
+        let at = self.expansion.instance(self.ids.get(reader)?);
+        let other = self.expansion.instance(id);
         let beside = at.zip(other).filter(|(at, other)| at.root == other.root && at.index == other.index);
         Some(beside.map_or(id, |(_, other)| &other.member))
     }
@@ -320,7 +321,8 @@ struct Compiled {
 fn compile(graph: &PlanGraph, expansion: &Expansion) -> Result<Compiled, CompileError> {
     // Once for all instances of a node: to compile the same text a thousand times took longer than to plan its nodes.
     let mut known: HashMap<&NodeId, (Option<Arc<Expression>>, Arc<Template>)> = HashMap::new();
-    let (mut when, mut inputs) = (Vec::new(), Vec::new());
+    let mut when = Vec::new();
+    let mut inputs = Vec::new();
     for node in &graph.nodes {
         let member = expansion.instance(&node.id).map(|instance| &instance.member);
         let found = member.and_then(|member| known.get(member)).cloned();

@@ -88,7 +88,8 @@ fn execution(
 
 /// Takes over what people ask of an Execution as a whole; whether it is retried.
 fn requests(by: &str, expected: &mut ExecutionStatus, new: &ExecutionStatus) -> Result<bool, String> {
-    let (mine, theirs) = (&mut expected.extensions, &new.extensions);
+    let mine = &mut expected.extensions;
+    let theirs = &new.extensions;
     let retried = theirs.retries == mine.retries.saturating_add(1);
     let mut frees_lease = false;
     let mut asked = |mine: &mut Option<PersonRequest>, theirs: &Option<PersonRequest>, frees: bool| {
@@ -178,7 +179,8 @@ fn decision(by: &str, old: &NodeStatus, new: &NodeStatus) -> Option<(NodeChange,
         (NodePhase::Succeeded, reason @ Some(NodeReason::CompletedByPerson)) if says("completed") => {
             // With the commits that a person handed in.
             let result = new.extensions.result.as_deref().cloned();
-            let (outputs, evidence) = (new.outputs.clone(), Evidence { result, ..Evidence::default() });
+            let outputs = new.outputs.clone();
+            let evidence = Evidence { result, ..Evidence::default() };
             Some((NodeChange::Succeed { reason, message, outputs, evidence }, ended?))
         }
         (NodePhase::Failed, Some(reason @ NodeReason::CompletedByPerson)) if says("failed") => {

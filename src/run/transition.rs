@@ -49,12 +49,13 @@ pub(crate) fn next_phase(from: NodePhase, change: &NodeChange) -> Result<NodePha
 mod tests {
     use super::*;
     use crate::model::{
-        BudgetGrant, ChangeRequest, NodeDecision, NodeReason, QuestionAnswer, Rework, Usage, WorkProposal,
+        BudgetGrant, ChangeRequest, NodeDecision, NodeId, NodeReason, QuestionAnswer, Rework, Usage,
+        WorkProposal,
     };
     use crate::run::Evidence;
 
     fn request() -> ChangeRequest {
-        let node = crate::model::NodeId::new("a").ok();
+        let node = NodeId::new("a").ok();
         ChangeRequest { node, by: "r".into(), words: "w".into(), commit: "c".into() }
     }
 

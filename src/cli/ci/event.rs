@@ -418,6 +418,7 @@ fn branch(name: &str) -> Result<String, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::error::Exit;
     use serde_json::{Value, json};
 
     fn event(name: &str, value: &Value) -> Result<HostEvent, String> {
@@ -473,10 +474,7 @@ mod tests {
     #[test]
     fn an_event_that_nobody_handles_is_an_error_that_says_which_are() {
         let error = understand("star", b"{}").unwrap_err();
-        assert_eq!(
-            (error.exit(), error.to_string()),
-            (crate::cli::error::Exit::Usage, "unknown event `star`".to_owned())
-        );
+        assert_eq!((error.exit(), error.to_string()), (Exit::Usage, "unknown event `star`".to_owned()));
         assert!(
             error.hints()[0].contains("pull_request, pull_request_target, merge_group, push"),
             "{error:?}"

@@ -44,7 +44,8 @@ pub(crate) fn run(
         context.out.note("no open pull request has that commit as its head")?;
         return Ok(Exit::Done);
     };
-    let (full, home) = (step::summary_address(actions), step::repository_address(actions));
+    let full = step::summary_address(actions);
+    let home = step::repository_address(actions);
     let foot = step::foot(full.as_deref(), Some(&run.head));
     // The commits of a fork can be read in the repository that its pull request goes to.
     let links = PageLinks { full: full.as_deref(), repository: home.as_deref(), foot: &foot };

@@ -110,7 +110,8 @@ fn say(
     context: &mut Context,
 ) -> Result<RenderedComment, CliError> {
     muted.commands(&workflow_commands(&outcome.findings), &mut context.out)?;
-    let (full, home) = (step::summary_address(actions), step::repository_address(actions));
+    let full = step::summary_address(actions);
+    let home = step::repository_address(actions);
     let foot = step::foot(full.as_deref(), outcome.preview.head.as_deref());
     let links = PageLinks { full: full.as_deref(), repository: home.as_deref(), foot: &foot };
     let rendered = render(&outcome.preview, COMMENT_LIMIT, links);

@@ -158,7 +158,8 @@ fn command(node: &Node, target: &BindingTarget) -> Option<PreviewCommand> {
         Some(word) => word == "commit",
         None => target.provider.starts_with("agent://"),
     };
-    let (allow, deny) = (paths("allow"), paths("deny"));
+    let allow = paths("allow");
+    let deny = paths("deny");
     Some(PreviewCommand { node: node.id.to_string(), command, keeps_changes, allow, deny })
 }
 

@@ -33,7 +33,8 @@ pub(crate) fn check(
     let by_key = by_key(resources);
     let mut open: Vec<PlanRun> =
         resources.iter().flat_map(|resource| runs_of(resource, resources, &by_key)).collect();
-    let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
+    let mut seen = BTreeSet::new();
+    let mut found = BTreeSet::new();
     while let Some(run) = open.pop() {
         // Once for each Binding, however many Executions use it; this also ends plans that run each other.
         if seen.insert(run.identity()) {
@@ -146,7 +147,9 @@ fn check_plan(
         let Some(BindingTarget { provider, .. }) = bound_target(&task, by_key) else { continue };
         for gate in required.of(&provider) {
             if !is_behind(gate, &plan.namespace, (&topology, nodes), ix, |_| true) {
-                let (id, gate, provider) = (node.id.to_string(), gate.to_owned(), provider.clone());
+                let id = node.id.to_string();
+                let gate = gate.to_owned();
+                let provider = provider.clone();
                 found.insert(MissingGate { plan: plan.clone(), node: ix, id, gate, provider });
             }
         }

@@ -89,7 +89,8 @@ impl LogWindow {
         if !self.timestamps {
             return String::from_utf8_lossy(piece).into_owned();
         }
-        let (mut out, mut offset) = (String::new(), from);
+        let mut out = String::new();
+        let mut offset = from;
         for (i, line) in piece.split_inclusive(|byte| *byte == b'\n').enumerate() {
             if i > 0 || !begun {
                 let time = times.at(offset).or(otherwise);

@@ -76,7 +76,8 @@ impl Workspaces {
             Ok(())
         })?;
         let (files, insertions, deletions) = cache.count_changes(base, commit)?;
-        let (commit, base) = (commit.to_string(), base.to_string());
+        let commit = commit.to_string();
+        let base = base.to_string();
         Ok(Ok(Some(NodeResult { commit, base, files, insertions, deletions })))
     }
 

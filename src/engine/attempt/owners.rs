@@ -31,14 +31,16 @@ impl Workspaces {
             return Ok(known.clone());
         }
         let pinned = status.extensions.pinned.as_ref().map(|pinned| pinned.commit.as_str());
-        let (pinned, work) = (parse_commit(pinned.unwrap_or_default())?, parse_commit(commit)?);
+        let pinned = parse_commit(pinned.unwrap_or_default())?;
+        let work = parse_commit(commit)?;
         let owners = self.with_repo(|repo| -> Result<_, GitError> {
             for commit in [pinned, work] {
                 self.bring_in(repo, commit, reference)?;
             }
             // From the pinned commit and not from what the Execution started on: a plan within a plan starts on work that
             // nobody has merged, and its gate shows that as well.
-            let (tree, new) = (repo.commit(pinned)?.tree, repo.commit(work)?.tree);
+            let tree = repo.commit(pinned)?.tree;
+            let new = repo.commit(work)?.tree;
             let paths: Vec<Vec<u8>> =
                 repo.compare(Some(tree), Some(new))?.into_iter().map(|change| change.path).collect();
             Ok(match code_owners(repo, tree)? {

@@ -290,7 +290,8 @@ impl Workspace for OrderedWorkspace {
     fn prepare_judged(&self, work: &JudgedWork<'_>) -> Result<Option<JudgedCheckout>, WorkspaceError> {
         let (copy, cache, judged) = (self.workspaces.check_out_judged(&self.order, work))
             .map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
-        let (tree, workspaces) = (copy.tree(), Arc::clone(&self.workspaces));
+        let tree = copy.tree();
+        let workspaces = Arc::clone(&self.workspaces);
         debug!(workspace = %tree.display(), commit = %judged.commit, "workspace handed out to judge work");
         let checkout = PrivateCheckout::new(tree, move |_| workspaces.give_back(copy, Leftovers::Remove));
         let base = || self.order.base.to_string();

@@ -68,7 +68,8 @@ fn grant(
     check(text)?;
     let node = state.extensions.usage.unwrap_or_default();
     let execution = case.status().usage().unwrap_or_default();
-    let (by, text) = (actor.name.clone(), text.to_owned());
+    let by = actor.name.clone();
+    let text = text.to_owned();
     let granted = BudgetGrant { by, at: actor.at, text, node, execution };
     // Once is enough: a second answer to the same question would change nothing but its words.
     let same = |known: &BudgetGrant| (known.node, known.execution) == (node, execution);

@@ -167,7 +167,8 @@ fn may_approve(
 fn compare(expect: Option<&str>, digest: &Digest, gate: &ResourceKey) -> Result<(), EngineError> {
     let Some(expect) = expect else { return Ok(()) };
     let digits = |text: &str| text.trim().rsplit(':').next().unwrap_or_default().to_ascii_lowercase();
-    let (expected, now) = (digits(expect), digits(digest.as_str()));
+    let expected = digits(expect);
+    let now = digits(digest.as_str());
     if expected.len() < Digest::SHOWN_DIGITS {
         return refuse(format!("a digest has at least {} digits", Digest::SHOWN_DIGITS));
     }

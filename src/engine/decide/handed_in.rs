@@ -37,7 +37,8 @@ pub(super) fn handed_in(
     let accepted = accepted(repo, &before, commit)?;
     // Without its history nobody sees what was done, and what was merged.
     if repo.is_ancestor(base, commit)? != Some(true) {
-        let (commit, base) = (commit.short(), base.short());
+        let commit = commit.short();
+        let base = base.short();
         return refuse(format!(
             "commit {commit} does not stand on {base}, which node `{}` works on",
             node.id
@@ -65,7 +66,8 @@ pub(super) fn handed_in(
     if let Some(message) = refusals(&facts.files, &paths, &rules.as_rules()) {
         return refuse(message);
     }
-    let (insertions, deletions) = (work.insertions, work.deletions);
+    let insertions = work.insertions;
+    let deletions = work.deletions;
     Ok(NodeResult { commit: commit.to_string(), base: base.to_string(), files, insertions, deletions })
 }
 

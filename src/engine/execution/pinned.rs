@@ -130,7 +130,7 @@ impl ActiveExecution {
     ) -> Result<Result<PreparedStep, ExecutionStep>, EngineError> {
         let now = planner.now;
         let Some(declared) = declared else {
-            // It was never started, so there is nothing to call off.
+            // It was never started, so there is nothing to cancel.
             step.draft.status.extensions.cancel.get_or_insert_with(|| removed_request(now));
             let gone = ExecutionChange::Hold { reason: "ManifestRemoved".into(), message: String::new() };
             step.draft.execution(gone, now);
@@ -325,7 +325,7 @@ fn cancel_all(step: &mut PreparedStep, now: Timestamp) {
     for node in nodes {
         let away = step.draft.status.node_statuses.get(&node).is_some_and(NodeStatus::is_remote);
         let note =
-            if away { "; its work elsewhere is not called off, because the pin does not hold" } else { "" };
+            if away { "; its remote work is not cancelled, because the pin does not hold" } else { "" };
         let message = format!("cancelled{note}");
         step.draft.node(&node, NodeChange::Cancel { reason: NodeReason::CancelRequested, message }, now);
     }

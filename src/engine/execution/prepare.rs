@@ -142,19 +142,16 @@ impl ActiveExecution {
             pins = pins_for(declared, old);
         }
         pins = ended.map(|ended| ended.pins).or(pins);
-        let (compiled, targets) = (None, BTreeMap::new());
-        let (acquired, held) = (false, false);
-        let (finished, polled) = (0, 0);
         Ok(Some(PreparedStep {
             draft,
             metadata,
             pins,
-            compiled,
-            targets,
-            acquired,
-            held,
-            finished,
-            polled,
+            compiled: None,
+            targets: BTreeMap::new(),
+            acquired: false,
+            held: false,
+            finished: 0,
+            polled: 0,
             noted,
         }))
     }

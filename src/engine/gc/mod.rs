@@ -165,7 +165,8 @@ struct Executions {
 
 fn executions(repo: &Repo, status: &StatusTree, cutoff: Timestamp) -> Result<Executions, EngineError> {
     let mut changes = Vec::new();
-    let (mut open, mut old) = (BTreeSet::new(), BTreeSet::new());
+    let mut open = BTreeSet::new();
+    let mut old = BTreeSet::new();
     let mut known = BTreeMap::new();
     for (key, _, blob) in status.list(repo, Some(Kind::Execution), None)? {
         // Also of one whose record cannot be read: what it keeps is not an orphan's.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::UID_NAMESPACE;
 use crate::model::{
-    DerivedExecution, ExecutionSpec, Origin, Reference, Resource, ResourceKey, ScheduleSpec, Spec,
+    DerivedExecution, ExecutionSpec, Name, Origin, Reference, Resource, ResourceKey, ScheduleSpec, Spec,
 };
 use crate::plan::goal::{PlanView, is_meant_for};
 use crate::plan::recurrence::scheduled_spec;
@@ -77,7 +77,7 @@ fn plan_of(
 }
 
 /// A reference as a person would write it: within its own namespace without one.
-pub(crate) fn reference_from(home: &crate::model::Name, key: &ResourceKey) -> Reference {
+pub(crate) fn reference_from(home: &Name, key: &ResourceKey) -> Reference {
     let namespace = (key.namespace != *home).then(|| key.namespace.clone());
     Reference { namespace, ..Reference::to(key.name.clone()) }
 }
@@ -87,6 +87,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::config::Limits;
+    use crate::manifest;
     use crate::model::{Kind, Name, NodeId};
 
     const OWNER_UID: &str = "6f9619ff-8b86-5011-b42d-00cf4fc964ff";
@@ -97,7 +99,7 @@ mod tests {
         let manifest =
             json!({ "apiVersion": "planspec.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec });
         let text = manifest.to_string();
-        let parsed = crate::manifest::parse("m.json", text.as_bytes(), &crate::config::Limits::default());
+        let parsed = manifest::parse("m.json", text.as_bytes(), &Limits::default());
         assert_eq!(parsed.resources.len(), 1, "{:?}", parsed.diagnostics);
         parsed.resources.into_iter().next().unwrap()
     }

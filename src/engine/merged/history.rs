@@ -193,8 +193,8 @@ impl MergedHistory {
             return;
         }
         let bytes: Vec<u8> = kept.iter().flat_map(|id| id.as_bytes().to_vec()).collect();
-        let (file, fresh) =
-            (self.cache.join(KEPT), self.cache.join(format!("{KEPT}.{}", std::process::id())));
+        let file = self.cache.join(KEPT);
+        let fresh = self.cache.join(format!("{KEPT}.{}", std::process::id()));
         // A cache that cannot be written costs another walk.
         if fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, &file)).is_err() {
             let _ = fs::remove_file(&fresh);

@@ -130,7 +130,8 @@ pub(super) fn show_work(
         let status = &step.draft.status;
         let known = status.node_statuses.get(&request.node);
         let known = known.and_then(|state| state.extensions.owners.as_deref());
-        let (workspaces, reference) = (factory.workspaces(), results_ref(&compiled.key));
+        let workspaces = factory.workspaces();
+        let reference = results_ref(&compiled.key);
         let found = base_of(factory, step, ix).and_then(|shown| {
             let owners = asks.then(|| workspaces.file_owners(status, &shown, known, &reference));
             Ok((shown, owners.transpose()?))
@@ -188,7 +189,8 @@ fn on_conflict(
         }
         ConflictStep::Wait => {}
         ConflictStep::Person => {
-            let (reason, message) = (NodeReason::MergeConflict, conflict.message);
+            let reason = NodeReason::MergeConflict;
+            let message = conflict.message;
             let block = NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None };
             step.draft.node(id, block, now);
             return Ok(false);

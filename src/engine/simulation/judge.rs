@@ -89,7 +89,8 @@ impl Judge {
     }
 
     fn compare(&mut self, key: &ResourceKey, old: &ExecutionStatus, new: &ExecutionStatus) {
-        let (before, now) = (old.extensions.last_token, new.extensions.last_token);
+        let before = old.extensions.last_token;
+        let now = new.extensions.last_token;
         self.check(now >= before, Rule::TokenWentBack, || format!("{key}: from {before} to {now}"));
         self.check(!old.phase.is_terminal() || old.phase == new.phase, Rule::EndWasUndone, || {
             format!("{key}: from {} to {}", old.phase, new.phase)

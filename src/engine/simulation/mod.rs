@@ -175,7 +175,8 @@ fn whatever_goes_wrong_every_rule_holds() {
 #[test]
 fn a_seed_repeats_its_run() {
     for seed in [3, 4] {
-        let (first, second) = (stormy(seed, None), stormy(seed, None));
+        let first = stormy(seed, None);
+        let second = stormy(seed, None);
         assert_eq!(first.trace, second.trace);
         assert!(first.seconds > 1.0);
     }

@@ -56,7 +56,8 @@ impl Provider for SimulatedWork {
     }
 
     fn run(&self, attempt: Attempt, mut control: Control) -> AttemptFuture {
-        let (world, runner) = (Arc::clone(&self.world), self.runner.clone());
+        let world = Arc::clone(&self.world);
+        let runner = self.runner.clone();
         Box::pin(async move {
             if world.is_dead(&runner) {
                 // It died between its decision to start this and the start.
@@ -125,7 +126,8 @@ async fn live(
 pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
     let standard = Registry::standard(ProviderSettings::default());
     let clock: SimulatedClock = world.clock();
-    let (mut life, mut clones) = (0, 0);
+    let mut life = 0;
+    let mut clones = 0;
     // They do not all begin at once.
     let pause = world.state().dice.seconds(0, 20);
     tokio::time::sleep(pause).await;

@@ -127,7 +127,8 @@ impl Snapshot {
         // manifest that is broken now (Invariant 1).
         let previous =
             self.recorded_desired()?.and_then(|id| self.repo.commit(id).ok()).map(|commit| commit.tree);
-        let (commit, desired) = (self.desired.id, self.desired.tree);
+        let commit = self.desired.id;
+        let desired = self.desired.tree;
         let status = &self.status;
         let config = self.config_blob;
         let target = IndexTarget { commit, desired, previous, status, config };

@@ -197,7 +197,11 @@ impl Repo {
 fn signature_of(line: &str, keys: &[PublicKey<'_>]) -> (String, CommitSignature) {
     let mut fields = line.split('\t');
     let mut next = || fields.next().unwrap_or_default();
-    let (commit, state, key, primary, signer) = (next(), next(), next(), next(), next());
+    let commit = next();
+    let state = next();
+    let key = next();
+    let primary = next();
+    let signer = next();
     let ssh = || signer.strip_prefix("key-")?.parse().ok();
     let openpgp = || {
         let is_it = |key: &PublicKey<'_>| matches!(key, PublicKey::OpenPgp { fingerprint, .. } if *fingerprint == primary);

@@ -23,7 +23,8 @@ impl Repo {
     /// # Errors
     /// When an object is missing.
     pub fn work_between(&self, base: ObjectId, commit: ObjectId) -> Result<CommittedWork, GitError> {
-        let (base, commit) = (base.to_string(), commit.to_string());
+        let base = base.to_string();
+        let commit = commit.to_string();
         let run = |args: &[&str], doing: &'static str| {
             let program = GitCommand::isolated(self.common_dir()).env("GIT_DIR", self.common_dir());
             let output = program.args(args).run()?;

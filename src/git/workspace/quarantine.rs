@@ -217,7 +217,9 @@ fn loose_objects(objects: &Path) -> std::io::Result<String> {
 
 /// What `diff-tree -z --raw`, with or without `--numstat`, prints: the files that differ, and how many lines are new and gone.
 pub(super) fn parse_changes(listed: &[u8]) -> Result<(Vec<FileChange>, u64, u64), GitError> {
-    let (mut changes, mut insertions, mut deletions) = (Vec::new(), 0, 0);
+    let mut changes = Vec::new();
+    let mut insertions = 0;
+    let mut deletions = 0;
     let mut parts = listed.split(|byte| *byte == 0).filter(|part| !part.is_empty());
     while let Some(part) = parts.next() {
         if let Some(raw) = part.strip_prefix(b":") {

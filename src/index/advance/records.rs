@@ -207,7 +207,8 @@ fn read_record(
     change: &RecordChange,
 ) -> Result<RecordTreeChange, IndexError> {
     let RecordChange { key, path, entry, parts } = change;
-    let (key, path) = (key.clone(), path.clone());
+    let key = key.clone();
+    let path = path.clone();
     let (Some(entry), Some(root)) = (entry, status.tree) else {
         return Ok((key, path, FoundRecord::Nothing));
     };

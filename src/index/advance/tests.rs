@@ -9,10 +9,11 @@ use proptest::prelude::*;
 use redb::{MultimapTableHandle as _, ReadableMultimapTable as _, TableHandle as _};
 
 use super::*;
-use crate::git::{Signature, TreeEntry};
+use crate::config::Limits;
+use crate::git::{Signature, TreeChange, TreeEntry};
 use crate::index::tables::{ACTIVE, BAD, BROKEN, ENDED, FILES, PHASES, PLACES};
 use crate::model::{
-    DerivedExecution, ExecutionStatus, GoalStatus, Origin, PlanStatus, Reference, ResourceStatus,
+    DerivedExecution, ExecutionStatus, GoalStatus, NodeId, Origin, PlanStatus, Reference, ResourceStatus,
     StatusMetadata, StatusRecord,
 };
 use crate::record::{Batch, PinKind, RecordEdit, Writer};
@@ -169,9 +170,7 @@ impl History {
     fn read(&self, tree: ObjectId) -> BTreeMap<String, String> {
         let changes = self.repo.compare(None, Some(tree)).unwrap();
         let read = |entry: TreeEntry| String::from_utf8(self.repo.blob(entry.id, 1 << 20).unwrap()).unwrap();
-        let file = |change: crate::git::TreeChange| {
-            Some((String::from_utf8(change.path).unwrap(), read(change.new?)))
-        };
+        let file = |change: TreeChange| Some((String::from_utf8(change.path).unwrap(), read(change.new?)));
         changes.into_iter().filter_map(file).collect()
     }
 
@@ -283,8 +282,7 @@ fn a_limit_that_is_lowered_below_a_file_leaves_its_last_good_version_in_force() 
     let config = Config::default();
     index.advance(&history.repo, history.target(), &config).unwrap();
     history.record(&index);
-    let lower =
-        Config { limits: crate::config::Limits { file_bytes: 100, ..config.limits }, ..Config::default() };
+    let lower = Config { limits: Limits { file_bytes: 100, ..config.limits }, ..Config::default() };
     let mut fresh = Index::open(None).unwrap();
     // Another configuration, so that the index is built again.
     let target = IndexTarget { config: Some(history.trees[0]), ..history.target() };
@@ -298,7 +296,7 @@ fn a_limit_that_is_lowered_below_a_file_leaves_its_last_good_version_in_force() 
 
 /// Puts an Execution whose record is in parts, or changes one of its nodes.
 fn put_large(history: &mut History, attempt: u32) {
-    let node = |number: usize| crate::model::NodeId::new(&format!("n{number}")).unwrap();
+    let node = |number: usize| NodeId::new(&format!("n{number}")).unwrap();
     let mut status = ExecutionStatus::default();
     for number in 0..300 {
         status.node_statuses.insert(node(number), Default::default());

@@ -110,7 +110,8 @@ fn escape(text: &str) -> Option<(usize, Option<char>)> {
         'x' => number(2),
         'U' => number(8),
         'u' => {
-            let (high, low) = (hex(2, 4)?, hex(8, 4));
+            let high = hex(2, 4)?;
+            let low = hex(8, 4);
             match low.filter(|_| text.get(6..8) == Some("\\u")) {
                 // Two escapes that are one character, as JSON writes what is beyond 16 bits.
                 Some(low) if (0xd800..0xdc00).contains(&high) && (0xdc00..0xe000).contains(&low) => {

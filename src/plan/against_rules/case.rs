@@ -193,7 +193,8 @@ fn kind() -> impl Strategy<Value = Kind> {
 fn task() -> impl Strategy<Value = Task> {
     let attempts = prop_oneof![2 => Just(Vec::new()), 1 => vec(end(), 1..5)];
     let bound = prop_oneof![30 => Just(Bound::Now), 2 => Just(Bound::Later), 1 => Just(Bound::Never)];
-    let (repeatable, yes) = (prop::bool::weighted(0.9), any::<bool>());
+    let repeatable = prop::bool::weighted(0.9);
+    let yes = any::<bool>();
     (0u32..4, repeatable, attempts, yes, 0i64..10, any::<bool>(), bound).prop_map(
         |(retries, repeatable, attempts, timeout, value, reads, bound)| Task {
             retries,

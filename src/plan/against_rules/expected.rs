@@ -6,7 +6,7 @@ use crate::model::{ExecutionPhase, NodePhase, NodeReason};
 
 /// What becomes of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum ExpectedEnd {
     /// It ends in this phase, for this reason.
     Ends(NodePhase, Option<NodeReason>),
     /// It waits for ever, for this.
@@ -18,7 +18,7 @@ pub(super) enum Fate {
 /// What a run comes to.
 #[derive(Debug)]
 pub(super) struct Expected {
-    pub(super) fates: Vec<Fate>,
+    pub(super) ends: Vec<ExpectedEnd>,
     /// How many attempts were made.
     pub(super) attempts: Vec<u32>,
     /// The number that the node gives.
@@ -38,12 +38,12 @@ pub(super) fn expected_again(specs: &[Spec], flags: [bool; 3], first: &Expected,
 
 fn evaluate(specs: &[Spec], flags: [bool; 3], first: Option<(&Expected, &[bool])>) -> Expected {
     let outcome = ExecutionPhase::Pending;
-    let mut all = Expected { fates: Vec::new(), attempts: Vec::new(), numbers: Vec::new(), outcome };
+    let mut all = Expected { ends: Vec::new(), attempts: Vec::new(), numbers: Vec::new(), outcome };
     for (index, spec) in specs.iter().enumerate() {
         let before = first.map_or(0, |(first, _)| first.attempts[index]);
         let kept = first.filter(|(_, reset)| !reset[index] && !matches!(spec.kind, Kind::Group { .. }));
         let (fate, attempts) = match kept {
-            Some((first, _)) => (first.fates[index], before),
+            Some((first, _)) => (first.ends[index], before),
             None => all.fate(spec, flags, before),
         };
         let number = match &spec.kind {
@@ -52,11 +52,11 @@ fn evaluate(specs: &[Spec], flags: [bool; 3], first: Option<(&Expected, &[bool])
             }
             _ => None,
         };
-        all.fates.push(fate);
+        all.ends.push(fate);
         all.attempts.push(attempts);
         all.numbers.push(number);
     }
-    all.outcome = outcome_of(specs, &all.fates);
+    all.outcome = outcome_of(specs, &all.ends);
     all
 }
 
@@ -69,8 +69,8 @@ pub(super) fn reset(specs: &[Spec], first: &Expected) -> Vec<bool> {
             _ => &[],
         };
         let group = matches!(spec.kind, Kind::Group { .. });
-        let lost = first.fates[index] == Fate::Waits(NodeReason::RunnerLost);
-        let failed = !group && (lost || fate_is(first.fates[index], NodePhase::Failed));
+        let lost = first.ends[index] == ExpectedEnd::Waits(NodeReason::RunnerLost);
+        let failed = !group && (lost || fate_is(first.ends[index], NodePhase::Failed));
         let follows = spec.sources.keys().chain(members).any(|source| reset[*source]);
         reset.push(failed || follows);
     }
@@ -78,9 +78,9 @@ pub(super) fn reset(specs: &[Spec], first: &Expected) -> Vec<bool> {
 }
 
 /// A required node that failed fails the whole; what waits keeps it from ending.
-fn outcome_of(specs: &[Spec], fates: &[Fate]) -> ExecutionPhase {
-    let mut work = specs.iter().zip(fates).filter(|(spec, _)| !matches!(spec.kind, Kind::Group { .. }));
-    if work.clone().any(|(_, fate)| !matches!(fate, Fate::Ends(..))) {
+fn outcome_of(specs: &[Spec], ends: &[ExpectedEnd]) -> ExecutionPhase {
+    let mut work = specs.iter().zip(ends).filter(|(spec, _)| !matches!(spec.kind, Kind::Group { .. }));
+    if work.clone().any(|(_, fate)| !matches!(fate, ExpectedEnd::Ends(..))) {
         ExecutionPhase::Blocked
     } else if work.any(|(spec, fate)| fate_is(*fate, NodePhase::Failed) && !spec.allow_failure) {
         ExecutionPhase::Failed
@@ -89,20 +89,20 @@ fn outcome_of(specs: &[Spec], fates: &[Fate]) -> ExecutionPhase {
     }
 }
 
-fn fate_is(fate: Fate, phase: NodePhase) -> bool {
-    matches!(fate, Fate::Ends(found, _) if found == phase)
+fn fate_is(fate: ExpectedEnd, phase: NodePhase) -> bool {
+    matches!(fate, ExpectedEnd::Ends(found, _) if found == phase)
 }
 
 impl Expected {
     fn phase(&self, node: usize) -> Option<NodePhase> {
-        match self.fates[node] {
-            Fate::Ends(phase, _) => Some(phase),
-            Fate::Waits(_) | Fate::WaitsForNode => None,
+        match self.ends[node] {
+            ExpectedEnd::Ends(phase, _) => Some(phase),
+            ExpectedEnd::Waits(_) | ExpectedEnd::WaitsForNode => None,
         }
     }
 
     /// What becomes of a node that had so many attempts `before`.
-    fn fate(&self, spec: &Spec, flags: [bool; 3], before: u32) -> (Fate, u32) {
+    fn fate(&self, spec: &Spec, flags: [bool; 3], before: u32) -> (ExpectedEnd, u32) {
         if let Kind::Group { members } = &spec.kind {
             return (self.sum(members), 0);
         }
@@ -112,15 +112,17 @@ impl Expected {
             *hard && !asked.contains(source) && phase.is_some_and(|phase| phase != NodePhase::Succeeded)
         };
         if spec.sources.iter().any(unmet) {
-            return (Fate::Ends(NodePhase::Skipped, Some(NodeReason::UpstreamNotSucceeded)), before);
+            return (ExpectedEnd::Ends(NodePhase::Skipped, Some(NodeReason::UpstreamNotSucceeded)), before);
         }
         let named = spec.when.as_ref().map(When::names).unwrap_or_default();
         if spec.sources.keys().chain(&named).any(|node| self.phase(*node).is_none()) {
-            return (Fate::WaitsForNode, before);
+            return (ExpectedEnd::WaitsForNode, before);
         }
         match spec.when.as_ref().map_or(Some(true), |when| self.holds(when, flags)) {
-            None => return (Fate::Ends(NodePhase::Failed, Some(NodeReason::ExpressionError)), before),
-            Some(false) => return (Fate::Ends(NodePhase::Skipped, Some(NodeReason::ConditionFalse)), before),
+            None => return (ExpectedEnd::Ends(NodePhase::Failed, Some(NodeReason::ExpressionError)), before),
+            Some(false) => {
+                return (ExpectedEnd::Ends(NodePhase::Skipped, Some(NodeReason::ConditionFalse)), before);
+            }
             Some(true) => {}
         }
         match &spec.kind {
@@ -136,13 +138,13 @@ impl Expected {
     }
 
     /// A group is over when all its members are, and is what they are.
-    fn sum(&self, members: &[usize]) -> Fate {
+    fn sum(&self, members: &[usize]) -> ExpectedEnd {
         let phases: Option<Vec<NodePhase>> = members.iter().map(|member| self.phase(*member)).collect();
-        let Some(phases) = phases else { return Fate::WaitsForNode };
+        let Some(phases) = phases else { return ExpectedEnd::WaitsForNode };
         let phase = [NodePhase::Failed, NodePhase::Succeeded, NodePhase::Skipped]
             .into_iter()
             .find(|phase| phases.contains(phase));
-        Fate::Ends(phase.unwrap(), None)
+        ExpectedEnd::Ends(phase.unwrap(), None)
     }
 
     /// Whether a condition holds; nothing when it asks for what is not there.
@@ -165,12 +167,12 @@ impl Expected {
     }
 }
 
-fn answered(answer: Answer, timeout: bool, no: NodeReason, waits: NodeReason) -> Fate {
+fn answered(answer: Answer, timeout: bool, no: NodeReason, waits: NodeReason) -> ExpectedEnd {
     match answer {
-        Answer::Yes | Answer::Later => Fate::Ends(NodePhase::Succeeded, None),
-        Answer::No => Fate::Ends(NodePhase::Failed, Some(no)),
-        Answer::Never if timeout => Fate::Ends(NodePhase::Failed, Some(NodeReason::Timeout)),
-        Answer::Never => Fate::Waits(waits),
+        Answer::Yes | Answer::Later => ExpectedEnd::Ends(NodePhase::Succeeded, None),
+        Answer::No => ExpectedEnd::Ends(NodePhase::Failed, Some(no)),
+        Answer::Never if timeout => ExpectedEnd::Ends(NodePhase::Failed, Some(NodeReason::Timeout)),
+        Answer::Never => ExpectedEnd::Waits(waits),
     }
 }
 
@@ -206,22 +208,24 @@ fn step(end: End, timeout: bool) -> Step {
 }
 
 /// Failures count against `retries`, what a runner lost does not; what may not be repeated is for a person to decide.
-fn run(task: &Task, before: u32) -> (Fate, u32) {
+fn run(task: &Task, before: u32) -> (ExpectedEnd, u32) {
     if task.bound == Bound::Never {
-        return (Fate::Waits(NodeReason::Unbound), before);
+        return (ExpectedEnd::Waits(NodeReason::Unbound), before);
     }
     let mut left = task.retries;
     let mut attempts = before;
-    let succeeded = Fate::Ends(NodePhase::Succeeded, None);
+    let succeeded = ExpectedEnd::Ends(NodePhase::Succeeded, None);
     for end in task.attempts.iter().skip(before as usize) {
         attempts += 1;
         match step(*end, task.timeout) {
             Step::Done => return (succeeded, attempts),
             Step::Failure(_, true) if left > 0 => left -= 1,
-            Step::Failure(why, _) => return (Fate::Ends(NodePhase::Failed, Some(why)), attempts),
-            Step::Unknown if !task.repeatable => return (Fate::Waits(NodeReason::RunnerLost), attempts),
+            Step::Failure(why, _) => return (ExpectedEnd::Ends(NodePhase::Failed, Some(why)), attempts),
+            Step::Unknown if !task.repeatable => {
+                return (ExpectedEnd::Waits(NodeReason::RunnerLost), attempts);
+            }
             Step::Gone | Step::Unknown => {}
-            Step::Waits(why) => return (Fate::Waits(why), attempts),
+            Step::Waits(why) => return (ExpectedEnd::Waits(why), attempts),
         }
     }
     (succeeded, attempts + 1)

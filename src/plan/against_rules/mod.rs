@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use self::case::{Answer, Bound, Case, End, Spec, Then, case, id, mix};
-use self::expected::{Expected, Fate, expected, expected_again, reset};
+use self::expected::{Expected, ExpectedEnd, expected, expected_again, reset};
 use super::properties::attempts_of;
 use super::{
     CancelResult, Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, RemoteWork,
@@ -58,18 +58,18 @@ fn number(name: &str) -> usize {
     name.split_at(1).1.parse().unwrap()
 }
 
-struct Around<'a> {
+struct SpecLookup<'a> {
     specs: &'a [Spec],
     now: Timestamp,
 }
 
-impl Around<'_> {
+impl SpecLookup<'_> {
     fn late(&self) -> bool {
         self.now.as_second() >= ARRIVAL
     }
 }
 
-impl PlanLookup for Around<'_> {
+impl PlanLookup for SpecLookup<'_> {
     fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution {
         let case::Kind::Task(task) = &self.specs[number(compiled.ids[node].as_str())].kind else {
             panic!("only tasks are bound")
@@ -164,7 +164,7 @@ impl<'a> Drive<'a> {
     }
 
     fn plan(&self, draft: &mut Draft) {
-        let lookup = Around { specs: self.specs, now: self.now };
+        let lookup = SpecLookup { specs: self.specs, now: self.now };
         let local_attempts = attempts_of(&draft.status, "u", RUNNER);
         let view = ExecutionView {
             compiled: self.compiled,
@@ -434,18 +434,18 @@ impl<'a> Drive<'a> {
 
     /// Compares what came of it with what the rules say.
     fn check(&self, expected: &Expected) -> Result<(), TestCaseError> {
-        for (index, fate) in expected.fates.iter().enumerate() {
+        for (index, fate) in expected.ends.iter().enumerate() {
             let state = &self.status.node_statuses[id(index).as_str()];
             let phase = state.phase;
             let reason = state.extensions.reason;
             let is_group = matches!(self.specs[index].kind, case::Kind::Group { .. });
             let fits = match fate {
-                Fate::Ends(end, why) => phase == *end && (why.is_none() || reason == *why),
-                Fate::Waits(why) => {
+                ExpectedEnd::Ends(end, why) => phase == *end && (why.is_none() || reason == *why),
+                ExpectedEnd::Waits(why) => {
                     phase == NodePhase::Blocked && reason == Some(*why) && !state.message.is_empty()
                 }
-                Fate::WaitsForNode if is_group => !phase.is_terminal(),
-                Fate::WaitsForNode => phase == NodePhase::Pending,
+                ExpectedEnd::WaitsForNode if is_group => !phase.is_terminal(),
+                ExpectedEnd::WaitsForNode => phase == NodePhase::Pending,
             };
             let node = id(index);
             prop_assert!(fits, "{node} is {phase} for {reason:?} ({}), not {fate:?}", state.message);
@@ -475,12 +475,12 @@ fn check_cancelled(case: &Case, round: u64) -> Result<(), TestCaseError> {
     drive.run();
     let expected = expected(&specs, case.flags);
     let mut cancelled = false;
-    for (index, fate) in expected.fates.iter().enumerate() {
+    for (index, fate) in expected.ends.iter().enumerate() {
         if matches!(specs[index].kind, case::Kind::Group { .. }) {
             continue;
         }
         let phase = drive.status.node_statuses[id(index).as_str()].phase;
-        let as_the_rules_say = matches!(fate, Fate::Ends(end, _) if *end == phase);
+        let as_the_rules_say = matches!(fate, ExpectedEnd::Ends(end, _) if *end == phase);
         prop_assert!(as_the_rules_say || phase == NodePhase::Cancelled, "{} is {phase}", id(index));
         cancelled |= phase == NodePhase::Cancelled;
     }

@@ -30,7 +30,8 @@ pub(crate) fn complete_inputs(mut inputs: JsonMap, capabilities: &[Capability]) 
     }
     for capability in capabilities {
         for declared in &capability.spec.inputs {
-            let (name, of) = (&declared.name, &capability.key.name);
+            let name = &declared.name;
+            let of = &capability.key.name;
             match inputs.get(name) {
                 // Validation has checked this already, against the Capability of that commit. It may have changed
                 // since, because capabilities are resolved late (Invariant 9).
@@ -63,7 +64,8 @@ pub(crate) fn check_outputs(mut outputs: JsonMap, capabilities: &[Capability]) -
         // that a script prints would be of the wrong type.
         parameter::read_texts(&mut outputs, &capability.spec.outputs);
         for declared in &capability.spec.outputs {
-            let (name, of) = (&declared.name, &capability.key.name);
+            let name = &declared.name;
+            let of = &capability.key.name;
             match outputs.get(name) {
                 None if declared.required => {
                     return Err(format!(

@@ -131,7 +131,9 @@ pub(super) fn propose(context: &mut PlanContext<'_>, gate: NodeIx) {
         return;
     }
     let attempt = context.state(&node.id).map_or(0, |state| state.attempt);
-    let (id, due, interval) = (node.id.clone(), context.now, None);
+    let id = node.id.clone();
+    let due = context.now;
+    let interval = None;
     let work = RemoteWork { node: ix, id, attempt, due, interval, target };
     context.draft.proposals.push(GateProposal { gate: gate.id.clone(), work });
 }

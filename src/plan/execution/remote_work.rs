@@ -321,6 +321,7 @@ mod tests {
         ReviewBinding,
     };
     use crate::plan::PlanLookup;
+    use crate::plan::capability::Capability;
     use crate::run::CompiledPlan;
     use crate::run::{Change, PlanSources, apply};
     use serde_json::json;
@@ -348,7 +349,7 @@ mod tests {
             GateVerdict::Waiting(String::new())
         }
 
-        fn capabilities(&self, _: &CompiledPlan, _: NodeIx) -> Vec<crate::plan::capability::Capability> {
+        fn capabilities(&self, _: &CompiledPlan, _: NodeIx) -> Vec<Capability> {
             Vec::new()
         }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::context::PlanContext;
 use super::sum_groups;
+use crate::graph;
 use crate::graph::NodeIx;
 use crate::model::{InstanceJoin, Node, NodeId, NodePhase, NodeReason, NodeStatus};
 use crate::run::{CompiledPlan, ExecutionChange, group_phase, joined_phase};
@@ -29,7 +30,7 @@ pub(super) fn plan_list(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
     let items = Arc::new(items);
     // By the very function by which any other runner reads the record, so that nothing else is ever in it.
     let list = |id: &NodeId| (*id == node.id).then(|| Arc::clone(&items));
-    let instances = match crate::graph::expand(context.compiled().declared_graph(), list) {
+    let instances = match graph::expand(context.compiled().declared_graph(), list) {
         Ok(Some(expanded)) => expanded.expansion.nodes_of(&node.id).cloned().collect(),
         Ok(None) => return,
         Err(error) => return context.fail(&node.id, NodeReason::ExpressionError, error.to_string()),
@@ -54,7 +55,8 @@ fn items(context: &PlanContext<'_>, ix: NodeIx, node: &Node) -> Result<Vec<Value
         }
         other => return Err(format!("`forEach.items` is {}, and must be a list", kind_of(&other))),
     };
-    let (count, most) = (items.len(), node.max_items());
+    let count = items.len();
+    let most = node.max_items();
     if count > most {
         return Err(format!("`forEach.items` has {count} items, and `maxItems` is {most}"));
     }

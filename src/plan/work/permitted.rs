@@ -75,7 +75,8 @@ pub(crate) struct PathRules<'r> {
 pub(crate) fn refusals(changed: &[ChangedFile], paths: &[String], rules: &PathRules<'_>) -> Option<String> {
     let defaults: Vec<(GlobMatcher, &str)> =
         DENIED.iter().filter_map(|(glob, what)| Some((matcher(glob)?, *what))).collect();
-    let (only, denied) = (matchers(rules.allow), matchers(rules.deny));
+    let only = matchers(rules.allow);
+    let denied = matchers(rules.deny);
     let protected = matchers(rules.forbid);
     let twins = same_but_for_case(changed, paths);
     let mut found = Vec::new();
@@ -193,7 +194,8 @@ mod tests {
     fn of(changed: &[ChangedFile], allow: &[&str], deny: &[&str]) -> Option<String> {
         let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let paths: Vec<String> = changed.iter().map(|file| file.path.clone()).collect();
-        let (allow, deny) = (texts(allow), texts(deny));
+        let allow = texts(allow);
+        let deny = texts(deny);
         refusals(changed, &paths, &PathRules { allow: &allow, deny: &deny, forbid: &[] })
     }
 

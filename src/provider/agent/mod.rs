@@ -103,7 +103,7 @@ impl Provider for Agent {
         match self.at_address(&attempt.provider) {
             Some(configured) => {
                 let address = self.address(configured, &attempt);
-                self.remote.call_off(attempt, address)
+                self.remote.cancel(attempt, address)
             }
             None => Box::pin(std::future::ready(Ok(()))),
         }

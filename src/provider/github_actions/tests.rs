@@ -1,4 +1,4 @@
-//! A workflow is started once, followed, and called off; against a host that answers as documented.
+//! A workflow is started once, followed, and cancelled; against a host that answers as documented.
 
 use wiremock::matchers::{body_json, method, path, query_param};
 use wiremock::{Mock, ResponseTemplate};

@@ -57,7 +57,7 @@ impl<'a> HttpExchange<'a> {
     }
 
     /// Cancels work that was handed in before.
-    pub(super) async fn call_off(&self) -> Result<(), String> {
+    pub(super) async fn cancel(&self) -> Result<(), String> {
         let url = self.location()?;
         let from = origin(&url);
         let request = self.request(Method::DELETE, url).map_err(in_words)?;
@@ -107,14 +107,14 @@ impl<'a> HttpExchange<'a> {
     }
 
     async fn look(&self) -> Result<HttpResult, AttemptOutcome> {
-        let hopeless = |why: String| AttemptOutcome::permanent(NodeReason::ProviderFailed, why);
-        let url = self.location().map_err(hopeless)?;
+        let permanent = |why: String| AttemptOutcome::permanent(NodeReason::ProviderFailed, why);
+        let url = self.location().map_err(permanent)?;
         let request = self.request(Method::GET, url.clone())?;
         let answer = match self.shared.web.send(request).await {
             Ok(answer) => answer,
             // What can be overcome is no reason to give up work that may be done already.
             Err(error) if error.may_pass() => return Err(self.wait_for(&url, None, None)),
-            Err(error) => return Err(hopeless(error.to_string())),
+            Err(error) => return Err(permanent(error.to_string())),
         };
         match HttpReply::read(&answer, self.attempt) {
             HttpReply::Done(done) => Ok(done),
@@ -144,7 +144,8 @@ impl<'a> HttpExchange<'a> {
 
     /// What a service gets to know of an attempt.
     fn document(&self) -> Value {
-        let (attempt, brief) = (self.attempt, &self.attempt.brief);
+        let attempt = self.attempt;
+        let brief = &self.attempt.brief;
         let brief = json!({
             "goal": brief.goal,
             "plan": brief.plan,

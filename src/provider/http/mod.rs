@@ -56,7 +56,7 @@ impl Provider for Http {
             let config = HttpConfig::read(&attempt.provider, &attempt.config, &shared.settings)
                 .map_err(|error| error.to_string())?;
             let exchange = HttpExchange::new(&shared, &attempt, config);
-            exchange.call_off().await.map_err(|message| shared.redactor.text(&message))
+            exchange.cancel().await.map_err(|message| shared.redactor.text(&message))
         })
     }
 }

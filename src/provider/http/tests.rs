@@ -14,7 +14,7 @@ use crate::model::{JsonMap, NodeReason};
 use crate::provider::external::External;
 use crate::provider::{
     Attempt, AttemptOutcome, AttemptReport, Control, PrivateCheckout, Provider, ProviderContext,
-    ProviderSettings, Workspace, WorkspaceError, sample,
+    ProviderSettings, Stop, Workspace, WorkspaceError, sample,
 };
 
 struct Folder(PathBuf);
@@ -101,7 +101,7 @@ impl Bench {
     }
 }
 
-fn control() -> (watch::Sender<Option<crate::provider::Stop>>, Control) {
+fn control() -> (watch::Sender<Option<Stop>>, Control) {
     let (asker, stop) = watch::channel(None);
     (asker, Control { stop, output: mpsc::channel(100).0 })
 }
@@ -278,9 +278,9 @@ async fn a_service_that_hangs_ends_with_the_time_of_the_attempt_or_the_request()
     assert!(retryable);
     let (asker, control) = control();
     bench.attempt.config.remove("requestTimeout");
-    asker.send_replace(Some(crate::provider::Stop::Cancel));
+    asker.send_replace(Some(Stop::Cancel));
     let report = Http::new(bench.context()).run(bench.attempt.clone(), control).await;
-    assert_eq!(report.outcome, AttemptOutcome::Stopped(crate::provider::Stop::Cancel));
+    assert_eq!(report.outcome, AttemptOutcome::Stopped(Stop::Cancel));
 }
 
 #[tokio::test]

@@ -294,7 +294,7 @@ impl IssueTask {
     }
 
     /// Closes the issue that was opened before: nobody has to do it any more.
-    pub(super) async fn call_off(&self, handle: &IssueHandle) -> Result<(), HostError> {
+    pub(super) async fn cancel(&self, handle: &IssueHandle) -> Result<(), HostError> {
         let repo = &self.office.home.repo;
         let issue = match self.host.issue(repo, handle.issue).await {
             Err(error) if is_gone(&error) => return Ok(()),

@@ -110,7 +110,7 @@ impl Provider for Human {
             let Some(handle) = IssueHandle::read(&attempt) else { return Ok(()) };
             let task =
                 task.ok_or(HostError::NoHost).and_then(|task| task).map_err(|error| error.to_string())?;
-            task.call_off(&handle).await.map_err(|error| error.to_string())
+            task.cancel(&handle).await.map_err(|error| error.to_string())
         })
     }
 }

@@ -29,7 +29,8 @@ impl LocalRun<'_> {
         let run = LocalRun { job: verifier.as_ref().map_or(self.job, Verifier::job), ..*self };
         let another = run.another_hand(place, self.job, report.evidence.result.as_ref())?;
         // Whoever judges runs code that the worker wrote, with nothing that it could send anywhere.
-        let (none, all) = (BTreeMap::new(), &self.shared.common.settings.secrets);
+        let none = BTreeMap::new();
+        let all = &self.shared.common.settings.secrets;
         let (place, checked, secrets) = match another {
             Some((ref place, ref checked)) => (place, Some(checked.clone()), &none),
             None => (place, None, all),

@@ -3,7 +3,7 @@
 use rmcp::model::CallToolResult;
 use serde_json::Value;
 
-use super::hopeless;
+use super::permanent;
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::output::{OUTPUT_LIMIT, check_outputs};
 use crate::provider::{Attempt, AttemptOutcome};
@@ -25,7 +25,7 @@ pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> AttemptOutc
     };
     // The limit of an output file, so that no provider can give more than a local command.
     if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > OUTPUT_LIMIT {
-        return hopeless(format!("the tool result has more than {} bytes", OUTPUT_LIMIT));
+        return permanent(format!("the tool result has more than {} bytes", OUTPUT_LIMIT));
     }
     match check_outputs(given, &attempt.declared_outputs) {
         Ok(outputs) => AttemptOutcome::Succeeded { outputs },

@@ -7,7 +7,7 @@ use rmcp::model::ErrorData;
 use rmcp::service::{ClientInitializeError, ServiceError};
 use rmcp::transport::streamable_http_client::StreamableHttpError;
 
-use super::hopeless;
+use super::permanent;
 use crate::model::NodeReason;
 use crate::provider::AttemptOutcome;
 use crate::provider::web::{WebError, origin, retry_after};
@@ -34,7 +34,7 @@ pub(super) fn no_answer(error: ServiceError, at: Option<&Url>) -> AttemptOutcome
 fn refused(error: &ErrorData) -> AttemptOutcome {
     const INTERNAL: i32 = -32603;
     let message = format!("the server refuses the call: {}", error.message);
-    if error.code.0 == INTERNAL { broken(message) } else { hopeless(message) }
+    if error.code.0 == INTERNAL { broken(message) } else { permanent(message) }
 }
 
 fn broken(message: String) -> AttemptOutcome {
@@ -57,10 +57,10 @@ fn transport(error: Box<dyn Error + Send + Sync>, at: Option<&Url>) -> AttemptOu
             broken(format!("{from} responded with status {}", said.status)).not_before(after)
         }
         StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_) => {
-            hopeless(format!("{from} requires authorization; set `secretHeaders`"))
+            permanent(format!("{from} requires authorization; set `secretHeaders`"))
         }
         StreamableHttpError::Client(error) => match error.status() {
-            Some(status) => hopeless(format!("{from} responded with status {status}")),
+            Some(status) => permanent(format!("{from} responded with status {status}")),
             None => {
                 let error = WebError::of(error, url);
                 AttemptOutcome::broken(error.to_string(), error.may_pass())
@@ -68,13 +68,13 @@ fn transport(error: Box<dyn Error + Send + Sync>, at: Option<&Url>) -> AttemptOu
         },
         // In this case the library gives the status in words only.
         StreamableHttpError::UnexpectedServerResponse(said) if said.starts_with("HTTP 4") => {
-            hopeless(format!("{from} responded with {}", said.chars().take(100).collect::<String>()))
+            permanent(format!("{from} responded with {}", said.chars().take(100).collect::<String>()))
         }
         StreamableHttpError::ResponseBodyTooLarge { max_size } => {
-            hopeless(format!("{from} returned more than {max_size} bytes"))
+            permanent(format!("{from} returned more than {max_size} bytes"))
         }
         StreamableHttpError::UnexpectedContentType(_) | StreamableHttpError::Deserialize(_) => {
-            hopeless(format!("{from} violates the protocol"))
+            permanent(format!("{from} violates the protocol"))
         }
         other => broken(format!("{from}: {other}")),
     }

@@ -86,7 +86,7 @@ async fn run(mcp: &Mcp, attempt: Attempt, control: Control) -> AttemptReport {
     });
     let (server, tool) = match found {
         Ok(found) => found,
-        Err(error) => return hopeless(error.to_string()).into(),
+        Err(error) => return permanent(error.to_string()).into(),
     };
     let Control { mut stop, output } = control;
     let log = AttemptLog::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
@@ -109,6 +109,6 @@ async fn run(mcp: &Mcp, attempt: Attempt, control: Control) -> AttemptReport {
     report
 }
 
-fn hopeless(message: impl Into<String>) -> AttemptOutcome {
+fn permanent(message: impl Into<String>) -> AttemptOutcome {
     AttemptOutcome::permanent(NodeReason::ProviderFailed, message)
 }

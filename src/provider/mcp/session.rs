@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::error::{no_answer, no_greeting};
 use super::server::ServerAddress;
-use super::{answer, hopeless};
+use super::{answer, permanent};
 use crate::model::NodeReason;
 use crate::provider::output::OUTPUT_LIMIT;
 use crate::provider::web::Request;
@@ -45,7 +45,7 @@ where
     let outcome = match service.list_all_tools().await {
         Ok(tools) if !tools.iter().any(|known| known.name == tool) => {
             let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_ref()).collect();
-            hopeless(format!("the server has no tool `{tool}`; it has {}", names.join(", ")))
+            permanent(format!("the server has no tool `{tool}`; it has {}", names.join(", ")))
         }
         Ok(_) => match service.call_tool(params).await {
             Ok(result) => answer::outcome(&result, attempt),
@@ -85,7 +85,7 @@ fn transport(
 ) -> Result<StreamableHttpClientTransport<reqwest::Client>, AttemptOutcome> {
     let mut headers = HashMap::new();
     let mut request = Request::new(reqwest::Method::POST, address.url.clone());
-    address.headers.add_to(&mut request, &shared.settings).map_err(|error| hopeless(error.to_string()))?;
+    address.headers.add_to(&mut request, &shared.settings).map_err(|error| permanent(error.to_string()))?;
     for (name, value) in request.headers {
         // A name that is missing repeats the one before it; no setting has one twice.
         headers.extend(name.map(|name| (name, value)));

@@ -11,7 +11,7 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
-use super::{hopeless, session};
+use super::{permanent, session};
 use crate::model::NodeReason;
 use crate::provider::local::ToolConfig;
 use crate::provider::output::AttemptLog;
@@ -149,7 +149,7 @@ impl Process {
         let line = self.config.command_line();
         let mut program = line
             .program(&self.environment(), checkout, self.config.grace)
-            .map_err(|error| hopeless(error.to_string()))?;
+            .map_err(|error| permanent(error.to_string()))?;
         program.split = true;
         program.input = ProcessInput::Pipe(Arc::clone(&self.input));
         let runtime = &self.runtime;

@@ -112,7 +112,8 @@ fn open_header(bytes: &[u8]) -> usize {
     let line = tail.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
     let begun = line.windows(HEADER_NAME.len()).rposition(|window| window.eq_ignore_ascii_case(HEADER_NAME));
     let cut = (1..HEADER_NAME.len().min(line.len() + 1)).rev().find(|length| {
-        let (end, start) = (line.get(line.len() - length..), HEADER_NAME.get(..*length));
+        let end = line.get(line.len() - length..);
+        let start = HEADER_NAME.get(..*length);
         end.zip(start).is_some_and(|(end, start)| end.eq_ignore_ascii_case(start))
     });
     begun.map_or(0, |at| line.len() - at).max(cut.unwrap_or(0))

@@ -146,7 +146,8 @@ mod tests {
     fn answer(processor: &str, unix: bool, [architecture, number, first, second]: [u32; 4]) -> u32 {
         let program = socket_filter(processor, unix).unwrap();
         let word = |at: usize| u32::from_le_bytes(program[at..at + 4].try_into().unwrap());
-        let (mut at, mut held) = (0, 0);
+        let mut at = 0;
+        let mut held = 0;
         loop {
             let start = at * 8;
             let code = u16::from_le_bytes([program[start], program[start + 1]]);
@@ -178,7 +179,9 @@ mod tests {
 
     #[test]
     fn sockets_that_lead_out_of_the_sandbox_are_refused_on_every_processor_that_is_known() {
-        let (stream, datagram, close_on_exec) = (1, 2, 0x8_0000);
+        let stream = 1;
+        let datagram = 2;
+        let close_on_exec = 0x8_0000;
         for (name, audit, socket, pair) in
             [("x86_64", 0xc000_003e, 41, 53), ("aarch64", 0xc000_00b7, 198, 199)]
         {

@@ -75,7 +75,8 @@ fn row(card: &ExecutionCard, status: &ExecutionStatus, page: &mut String) {
     }
     // Messages hold what providers and people wrote: escaped and cut (Invariant 8).
     let message = sentence(status.message.as_deref().unwrap_or_default(), 200);
-    let (started, ended) = (status.start_time.map(time), status.completion_time.map(time));
+    let started = status.start_time.map(time);
+    let ended = status.completion_time.map(time);
     let _ = writeln!(
         page,
         "| {title} | {} | {} | {nodes} | {} | {} | {message} |",
@@ -138,7 +139,8 @@ fn failures(shown: &[(&ExecutionCard, &ExecutionStatus)], page: &mut String) {
         return;
     }
     page.push_str("\n### What failed\n\n");
-    let (mut room, mut unsaid) = (FAILURE_LIMIT, all);
+    let mut room = FAILURE_LIMIT;
+    let mut unsaid = all;
     for (card, status) in shown {
         let nodes = status.node_statuses.iter().filter(|(_, node)| node.phase == NodePhase::Failed);
         let name = card.record.key().name;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    Condition, ConditionStatus, CriterionResult, ExecutionPhase, GateStatus, GoalStatus, LogSummary, Name,
-    NodeExtensions, NodePhase, PersonRequest, Review, ReviewAction, StatusMetadata,
+    Condition, ConditionStatus, CriterionResult, Digest, ExecutionPhase, GateStatus, GoalStatus, LogSummary,
+    Name, NodeExtensions, NodePhase, PersonRequest, Review, ReviewAction, StatusMetadata,
 };
 
 fn hostile() -> impl Strategy<Value = String> {
@@ -109,11 +109,7 @@ fn node() -> impl Strategy<Value = NodeStatus> {
             outputs: outputs.into_iter().collect(),
             message: message.clone(),
             extensions: NodeExtensions {
-                log: tail.map(|tail| LogSummary {
-                    tail,
-                    size: 7,
-                    checksum: crate::model::Digest::of_bytes(b"x"),
-                }),
+                log: tail.map(|tail| LogSummary { tail, size: 7, checksum: Digest::of_bytes(b"x") }),
                 criteria: vec![CriterionResult {
                     name: message.clone(),
                     passed: true,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Limits;
+use crate::diagnostic::Span;
 use crate::manifest::parse;
 
 const TEXT: &str = "# a goal\napiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata:\n  name: a\n  namespace: n\nspec:\n  description: x\n  prioritiy: 1\n  description: y\n";
@@ -77,8 +78,7 @@ fn nothing_wrong_is_nothing_said() {
 fn no_control_character_reaches_a_terminal() {
     let evil = "a: \u{1b}]0;title\u{7}\u{9b}x # \u{202e}\n";
     let mut found = hostile();
-    found[0].location.span =
-        Some(crate::diagnostic::Span { line: 1, column: 1, end_line: 1, end_column: 2, start: 0, end: 1 });
+    found[0].location.span = Some(Span { line: 1, column: 1, end_line: 1, end_column: 2, start: 0, end: 1 });
     for read in [None, Some(evil.to_owned())] {
         let text = annotated(&found, |_| read.clone(), 100, false);
         assert!(!text.is_empty());

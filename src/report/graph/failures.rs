@@ -53,6 +53,7 @@ fn not_run(id: &NodeId, topology: &Topology, graph: &PlanGraph, status: &Executi
 
 #[cfg(test)]
 mod tests {
+    use crate::model::Digest;
     use serde_json::json;
 
     use super::*;
@@ -88,7 +89,7 @@ mod tests {
         let status: ExecutionStatus = serde_json::from_value(json!({ "phase": "Failed", "nodeStatuses": {
             "a": { "phase": "Failed", "attempt": 1, "message": "exit code 1", "extensions": { "log": {
                 "tail": "1\n2\n3\n4\n5\n6\n", "size": 12,
-                "checksum": crate::model::Digest::of_bytes(b"").to_string(),
+                "checksum": Digest::of_bytes(b"").to_string(),
             } } },
             "b": { "phase": "Skipped" }, "c": { "phase": "Skipped" }, "d": { "phase": "Succeeded", "attempt": 1 },
         } }))

@@ -208,7 +208,8 @@ fn together(mut keyed: Vec<(f64, usize)>, units: &[Option<usize>]) -> Vec<usize>
     };
     // A stable sort: among equals the order of the plan stays.
     keyed.sort_by(|a, b| {
-        let (one, two) = (middle(*a), middle(*b));
+        let one = middle(*a);
+        let two = middle(*b);
         one.0.total_cmp(&two.0).then_with(|| one.1.cmp(&two.1)).then_with(|| a.0.total_cmp(&b.0))
     });
     keyed.into_iter().map(|(_, vertex)| vertex).collect()

@@ -73,8 +73,10 @@ fn draw_frame(view: &GraphView, frame: &GroupFrame, is_inner: bool) -> String {
     let (right, bottom) = corner(GridCell { column: frame.columns.1, row: frame.rows.1 });
     // Wider around wider frames, and never as wide as half of what lies between two rows.
     let room = (FRAME + 3.0 * count(frame.inner)).min((ROW - NODE_HEIGHT) / 2.0 - 1.0);
-    let (x, y) = (left - room, top - room);
-    let (width, height) = (right - left + NODE_WIDTH + 2.0 * room, bottom - top + NODE_HEIGHT + 2.0 * room);
+    let x = left - room;
+    let y = top - room;
+    let width = right - left + NODE_WIDTH + 2.0 * room;
+    let height = bottom - top + NODE_HEIGHT + 2.0 * room;
     let (_, stroke) = colours(group.phase);
     let name = match &group.name {
         Some(name) => format!("{name} · {} · {}", group.id, group.caption()),
@@ -121,7 +123,8 @@ fn legend(view: &GraphView, layout: &Layout, framed: bool) -> String {
         }
     }
     let gate = |x: f64| {
-        let (right, middle) = (x + 18.0, y + 6.0);
+        let right = x + 18.0;
+        let middle = y + 6.0;
         format!(
             "<polygon points=\"{},{y} {},{y} {right},{middle} {},{} {},{} {x},{middle}\" fill=\"none\" stroke=\"#64748b\"/>",
             x + 5.0,

@@ -79,7 +79,8 @@ impl PathStep {
                 let bound = |given: Option<i64>, default: usize| {
                     given.map_or(default, |index| clamped(index, items.len()))
                 };
-                let (from, to) = (bound(*from, 0), bound(*to, items.len()));
+                let from = bound(*from, 0);
+                let to = bound(*to, items.len());
                 items.iter().take(to).skip(from).step_by(*by).collect()
             }
             (Self::Every, value) => inner(value).collect(),

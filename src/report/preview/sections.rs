@@ -163,7 +163,8 @@ fn starts(starts: &[StartingExecution]) -> Option<PageSection> {
     let item = |start: &StartingExecution| {
         let nodes = start.nodes.map(|nodes| format!(", {}", counted(nodes, "node"))).unwrap_or_default();
         let waits = if start.nodes.is_none() { ", which is missing or not valid" } else { "" };
-        let (execution, plan) = (code(&start.execution, NAME), code(&start.plan, NAME));
+        let execution = code(&start.execution, NAME);
+        let plan = code(&start.plan, NAME);
         let mut text = format!("* {execution} of {plan}{nodes}{waits}\n");
         let providers = start.providers.iter().map(|provider| {
             format!("  * calls {} for {}\n", code(&provider.provider, NAME), first_of(&provider.nodes))

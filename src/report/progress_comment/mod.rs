@@ -230,7 +230,8 @@ fn asked_about(asked: &AskedApproval) -> String {
         let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(most).collect();
         code(if digits.is_empty() { "-" } else { &digits }, most)
     };
-    let (commit, digest) = (digits(&asked.commit, 8), digits(asked.digest.shown(), Digest::SHOWN_DIGITS));
+    let commit = digits(&asked.commit, 8);
+    let digest = digits(asked.digest.shown(), Digest::SHOWN_DIGITS);
     let mut by_provider: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (node, provider) in &asked.targets {
         by_provider.entry(provider).or_default().push(code(node.as_str(), 63));
@@ -310,8 +311,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::NodePhase;
     use crate::model::{Kind, LogSummary, ReviewAction};
+    use crate::model::{NodePhase, NodeStatuses};
     use crate::report::markdown::COMMENT_LIMIT;
     use crate::report::preview::tests::{blocks, corpus, structure};
 
@@ -435,7 +436,7 @@ mod tests {
             );
             if index >= 8 {
                 one.status.phase = ExecutionPhase::Succeeded;
-                one.status.node_statuses = crate::model::NodeStatuses::default();
+                one.status.node_statuses = NodeStatuses::default();
                 one.waits.clear();
             } else if index == 7 {
                 one.status.phase = ExecutionPhase::Failed;
@@ -472,7 +473,8 @@ mod tests {
         let page = |text: &str| {
             render(&[standing(text)], PageSubject::Change, COMMENT_LIMIT, PageLinks::default()).comment
         };
-        let (expected, spans) = (blocks(&page("harmless words")), structure(&page("harmless words")).len());
+        let expected = blocks(&page("harmless words"));
+        let spans = structure(&page("harmless words")).len();
         assert!(expected.iter().any(|event| event == "<details>"), "{expected:?}");
         for text in corpus() {
             // An address is taken only when it is one; everything else is no link.

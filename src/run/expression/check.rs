@@ -67,7 +67,8 @@ pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<Express
         let upstream = topology.map(|topology| topology.upstream(index));
         let parameters = &plan.parameters;
         let repeated = expansion.root_of(&node.id).and_then(|root| nodes.get(root.as_str()).copied());
-        let (node, expansion) = (Some(node), &expansion);
+        let node = Some(node);
+        let expansion = &expansion;
         let place =
             NodeSurroundings { node, nodes: &nodes, parameters, topology, upstream, expansion, repeated };
         for placed in &expressions {
@@ -83,7 +84,8 @@ pub(crate) fn check(plan: &PlanSpec, topology: Option<&Topology>) -> Vec<Express
         }),
     );
     // They are read when everything has ended, so no node has to come before another.
-    let (parameters, upstream) = (plan.parameters.as_slice(), None);
+    let parameters = plan.parameters.as_slice();
+    let upstream = None;
     let place = NodeSurroundings {
         node: None,
         nodes: &nodes,

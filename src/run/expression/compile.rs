@@ -247,7 +247,8 @@ const RESERVED: [&str; 19] = [
 
 /// What was probably meant where the parser stopped: the spelling of another language.
 fn meant(text: &str, offset: usize) -> Option<String> {
-    let (before, rest) = (text.get(..offset)?, text.get(offset..)?);
+    let before = text.get(..offset)?;
+    let rest = text.get(offset..)?;
     let word = |text: &str| -> String {
         text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
     };

@@ -193,8 +193,10 @@ fn globs(pattern: &str) -> Vec<String> {
     // A slash at the front or in the middle ties it to the root; one at the end only says that it is a directory.
     let prefix = if pattern.trim_end_matches('/').contains('/') { "" } else { "**/" };
     let body: Vec<String> = body.split('/').map(segment).collect();
-    let (last, body) = (body.last().cloned().unwrap_or_default(), body.join("/"));
-    let (this, below) = (format!("{prefix}{body}"), format!("{prefix}{body}/**"));
+    let last = body.last().cloned().unwrap_or_default();
+    let body = body.join("/");
+    let this = format!("{prefix}{body}");
+    let below = format!("{prefix}{body}/**");
     match last.as_str() {
         _ if pattern.ends_with('/') => vec![below],
         // Unlike in `.gitignore`, `docs/*` means the files right there, and not those of a directory in it.

@@ -157,7 +157,8 @@ mod tests {
 
     #[track_caller]
     fn check_may(owner: &str, reviewer: &str, teams: &[&str], expected: bool) {
-        let (spec, owners) = (spec(&["codeowners:"]), owners(&[&[owner]]));
+        let spec = spec(&["codeowners:"]);
+        let owners = owners(&[&[owner]]);
         let teams: Vec<String> = teams.iter().map(|team| (*team).to_owned()).collect();
         let found = eligible(reviewer, &teams, (Some(&spec), Some(&owners)), &people());
         assert_eq!(found.is_ok(), expected, "{owner}, {reviewer}: {found:?}");
@@ -209,7 +210,8 @@ mod tests {
 
     #[test]
     fn every_file_needs_one_of_its_owners_or_somebody_whom_the_gate_names() {
-        let (ann, docs) = (approval("ann", &[]), approval("bob", &["o/docs"]));
+        let ann = approval("ann", &[]);
+        let docs = approval("bob", &["o/docs"]);
         let only: &[&str] = &["codeowners:"];
         let both: &[&[&str]] = &[&["@ann", "@eve"], &["@o/docs"]];
         check_missing(only, both, &[&ann, &docs], None);

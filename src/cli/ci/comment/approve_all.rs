@@ -34,7 +34,8 @@ pub(super) fn run(
             "Nothing that this pull request introduced waits at a gate.".to_owned(),
         ));
     }
-    let (mut recorded, mut refused) = (Vec::new(), Vec::new());
+    let mut recorded = Vec::new();
+    let mut refused = Vec::new();
     for (execution, gate) in waiting.iter().take(MOST_GATES) {
         let chosen = gate_in_force(&view, &inventory, gate, Some(execution.clone()))?;
         let approval = OneApproval { chosen, author, words, source: &source };

@@ -81,7 +81,8 @@ fn keep(
         return Ok(IssueState::Known);
     }
     let branch = RepoContext::open(context)?.current_branch(context)?;
-    let (full, home) = (step::summary_address(actions), step::repository_address(actions));
+    let full = step::summary_address(actions);
+    let home = step::repository_address(actions);
     let foot = step::foot(full.as_deref(), passed.desired.as_deref());
     let links = PageLinks { full: full.as_deref(), repository: home.as_deref(), foot: &foot };
     let body = unapplied.render(&branch, passed.desired.as_deref(), links).comment;
@@ -92,7 +93,8 @@ fn keep(
                 .number
         }
         None => {
-            let (title, labels) = (TITLE.to_owned(), vec![LABEL.to_owned()]);
+            let title = TITLE.to_owned();
+            let labels = vec![LABEL.to_owned()];
             let issue = NewIssue { title, body, labels, assignees: Vec::new() };
             host.ask(|github, repo| async move { github.open_issue(repo, &issue).await })?.number
         }

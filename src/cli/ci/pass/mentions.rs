@@ -56,7 +56,8 @@ impl Mentions {
 
 /// What a gate asks about, as a mark: another commit or another target is another question, and is told anew.
 fn mark(key: &ResourceKey, wait: &WaitLine) -> Option<String> {
-    let (node, asked) = (wait.node.as_ref()?, wait.asked.as_ref()?);
+    let node = wait.node.as_ref()?;
+    let asked = wait.asked.as_ref()?;
     let text = format!("{key}\0{node}\0{}", asked.digest.as_str());
     Some(format!("<!-- planspec:mention {} -->", Digest::of_bytes(text.as_bytes())))
 }

@@ -71,7 +71,8 @@ pub(super) fn told(host: &Host, view: &PassView, context: &mut Context) -> Resul
 fn remembered<'l>(line: &'l str, branch: &str, now: Timestamp) -> Option<&'l str> {
     let mut parts = line.trim_end().split('\t');
     let at: Timestamp = parts.next()?.parse().ok()?;
-    let (of, word) = (parts.next()?, parts.next()?);
+    let of = parts.next()?;
+    let word = parts.next()?;
     // A time that lies ahead was written by another clock, and would count for ever (Invariant 16).
     let age = now.duration_since(at);
     (of == branch && !age.is_negative() && age < A_DAY).then_some(word)

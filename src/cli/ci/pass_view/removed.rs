@@ -104,7 +104,8 @@ impl PassView {
         key: &ResourceKey,
         declared_at: ObjectId,
     ) -> Result<Option<(ObjectId, ObjectId)>, CliError> {
-        let (repo, config) = (&self.workspace.repo, &self.tips.config);
+        let repo = &self.workspace.repo;
+        let config = &self.tips.config;
         let Some(tip) = self.tips.desired else { return Ok(None) };
         // A clone without history does not know, and then nothing is claimed.
         if repo.is_ancestor(declared_at, tip).ok().flatten() != Some(true) {

@@ -272,7 +272,8 @@ trust:
     .to_owned();
     for (NewSigner { name, role, .. }, key) in signers {
         // As JSON, which is YAML: a name or the comment of a key may hold what has a meaning there.
-        let (name, key) = (serde_json::Value::from(name.as_str()), serde_json::Value::from(key.as_str()));
+        let name = serde_json::Value::from(name.as_str());
+        let key = serde_json::Value::from(key.as_str());
         section.push_str(&format!(
             "      - name: {name}\n        role: {role}\n        keys:\n          - {key}\n"
         ));

@@ -130,7 +130,8 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
 
 /// The two commits that are named: apart, or as one range, which is how `git diff` takes them too.
 fn sides(arguments: &DiffArguments) -> Result<(Option<&str>, Option<&str>), CliError> {
-    let (base, head) = (arguments.base.as_deref(), arguments.head.as_deref());
+    let base = arguments.base.as_deref();
+    let head = arguments.head.as_deref();
     match base.and_then(|range| range.split_once("..")) {
         Some((_, after)) if after.starts_with('.') => {
             Err(CliError::usage("a range with three dots begins at no named commit")

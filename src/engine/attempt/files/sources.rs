@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::{beneath, bucket};
 use crate::config::ArtifactStore;
-use crate::git::{GitError, Remote, Repo};
+use crate::git::{GitError, ObjectId, Remote, Repo};
 use crate::model::{Artifact, Digest, ExecutionStatus, Kind, Name, ResourceKey};
 use crate::provider::{ObjectStore, ObjectStoreError, OpenBucket};
 use crate::record::artifacts_ref;
@@ -195,10 +195,7 @@ impl<'s> ArtifactSources<'s> {
     }
 
     /// Looks for something in the trees of the references, as they are known here and then as they are on the remote.
-    fn look<T>(
-        &self,
-        find: impl Fn(crate::git::ObjectId) -> Result<Option<T>, GitError>,
-    ) -> Result<Option<T>, GitError> {
+    fn look<T>(&self, find: impl Fn(ObjectId) -> Result<Option<T>, GitError>) -> Result<Option<T>, GitError> {
         loop {
             for reference in &self.references {
                 let local = self.remote.map(|remote| remote.local_name(reference)).transpose()?;

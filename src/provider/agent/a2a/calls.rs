@@ -82,11 +82,11 @@ impl A2aExchange<'_> {
         rpc::read(result, &place.url)
     }
 
-    pub(super) async fn cancel(&self, place: &AgentInterface, id: &str) -> Result<(), String> {
+    pub(super) async fn cancel_task(&self, place: &AgentInterface, id: &str) -> Result<(), String> {
         match self.call(place, "CancelTask", json!({ "id": id })).await {
             // What has ended or is gone needs nothing more from us.
             Ok(_) | Err(RpcError::Error { code: TASK_NOT_FOUND | TASK_NOT_CANCELABLE, .. }) => Ok(()),
-            Err(trouble) => Err(trouble.message()),
+            Err(error) => Err(error.message()),
         }
     }
 

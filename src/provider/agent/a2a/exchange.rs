@@ -141,17 +141,17 @@ impl<'a> A2aExchange<'a> {
     }
 
     /// Cancels a task that was handed in before.
-    pub(super) async fn call_off(&self) -> Result<(), String> {
+    pub(super) async fn cancel(&self) -> Result<(), String> {
         let (place, id) = self.known()?;
-        self.cancel(&place, &id).await
+        self.cancel_task(&place, &id).await
     }
 
     /// Cancels the task that a handing in began and that nobody waits for any more.
-    pub(super) async fn call_off_what_began(&self, ended: FinalReport) {
+    pub(super) async fn cancel_what_began(&self, ended: FinalReport) {
         let Err(AttemptOutcome::Blocked { handle: Some(handle), .. }) = ended else { return };
         if let Ok((place, id)) = self.read(&handle) {
             // The node is cancelled in any case.
-            let _ = self.cancel(&place, &id).await;
+            let _ = self.cancel_task(&place, &id).await;
         }
     }
 

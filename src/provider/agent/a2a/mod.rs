@@ -64,12 +64,12 @@ impl RemoteAgents {
     }
 
     /// Has a task cancelled.
-    pub(super) fn call_off(&self, attempt: Attempt, address: Result<Address, ConfigError>) -> CancelFuture {
+    pub(super) fn cancel(&self, attempt: Attempt, address: Result<Address, ConfigError>) -> CancelFuture {
         let shared = self.0.clone();
         Box::pin(async move {
             let address = address.map_err(|error| error.to_string())?;
             let exchange = A2aExchange::new(&shared, &attempt, address);
-            exchange.call_off().await.map_err(|message| shared.redactor.text(&message))
+            exchange.cancel().await.map_err(|message| shared.redactor.text(&message))
         })
     }
 }
@@ -81,16 +81,16 @@ async fn run(
     control: Control,
     again: bool,
 ) -> AttemptReport {
-    let hopeless =
+    let permanent =
         |error: ConfigError| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
     let began = Instant::now();
     let Control { mut stop, output } = control;
     let address = match address {
         Ok(address) => address,
-        Err(error) => return hopeless(error).into(),
+        Err(error) => return permanent(error).into(),
     };
     if let Err(error) = check_criteria(&attempt.criteria) {
-        return hopeless(error).into();
+        return permanent(error).into();
     }
     let exchange = A2aExchange::new(shared, &attempt, address);
     let ended = if again { go_on(&exchange, &mut stop).await } else { begin(&exchange, &mut stop).await };
@@ -125,7 +125,7 @@ async fn begin(exchange: &A2aExchange<'_>, stop: &mut watch::Receiver<Option<Sto
     };
     match tokio::time::timeout(LAST_ANSWER, &mut handing_in).await {
         Ok(ended) if stop == Stop::Shutdown => return ended,
-        Ok(ended) => exchange.call_off_what_began(ended).await,
+        Ok(ended) => exchange.cancel_what_began(ended).await,
         Err(_) => {}
     }
     Err(AttemptOutcome::Stopped(stop))
@@ -139,7 +139,7 @@ async fn go_on(exchange: &A2aExchange<'_>, stop: &mut watch::Receiver<Option<Sto
     };
     if stop == Stop::Cancel {
         // The node is cancelled in any case.
-        let _ = tokio::time::timeout(LAST_ANSWER, exchange.call_off()).await;
+        let _ = tokio::time::timeout(LAST_ANSWER, exchange.cancel()).await;
     }
     Err(AttemptOutcome::Stopped(stop))
 }

@@ -86,7 +86,7 @@ impl Desk {
         provider.poll(self.bench.attempt.clone(), self.control()).await
     }
 
-    async fn call_off(&mut self) -> Result<(), String> {
+    async fn cancel(&mut self) -> Result<(), String> {
         self.bench.attempt.handle = Some(json!({"task": "t-1"}).to_string());
         let registry = Registry::standard(self.bench.settings.clone());
         registry.find("agent://scribe").unwrap().cancel_remote(self.bench.attempt.clone()).await
@@ -371,12 +371,12 @@ async fn a_look_learns_nothing_from_trouble_and_finds_that_a_task_is_gone() {
 async fn calling_off_cancels_the_task_and_takes_its_end_for_an_answer() {
     let mut desk = desk().await;
     desk.answers("CancelTask", &task("t-1", "TASK_STATE_CANCELED", "", json!([]))).await;
-    assert_eq!(desk.call_off().await, Ok(()));
+    assert_eq!(desk.cancel().await, Ok(()));
     assert_eq!(desk.called().await, [("CancelTask".to_owned(), json!({"id": "t-1"}))]);
     for (code, expected) in [(-32001, true), (-32002, true), (-32004, false)] {
         desk.server.reset().await;
         desk.refuses("CancelTask", code).await;
-        let done = desk.call_off().await;
+        let done = desk.cancel().await;
         assert_eq!(done.is_ok(), expected, "{code} {done:?}");
     }
 }

@@ -59,7 +59,8 @@ impl PullRequests {
         let host = self.0.host().map_err(|error| super::refused(error.to_string()))?.within(ONE_LOOK);
         let base = attempt.provider.strip_prefix(SCHEME).filter(|base| !base.is_empty()).map(str::to_owned);
         let settings = DeliverySettings::read(&attempt.config).map_err(|error| unavailable(&error))?;
-        let (redactor, requested) = (self.0.redactor.clone(), OnceLock::new());
+        let redactor = self.0.redactor.clone();
+        let requested = OnceLock::new();
         Ok(PullTask { attempt, home, host, base, redactor, settings, requested })
     }
 }

@@ -104,7 +104,8 @@ impl PullTask {
             Some(base) => base.clone(),
             None => self.host.default_branch(repo).await?,
         };
-        let (title, body) = (self.title(), self.body(draft));
+        let title = self.title();
+        let body = self.body(draft);
         let new = NewPullRequest { title, body, head: branch.to_owned(), base, draft };
         match self.host.open_pull(repo, &new).await {
             // It may be there all the same; the list may take a moment to show it.
@@ -155,7 +156,8 @@ impl PullTask {
         pull: PullRequest,
         draft: bool,
     ) -> Result<PullRequest, HostError> {
-        let (title, body) = (self.title(), self.body(draft));
+        let title = self.title();
+        let body = self.body(draft);
         let is_same = pull.title == title && pull.body.as_deref() == Some(body.as_str());
         if !pull.is_open || is_same {
             return Ok(pull);

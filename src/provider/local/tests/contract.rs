@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{bench, map, shell};
-use crate::model::NodeReason;
+use crate::model::{Digest, NodeReason};
 use crate::provider::{AttemptOutcome, Registry};
 
 #[test]
@@ -164,7 +164,7 @@ fn artifacts_are_described_and_links_are_not_followed() {
             ("sub/a.txt", "uid/build/2/artifacts/sub/a.txt", 5, "text/plain"),
         ]
     );
-    assert_eq!(report.evidence.artifacts[1].checksum, Some(crate::model::Digest::of_bytes(b"hello")));
+    assert_eq!(report.evidence.artifacts[1].checksum, Some(Digest::of_bytes(b"hello")));
     let kept = bench.settings.runs.join(report.evidence.artifacts[1].path.as_deref().unwrap());
     assert_eq!(std::fs::read(kept).unwrap(), b"hello");
     assert_eq!(report.evidence.artifacts[1].metadata, map(json!({"node": "build", "attempt": 2})));

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Bench, bench, shell};
 use crate::model::NodeReason;
-use crate::provider::{AttemptOutcome, Stop};
+use crate::provider::{AttemptOutcome, Control, Registry, Stop};
 
 /// Runs and says how long it took.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
@@ -130,9 +130,9 @@ fn dropping_the_future_ends_the_process() {
     let bench = shell("echo $$ > pid.new; mv pid.new pid; sleep 600");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let registry = crate::provider::Registry::standard(bench.settings.clone());
+        let registry = Registry::standard(bench.settings.clone());
         let (output, _lines) = tokio::sync::mpsc::channel(1);
-        let control = crate::provider::Control { stop: bench.stop.subscribe(), output };
+        let control = Control { stop: bench.stop.subscribe(), output };
         let running = registry.find("tool://test").unwrap().run(bench.attempt.clone(), control);
         let pid = bench.checkout().join("pid");
         tokio::select! {

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{Bench, PATH, shell, skip};
 use crate::config::SandboxPolicy;
 use crate::model::NodeReason;
+use crate::provider::AttemptOutcome;
 
 /// Whether bubblewrap is installed and may make a sandbox: some containers, and Ubuntu for those who are not root, forbid
 /// the namespaces that it needs.
@@ -169,7 +170,7 @@ fn the_configuration_decides_whether_there_is_a_sandbox() {
         let mut bench = shell(&line);
         bench.settings.sandbox = policy;
         bench.attempt.config.extend(own.map(|own| ("sandbox".to_owned(), own)));
-        matches!(bench.run().outcome, crate::run::AttemptOutcome::Succeeded { .. })
+        matches!(bench.run().outcome, AttemptOutcome::Succeeded { .. })
     };
     let (yes, no) = (|| Some(json!(true)), || Some(json!(false)));
     let policies = [
@@ -236,10 +237,7 @@ fn sockets_of_the_machine_are_out_of_reach_wherever_and_whenever_they_are_made()
             assert!(refused.iter().any(|error| log.contains(error)), "{line}: {log}");
         }
         let allowed = try_with(json!({ "network": true, "unixSockets": true }));
-        assert!(
-            matches!(allowed.outcome, crate::provider::AttemptOutcome::Succeeded { .. }),
-            "{line}: {allowed:?}"
-        );
+        assert!(matches!(allowed.outcome, AttemptOutcome::Succeeded { .. }), "{line}: {allowed:?}");
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Bench, shell};
 use crate::model::NodeReason;
+use crate::provider::AttemptReport;
 
 const SECRET: &str = "hunter22-s3cr3t";
 
@@ -14,7 +15,7 @@ fn bench_with_secret(line: &str) -> Bench {
 }
 
 /// Everything that came out of a run, files and all, holds no secret.
-fn check_clean(bench: &Bench, report: &crate::provider::AttemptReport) {
+fn check_clean(bench: &Bench, report: &AttemptReport) {
     let seen = format!("{report:?}\n{:?}", bench.lines);
     assert!(!seen.contains(SECRET), "{seen}");
     assert!(seen.contains("***"), "{seen}");
