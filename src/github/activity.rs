@@ -3,9 +3,8 @@
 use serde::Deserialize;
 
 use super::GitHub;
-use super::client::ApiRequest;
 use super::wire::{encoded, read_as, repo_path};
-use crate::host::{Account, HostError, ReplacedTip, RepoName};
+use crate::host::{Account, HostError, ReplacedTip, ReplacedTips, RepoName};
 
 #[derive(Deserialize)]
 struct TipAnswer {
@@ -25,7 +24,7 @@ impl From<TipAnswer> for ReplacedTip {
 read_as!(ReplacedTip, TipAnswer);
 
 impl GitHub {
-    /// The tips of a branch that forced pushes and deletions of the last month replaced, newest first; at most a hundred of each.
+    /// The tips of a branch that forced pushes and deletions of the last month replaced.
     ///
     /// # Errors
     /// [`HostError`].
@@ -33,18 +32,20 @@ impl GitHub {
         &self,
         repo: &RepoName,
         branch: &str,
-    ) -> Result<Vec<ReplacedTip>, HostError> {
+    ) -> Result<ReplacedTips, HostError> {
         let name = encoded(&format!("refs/heads/{branch}"));
-        let mut found: Vec<ReplacedTip> = Vec::new();
+        let mut found = ReplacedTips { tips: Vec::new(), complete: true };
         // Asked by kind: a status branch has thousands of ordinary pushes, and none of them matters here.
         for kind in ["force_push", "branch_deletion"] {
             let query = format!("activity?ref={name}&activity_type={kind}&time_period=month&per_page=100");
-            let request =
-                ApiRequest::get(repo_path(repo, &query), "read how a branch was pushed", "contents: read");
-            found.extend(self.ask::<Vec<ReplacedTip>>(request).await?);
+            let path = repo_path(repo, &query);
+            let (tips, complete) =
+                self.marked(&path, "read how a branch was pushed", "contents: read").await?;
+            found.tips.extend::<Vec<ReplacedTip>>(tips);
+            found.complete &= complete;
         }
         // All times of the host have one form, so that their texts sort by time.
-        found.sort_by(|left, right| right.timestamp.cmp(&left.timestamp));
+        found.tips.sort_by(|left, right| right.timestamp.cmp(&left.timestamp));
         Ok(found)
     }
 }

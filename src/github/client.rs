@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::pacer::{RequestPacer, pace_of};
 use super::retry::{HostResponse, RetryAdvice, judge};
+use super::wire::{after_mark, encoded};
 use crate::host::{HostError, shown};
 
 /// How long one request may take.
@@ -31,6 +32,9 @@ const PAGE: usize = 100;
 /// How many pages are read at most.
 // Anybody may comment: without a limit, one issue could hold up a pass for as long as somebody writes.
 const MOST_PAGES: usize = 300;
+
+/// How many pages are read of a list that nobody needs whole.
+const MOST_MARKED: usize = 10;
 
 /// How to give planspec a token.
 pub(super) const TOKEN: &str = "set GITHUB_TOKEN, as with `env: { GITHUB_TOKEN: ${{ github.token }} }`";
@@ -212,8 +216,7 @@ impl GitHub {
     pub(super) async fn ask<T: DeserializeOwned>(&self, request: ApiRequest<'_>) -> Result<T, HostError> {
         let what = request.what.to_owned();
         let answer = self.send(request).await?;
-        serde_json::from_str(&answer.body)
-            .map_err(|error| HostError::Answer { what, said: self.redacted(&shown(&error.to_string())) })
+        self.parse(&answer, &what)
     }
 
     /// Does a request whose answer says nothing.
@@ -243,6 +246,36 @@ impl GitHub {
         // Never a part of it: lists of comments begin with the oldest, so what is missing is the newest, and a comment of
         // ours that is not found would be written once more at each pass.
         Err(HostError::TooMany { what: what.to_owned(), most: MOST_PAGES * PAGE })
+    }
+
+    /// A list whose pages begin at marks of the host's own, as far as its first [`MOST_MARKED`] pages; whether that is all of it.
+    /// `path` has a query, with the size of a page in it.
+    pub(super) async fn marked<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        what: &str,
+        needs: &'static str,
+    ) -> Result<(Vec<T>, bool), HostError> {
+        let mut all = Vec::new();
+        let mut page = path.to_owned();
+        for _ in 0..MOST_MARKED {
+            let answer = self.send(ApiRequest::get(page, what, needs)).await?;
+            let entries: Vec<T> = self.parse(&answer, what)?;
+            all.extend(entries);
+            match answer.next_page {
+                // Only the mark of the address that the host gives: the rest of it could lead anywhere.
+                Some(mark) => page = format!("{path}&after={}", encoded(&mark)),
+                None => return Ok((all, true)),
+            }
+        }
+        Ok((all, false))
+    }
+
+    fn parse<T: DeserializeOwned>(&self, answer: &HostResponse, what: &str) -> Result<T, HostError> {
+        serde_json::from_str(&answer.body).map_err(|error| HostError::Answer {
+            what: what.to_owned(),
+            said: self.redacted(&shown(&error.to_string())),
+        })
     }
 
     async fn send(&self, request: ApiRequest<'_>) -> Result<HostResponse, HostError> {
@@ -336,6 +369,7 @@ impl GitHub {
                 reset_in: number("x-ratelimit-reset")
                     .zip(header("date").and_then(seconds))
                     .map(|(at, now)| at.saturating_sub(now)),
+                next_page: header("link").and_then(after_mark),
                 body: String::new(),
             };
             answer.body = crab.body_to_string(response).await.map_err(|error| reason(&error))?;

@@ -8,7 +8,7 @@ use super::GitHub;
 use super::comments::LONGEST;
 use crate::host::{
     Comment, GitHost, HostBranch, HostCommit, HostFuture, Issue, IssueChange, MergeMethod, NewIssue,
-    NewPullRequest, PullRequest, PullRequestChange, PullRequestReview, Reaction, ReplacedTip, RepoName,
+    NewPullRequest, PullRequest, PullRequestChange, PullRequestReview, Reaction, ReplacedTips, RepoName,
     RepoPermission, TokenIdentity,
 };
 
@@ -171,7 +171,7 @@ impl GitHost for GitHub {
         Box::pin(GitHub::host_branch(self, repo, branch))
     }
 
-    fn replaced_tips<'a>(&'a self, repo: &'a RepoName, branch: &'a str) -> HostFuture<'a, Vec<ReplacedTip>> {
+    fn replaced_tips<'a>(&'a self, repo: &'a RepoName, branch: &'a str) -> HostFuture<'a, ReplacedTips> {
         Box::pin(GitHub::replaced_tips(self, repo, branch))
     }
 

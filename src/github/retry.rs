@@ -21,6 +21,8 @@ pub(super) struct HostResponse {
     pub(super) remaining: Option<u64>,
     /// `x-ratelimit-reset` minus the host's own `date`, so that our clock does not matter.
     pub(super) reset_in: Option<u64>,
+    /// Where the next page of a list begins, by the host's own mark.
+    pub(super) next_page: Option<String>,
     pub(super) body: String,
 }
 

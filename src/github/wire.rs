@@ -54,9 +54,31 @@ pub(super) fn given<const N: usize>(fields: [(&str, Option<&str>); N]) -> Map<St
     given.collect()
 }
 
+/// The mark at which the next page begins, of a `link` header; decoded.
+pub(super) fn after_mark(link: &str) -> Option<String> {
+    let next = link.split(',').find(|one| one.contains("rel=\"next\""))?;
+    let address = next.split_once('<')?.1.split_once('>')?.0;
+    let address = reqwest::Url::parse(address).ok()?;
+    address.query_pairs().find(|(name, _)| name == "after").map(|(_, mark)| mark.into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_page_begins_at_the_mark_of_its_address() {
+        let next = "<https://api.github.com/x?before=a>; rel=\"prev\", <https://api.github.com/x?per_page=1&after=Y3%2FA%3D>; rel=\"next\"";
+        assert_eq!(after_mark(next).as_deref(), Some("Y3/A="));
+        for other in [
+            "",
+            "<https://api.github.com/x?page=2>; rel=\"next\"",
+            "<not an address>; rel=\"next\"",
+            next.split_once(',').unwrap().0,
+        ] {
+            assert_eq!(after_mark(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn nothing_leaves_its_segment() {

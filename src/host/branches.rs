@@ -38,6 +38,15 @@ pub(crate) struct HostBranch {
     pub(crate) pushes: PushRule,
 }
 
+/// The tips that a branch lost lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReplacedTips {
+    /// Newest first.
+    pub(crate) tips: Vec<ReplacedTip>,
+    /// Whether the host has no more of them than these.
+    pub(crate) complete: bool,
+}
+
 /// A tip that a branch had, and that a push or a deletion replaced by one that does not follow from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReplacedTip {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     Comment, HostBranch, HostCommit, HostError, Issue, IssueChange, MergeMethod, NewIssue, NewPullRequest,
-    PullRequest, PullRequestChange, PullRequestReview, Reaction, ReplacedTip, RepoName, RepoPermission,
+    PullRequest, PullRequestChange, PullRequestReview, Reaction, ReplacedTips, RepoName, RepoPermission,
     TokenIdentity,
 };
 
@@ -186,12 +186,8 @@ pub(crate) trait GitHost: Any + Debug + Send + Sync {
     /// The newest commit of a branch, and who may push to it.
     fn host_branch<'a>(&'a self, repo: &'a RepoName, branch: &'a str) -> HostFuture<'a, HostBranch>;
 
-    /// The tips of a branch that forced pushes and deletions replaced lately, newest first.
-    fn replaced_tips<'a>(
-        &'a self,
-        _repo: &'a RepoName,
-        _branch: &'a str,
-    ) -> HostFuture<'a, Vec<ReplacedTip>> {
+    /// The tips of a branch that forced pushes and deletions replaced lately.
+    fn replaced_tips<'a>(&'a self, _repo: &'a RepoName, _branch: &'a str) -> HostFuture<'a, ReplacedTips> {
         let what = "read how a branch was pushed".to_owned();
         answer(Err(HostError::NotOffered { what }))
     }

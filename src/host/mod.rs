@@ -16,7 +16,7 @@ mod pulls;
 pub(crate) use error::HostError;
 pub(crate) use names::RepoName;
 
-pub(crate) use branches::{HostBranch, PushRule, ReplacedTip};
+pub(crate) use branches::{HostBranch, PushRule, ReplacedTip, ReplacedTips};
 pub(crate) use comments::{Comment, CommentUpdate, Reaction};
 pub(crate) use git_host::{GitHost, HostConnection, HostFuture};
 pub(crate) use issues::{Issue, IssueChange, IssueEnd, NewIssue};

@@ -241,6 +241,7 @@ pub struct PrivateCheckout {
     path: PathBuf,
     // An `Option`, because `drop` has only a reference, and the function can be called once.
     readable: Vec<PathBuf>,
+    hidden: Vec<PathBuf>,
     collect: Option<Collect>,
     give_back: Option<ReleaseCheckout>,
 }
@@ -248,7 +249,8 @@ pub struct PrivateCheckout {
 impl PrivateCheckout {
     /// A checkout at `path`; `give_back` is called with the path when it is no longer used.
     pub fn new(path: PathBuf, give_back: impl FnOnce(PathBuf) + Send + 'static) -> Self {
-        Self { path, readable: Vec::new(), collect: None, give_back: Some(Box::new(give_back)) }
+        let (readable, hidden) = (Vec::new(), Vec::new());
+        Self { path, readable, hidden, collect: None, give_back: Some(Box::new(give_back)) }
     }
 
     /// The same, with what takes in the changes.
@@ -266,6 +268,19 @@ impl PrivateCheckout {
     pub fn reading(mut self, readable: Vec<PathBuf>) -> Self {
         self.readable = readable;
         self
+    }
+
+    /// The same, with places inside that a sandbox does not show.
+    #[must_use]
+    pub fn hiding(mut self, hidden: Vec<PathBuf>) -> Self {
+        self.hidden = hidden;
+        self
+    }
+
+    /// Places inside that a sandbox does not show.
+    #[must_use]
+    pub fn hidden(&self) -> &[PathBuf] {
+        &self.hidden
     }
 
     /// Places outside that Git in the checkout needs to read.

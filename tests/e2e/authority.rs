@@ -5,6 +5,8 @@ use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
 use serde_json::json;
 
 use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, execution, yaml};
+use crate::environment::TestEnvironment;
+use crate::skip;
 
 const REQUIRE: &str = "gates: {require: [{providers: ['tool://deploy*'], gate: prod}]}\n";
 
@@ -303,4 +305,71 @@ fn no_process_above_a_task_shows_it_the_credentials_of_the_runner() {
     // The settings still reach Git, and the variables those that the configuration names.
     let kept = stage.environment.planspec(&["validate"]).succeeds();
     assert!(!kept.stderr.contains("GIT_CONFIG"), "{kept:?}");
+}
+
+/// The credentials are in the memory of the runner, which its own user could read like any file.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_task_reads_the_memory_of_the_runner_that_holds_credentials() {
+    let mut stage = Stage::new(QUICK, &[]);
+    let seen = stage.outside("seen");
+    // What the task starts may look at the task, so that the machine forbids nothing else; the runner is above both.
+    let looks = |whom: &str| format!("cat /proc/$PPID/environ >/dev/null 2>&1 && echo {whom} >> \"$SEEN\"");
+    let script =
+        format!("export SEEN='{}'; sh -c '{}'; {}; true", seen.display(), looks("task"), looks("runner"));
+    let graph = Graph::new("work").task("a", &[], &script);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("run", "work"), bindings(&[&graph])]));
+    stage.environment.set("GITHUB_TOKEN", &format!("ghs_{}", "Ab3".repeat(12)));
+    let repo = stage.environment.repo();
+    let mut command = match rustix::process::geteuid().is_root() {
+        // Root may look at everything, by capabilities that can be taken away.
+        true => {
+            let mut command = stage.environment.command("setpriv", &repo);
+            let without = "-sys_ptrace,-perfmon,-sys_admin";
+            command.args(["--bounding-set", without, "--inh-caps", without]);
+            command.arg(env!("CARGO_BIN_EXE_planspec"));
+            command
+        }
+        false => stage.environment.planspec_command(&repo),
+    };
+    let outcome = command.arg("reconcile").output().unwrap();
+    assert!(outcome.status.success(), "{outcome:?}");
+    assert_eq!(std::fs::read_to_string(&seen).unwrap(), "task\n");
+}
+
+/// A plan that is tried works in the working tree itself, whose `.git` holds what a checkout leaves there.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_task_in_a_sandbox_that_works_in_the_working_tree_does_not_see_its_repository() {
+    // As in a sandbox: some machines have the program, and do not let it make a namespace.
+    let mut probe = std::process::Command::new("bwrap");
+    probe.args(["--unshare-user-try", "--unshare-net", "--ro-bind", "/", "/", "true"]);
+    if skip::unless_found(skip::program(&mut probe, "bubblewrap")).is_none() {
+        return;
+    }
+    let tried = |sandbox: bool, command: &str| {
+        format!(
+            "apiVersion: planspec.io/v1alpha1\nkind: Plan\nmetadata: {{name: try, namespace: team}}\nspec:\n  description: Look around\n  graph:\n    nodes:\n      \
+             - id: look\n        kind: Task\n        run:\n          command: |\n            {command}\n          sandbox: {sandbox}\n"
+        )
+    };
+    let environment = TestEnvironment::with_files(&[("a", "committed")]);
+    environment.git(&["config", "http.extraheader", "AUTHORIZATION: basic planted"]).succeeds();
+    let linked = environment.root().join("linked");
+    environment.git(&["worktree", "add", "--quiet", linked.to_str().unwrap()]).succeeds();
+    let blind = "! grep -rs planted --exclude=try.yaml . && ! git rev-parse HEAD && ! touch .git/hook && ! rm -rf .git && grep -q committed a && touch made";
+    for place in [environment.repo(), linked] {
+        let run = |text: &str| {
+            std::fs::write(place.join("try.yaml"), text).unwrap();
+            environment.planspec_in(&place, &["run", "-f", "try.yaml", "--here"])
+        };
+        run(&tried(true, blind)).succeeds();
+        assert!(place.join("made").exists());
+        assert_eq!(
+            environment.git_in(&place, &["rev-parse", "--abbrev-ref", "HEAD"]).succeeds().lines().len(),
+            1
+        );
+        // Without one it is a process like any other of its user.
+        run(&tried(false, "git rev-parse HEAD")).succeeds();
+    }
 }

@@ -2,9 +2,28 @@
 
 use serde_json::json;
 
+use crate::environment::TestEnvironment;
 use crate::github_ci::{GATE, WORK, World, pull};
 
 const FOUR_EYES: &str = "gates: {authorMayApprove: false}\n";
+
+const OUTER: &str = "
+apiVersion: planspec.io/v1alpha1
+kind: Plan
+metadata: {name: outer, namespace: team}
+spec:
+  description: Let another plan do it
+  graph:
+    nodes:
+      - {id: inner, kind: Task}
+";
+
+const YEARLY: &str = "
+apiVersion: planspec.io/v1alpha1
+kind: Schedule
+metadata: {name: yearly, namespace: team}
+spec: {cron: '0 0 1 1 *', planRef: {name: outer}, concurrencyPolicy: Forbid}
+";
 
 /// Everybody may decide, so that only authorship can stand in the way.
 fn world() -> World {
@@ -13,7 +32,11 @@ fn world() -> World {
 }
 
 fn check_refused(world: &World, login: &str, why: &str) {
-    let (id, outcome) = world.says(login, "/planspec approve e/look");
+    check_refused_at(world, login, "/planspec approve e/look", why);
+}
+
+fn check_refused_at(world: &World, login: &str, approve: &str, why: &str) {
+    let (id, outcome) = world.says(login, approve);
     let answers = world.host.own_comments();
     // As it is read: the number of a pull request would else become a link to it.
     let answer = answers.last().unwrap().replace("&#35;&#8203;", "#");
@@ -130,4 +153,56 @@ fn a_pull_request_that_only_the_subject_of_its_commit_names_counts() {
     check_refused(&world, "wendy", "is the author of #9");
     check_refused(&world, "merger", "merged #");
     check_counts(&world, "rosa");
+}
+
+/// When a Schedule is due, the newest commit is anybody's: who began it, and who changed it and its Plans last, are the authors of
+/// what it starts, with those who merged that.
+#[test]
+fn whoever_changed_a_schedule_or_one_of_its_plans_last_does_not_approve_what_it_starts() {
+    let all = "sam, tina, olive, nora, last, merger, rosa";
+    let environment = TestEnvironment::with_files(&[(".planspec.yaml", FOUR_EYES)]);
+    let world = World::around(environment);
+    world.host.with(|state| state.writers.push("rosa".to_owned()));
+    // Long ago, so that the Schedule has been due since.
+    let merges = |number: u64, author: &'static str, file: &str, content: &str| {
+        let environment = &world.environment;
+        environment.write(file, content);
+        environment.git(&["add", "--all"]).succeeds();
+        let commit = format!(
+            "alias.dated=!GIT_COMMITTER_DATE='2024-01-01T12:00:00Z' git commit --quiet -m 'Merge {number}'"
+        );
+        environment.git(&["-c", &commit, "dated"]).succeeds();
+        let merge = environment.git_output(&["rev-parse", "HEAD"]);
+        world.host.with(|state| state.pulls.push(pull(number, author, &merge, Some(&merge))));
+    };
+    let inner = WORK.rsplit_once("---").unwrap().0;
+    let rules = "rules:\n    - {selector: {planRef: {name: outer}}, target: {provider: 'plan://p'}}";
+    let inner = inner.replace("rules:", rules);
+    merges(7, "rosa", "gate.yaml", &GATE.replace("'user:rosa'", all));
+    merges(8, "paula", "inner.yaml", &inner);
+    merges(9, "olive", "outer.yaml", OUTER);
+    merges(10, "sam", "schedule.yaml", YEARLY);
+    merges(11, "tina", "schedule.yaml", &YEARLY.replace("Forbid", "Replace"));
+    merges(12, "nora", "inner.yaml", &inner.replace("Build, have it looked at, ship it", "Ship it"));
+    merges(13, "last", "notes.txt", "x");
+    world.pass().succeeds();
+    let listed = world.environment.planspec(&["get", "executions", "-o", "name", "-A"]).succeeds().stdout;
+    let run = listed.lines().filter_map(|line| line.rsplit('/').next()).find(|name| name.ends_with("-inner"));
+    let run = run.unwrap_or_else(|| panic!("{listed}"));
+    let approve = format!("/planspec approve {run}/look");
+    let refusals = [
+        ("sam", "is the author of #10"),
+        ("tina", "is the author of #11"),
+        ("olive", "is the author of #9"),
+        ("nora", "is the author of #12"),
+        ("last", "is the author of #13"),
+        ("merger", "merged #"),
+    ];
+    for (login, why) in refusals {
+        check_refused_at(&world, login, &approve, why);
+    }
+    let (id, outcome) = world.says("rosa", &approve);
+    let answers = world.host.own_comments();
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?} {answers:?}");
+    assert_eq!(world.phase_of(run), "Succeeded");
 }

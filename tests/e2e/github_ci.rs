@@ -929,6 +929,25 @@ fn an_approving_review_does_not_count_for_another_graph_than_the_merge_brought()
     assert_eq!(world.phase(), "Blocked");
 }
 
+/// Whoever may merge after a review does not choose what it approved: the reviewer saw what the Bindings said then.
+#[test]
+fn an_approving_review_does_not_count_for_another_target_than_the_merge_brought() {
+    let counts = "annotations: {planspec.io/approve-by-review: 'true'}, name: look,";
+    let world = World::new(CONFIG, &GATE.replace("name: look,", counts));
+    let head = world.host.with(|state| state.pulls[0]["head"]["sha"].clone());
+    let swapped = WORK.replace("tool://true", "tool://swapped");
+    world.environment.commit_files(&[("work.yaml", &swapped)], "Past the review");
+    world.host.with(|state| {
+        let user = json!({ "login": "rosa", "type": "User" });
+        state.reviews = vec![json!({
+            "id": 1, "state": "APPROVED", "commit_id": head, "submitted_at": "2026-01-01T00:00:00Z", "user": user,
+        })];
+    });
+    let outcome = world.pass().succeeds();
+    assert_eq!(world.phase(), "Blocked", "{outcome:?}");
+    assert!(outcome.stderr.contains("another target than the merge introduced"), "{outcome:?}");
+}
+
 /// What a task prints is shown, and the runner takes none of it for a command.
 #[test]
 fn what_strangers_wrote_is_never_obeyed_by_the_runner() {

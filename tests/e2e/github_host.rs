@@ -1,6 +1,7 @@
 //! A small Git host for `planspec ci`: comments, reactions, permissions and pull requests, kept in memory behind
 //! real HTTP. What is asked and answered is judged by GitHub's own description; a mistake fails the test.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -503,6 +504,26 @@ impl State {
     }
 }
 
+/// A page of a list whose pages begin at marks, and the header that says where the next one begins, if there is one.
+fn marked_page(address: &wiremock::http::Url, all: Value) -> (Value, Option<String>) {
+    const MARK: &str = "A/b=";
+    let query: HashMap<_, _> = address.query_pairs().into_owned().collect();
+    let size: usize = query["per_page"].parse().unwrap();
+    let from: usize = query.get("after").map_or(0, |mark| mark.strip_prefix(MARK).unwrap().parse().unwrap());
+    let Value::Array(entries) = all else { return (all, None) };
+    let page: Vec<Value> = entries.iter().skip(from).take(size).cloned().collect();
+    let next = (entries.len() > from + size).then(|| {
+        let mut next = address.clone();
+        let kept = query.iter().filter(|(name, _)| *name != "after");
+        next.query_pairs_mut()
+            .clear()
+            .extend_pairs(kept)
+            .append_pair("after", &format!("{MARK}{}", from + size));
+        format!("<https://elsewhere.invalid/?before=x>; rel=\"prev\", <{next}>; rel=\"next\"")
+    });
+    (json!(page), next)
+}
+
 impl Respond for Answers {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -527,11 +548,14 @@ impl Respond for Answers {
             return fault;
         }
         let (status, answer) = state.answer(method, path, request.url.query().unwrap_or_default(), &body);
+        let (answer, next) =
+            if path.ends_with("/activity") { marked_page(&request.url, answer) } else { (answer, None) };
         let address = request.url.as_str().split_once(request.url.authority()).map_or("", |(_, rest)| rest);
         let found = github_judge::mistakes(method, address, &request.body, (status, &answer));
         state.mistakes.extend(found);
         let slow = state.slow == Some(format!("{method} {path}").as_str());
         let delay = Duration::from_secs(if slow { 30 } else { 0 });
-        ResponseTemplate::new(status).set_body_json(answer).set_delay(delay)
+        let template = ResponseTemplate::new(status).set_body_json(answer).set_delay(delay);
+        next.into_iter().fold(template, |template, link| template.insert_header("link", link.as_str()))
     }
 }

@@ -231,8 +231,23 @@ struct SharedFolder(PathBuf);
 impl Workspace for SharedFolder {
     fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
         // Nothing is reset, collected or removed: what a task leaves there is for the person to look at.
-        Ok(PrivateCheckout::new(self.0.clone(), |_| {}))
+        Ok(PrivateCheckout::new(self.0.clone(), |_| {}).hiding(repositories_in(&self.0)))
     }
+}
+
+/// Where the repository of a person's working tree is, as far as that is inside of it: its configuration may hold credentials, and
+/// a hook that a task planted there would run outside of the sandbox.
+fn repositories_in(tree: &Path) -> Vec<PathBuf> {
+    let link = tree.join(".git");
+    // A linked working tree, or one whose repository was put elsewhere, has a file that names the place.
+    let named = std::fs::read_to_string(&link).ok();
+    let named = named.and_then(|text| text.strip_prefix("gitdir:").map(|path| tree.join(path.trim())));
+    let place = named.unwrap_or_else(|| link.clone()).canonicalize().ok();
+    let inside = |path: &PathBuf| tree.canonicalize().is_ok_and(|tree| path.starts_with(tree));
+    let link = (link.symlink_metadata().is_ok_and(|found| !found.is_symlink())).then_some(link);
+    let mut found: Vec<PathBuf> = link.into_iter().chain(place.filter(inside)).collect();
+    found.dedup();
+    found
 }
 
 struct OrderedWorkspace {

@@ -36,9 +36,14 @@ pub(crate) fn approved_target(
         return Ok(known);
     }
     let target = declared_target(&task, binding.as_deref());
-    let target = target.map(|target| digest_target(&target, &named(&snapshot.config.providers, &target)));
+    let target = target.map(|target| approvable(&snapshot.config.providers, &target));
     snapshot.answers.keep_approved(&compiled.key, ix, blob, &target);
     Ok(target)
+}
+
+/// A target as it is approved, with these settings of providers.
+pub(crate) fn approvable(providers: &ProviderConfig, target: &BindingTarget) -> ApprovedTarget {
+    digest_target(target, &named(providers, target))
 }
 
 /// The target that the Binding of a task names now.

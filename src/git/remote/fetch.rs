@@ -59,12 +59,21 @@ impl Remote {
     /// # Errors
     /// When the remote does not have it, or does not serve commits by id.
     pub fn fetch_commit(&self, repo: &Repo, commit: ObjectId) -> Result<(), GitError> {
+        self.fetch_by_ids(repo, &[commit])
+    }
+
+    /// The same for several commits in one run, which fails as a whole when the remote lacks one of them.
+    ///
+    /// # Errors
+    /// When the remote does not have one, or does not serve commits by id.
+    pub fn fetch_by_ids(&self, repo: &Repo, commits: &[ObjectId]) -> Result<(), GitError> {
+        let specs: Vec<String> = commits.iter().map(ToString::to_string).collect();
         self.patiently(RemoteAccess::Read, || {
             let lock = self.fetch_lock(repo)?;
-            tracing::debug!(remote = self.shown, %commit, "fetching a single commit");
+            tracing::debug!(remote = self.shown, commits = specs.join(" "), "fetching commits by their ids");
             // In a complete clone never with a depth: it would cut the user's own history off.
             let depth = (repo.is_shallow() || is_cache_clone(repo)).then_some(1);
-            let output = self.fetch_specs(&[commit.to_string()], depth, lock.as_ref())?;
+            let output = self.fetch_specs(&specs, depth, lock.as_ref())?;
             if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
         })
     }

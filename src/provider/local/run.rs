@@ -21,7 +21,7 @@ use crate::model::{JsonMap, NodeReason};
 use crate::provider::criteria::check_criteria;
 use crate::provider::output::{AttemptLog, OUTPUT_LIMIT, read_outputs};
 use crate::provider::process::{
-    self, EnvVars, Interrupt, OutputStream, ProcessEnd, SandboxCommand, is_machine_fault,
+    self, EnvVars, Interrupt, OutputStream, OwnPaths, ProcessEnd, SandboxCommand, is_machine_fault,
 };
 use crate::provider::settings::resolve;
 use crate::provider::{Attempt, AttemptOutcome, AttemptReport, ConfigError, PrivateCheckout};
@@ -232,11 +232,13 @@ impl<'a> LocalRun<'a> {
         }
         let mut readable = vec![folder.inputs()];
         readable.extend(place.checkout.iter().flat_map(PrivateCheckout::readable).map(PathBuf::as_path));
+        let hidden: Vec<&Path> =
+            place.checkout.iter().flat_map(PrivateCheckout::hidden).map(PathBuf::as_path).collect();
         let runner: EnvVars = (self.shared.common.settings.environment.iter())
             .map(|(name, value)| (name.into(), value.clone()))
             .collect();
         let enclosure = sandbox
-            .enclosure(&writable, &readable, (&runner, environment))
+            .enclosure(&OwnPaths { writable, readable, hidden }, (&runner, environment))
             // Another attempt would find the same system and the same packages.
             .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))

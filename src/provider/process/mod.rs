@@ -15,4 +15,4 @@ pub(super) use self::command_line::{CommandLine, EnvVars, StartError, is_machine
 pub(super) use self::groups::kill_all;
 pub(super) use self::interrupt::{Interrupt, interrupt};
 pub use self::restart::out_of_sight;
-pub(super) use self::sandbox::{Sandbox, SandboxCommand};
+pub(super) use self::sandbox::{OwnPaths, Sandbox, SandboxCommand};

@@ -28,6 +28,17 @@ pub(in crate::provider) struct Sandbox {
     write: Vec<String>,
 }
 
+/// The places of an attempt itself.
+#[derive(Debug)]
+pub(in crate::provider) struct OwnPaths<'a> {
+    /// What can be written to.
+    pub(in crate::provider) writable: Vec<&'a Path>,
+    /// What can be read.
+    pub(in crate::provider) readable: Vec<&'a Path>,
+    /// What of these is not seen.
+    pub(in crate::provider) hidden: Vec<&'a Path>,
+}
+
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::provider) enum SandboxError {
@@ -94,12 +105,11 @@ impl Sandbox {
         }))
     }
 
-    /// The sandbox of an attempt, in which `writable` can be written to and `readable` read. Of the environments, the first is
-    /// what the runner passes on to every task, the second that of this one.
+    /// The sandbox of an attempt with these places. Of the environments, the first is what the runner passes on to every task, the
+    /// second that of this one.
     pub(in crate::provider) fn enclosure(
         &self,
-        writable: &[&Path],
-        readable: &[&Path],
+        OwnPaths { writable, readable, hidden }: &OwnPaths<'_>,
         (runner, environment): (&EnvVars, &EnvVars),
     ) -> Result<SandboxCommand, SandboxError> {
         if !cfg!(target_os = "linux") {
@@ -133,6 +143,11 @@ impl Sandbox {
         for path in readable {
             bind("--ro-bind", path.as_os_str());
         }
+        // After the checkout that they are in, and before what the settings name, which may give a part of them back.
+        for path in hidden {
+            args.extend(hide(path));
+        }
+        let mut bind = |how: &str, path: &OsStr| args.extend([how.into(), path.to_owned(), path.to_owned()]);
         // Last, so that also places below the empty folders can be given back.
         for (how, key, paths) in [("--ro-bind", "read", &self.read), ("--bind", "write", &self.write)] {
             for path in paths {
@@ -188,6 +203,14 @@ fn sockets(listed: &str) -> impl Iterator<Item = &Path> {
     let seen = move |path: &&str| !hidden.iter().any(|folder| path.starts_with(folder));
     // A list may name what is gone, and bwrap would fail for it.
     paths.filter(seen).map(Path::new).filter(|path| path.exists())
+}
+
+/// Puts something empty in the place of a file or a folder. What a task writes there would vanish without a word, so it cannot.
+fn hide(path: &Path) -> Vec<OsString> {
+    match path.is_dir() {
+        true => vec!["--tmpfs".into(), path.into(), "--remount-ro".into(), path.into()],
+        false => vec!["--ro-bind".into(), "/dev/null".into(), path.into()],
+    }
 }
 
 /// `~/…` as a path.

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::cli::Context;
 use crate::cli::ci::authority::authorize::gates_of;
-use crate::cli::ci::authority::draft_reviews;
 use crate::cli::ci::authority::reviews::{AskedGate, approvers, count};
+use crate::cli::ci::authority::{draft_reviews, reviewed};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::desired::{Desired, load};
 use crate::cli::error::CliError;
 use crate::engine::people_of;
-use crate::git::ObjectId;
-use crate::host::PullRequest;
 use crate::model::{GateSpec, ResourceKey, ResourceStatus, Spec};
 
 /// The annotation of a Gate that lets reviews count.
@@ -54,13 +52,10 @@ fn count_origins(
     }
     let pulls = view.pulls(host, &asked.keys().cloned().collect())?;
     for (execution, pull) in pulls {
-        // A plan that changed between the review and the pin is not what the reviewer saw (Invariant 11).
-        if !is_what_was_reviewed(view, &execution, &pull)? {
+        // What changed between the review and the wait is not what the reviewer saw (Invariant 11).
+        if let Some(why) = reviewed::difference(view, &execution, &pull, desired)? {
             let name = format!("{}/{}", execution.namespace, execution.name);
-            context.out.note(format!(
-                "reviews of #{} do not count for {name}: it runs a different graph than the merge introduced",
-                pull.number
-            ))?;
+            context.out.note(format!("reviews of #{} do not count for {name}: {why}", pull.number))?;
             continue;
         }
         let approvers = approvers(host, &pull)?;
@@ -104,28 +99,5 @@ fn already(
     Ok(status.review_history.iter().any(|review| {
         review.reviewer.eq_ignore_ascii_case(name)
             && review.extensions.as_ref().is_some_and(|binding| binding.execution == uid)
-    }))
-}
-
-/// Whether an Execution runs what the pull request introduced: the graph of its plan as the merge left it.
-fn is_what_was_reviewed(
-    view: &PassView,
-    execution: &ResourceKey,
-    pull: &PullRequest,
-) -> Result<bool, CliError> {
-    let record = view.record(execution)?;
-    let pin = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.clone());
-    let merge = pull.merge_commit.as_deref().and_then(|sha| sha.parse::<ObjectId>().ok());
-    let (Some(pin), Some(merge)) = (pin, merge) else { return Ok(false) };
-    if pin.commit == merge.to_string() {
-        return Ok(true);
-    }
-    let Ok(merged) = load(&view.workspace().repo, merge, &view.tips().config) else {
-        return Ok(false);
-    };
-    let plan = merged.resources.into_iter().find(|resource| resource.key() == pin.plan);
-    Ok(plan.is_some_and(|plan| match plan.spec {
-        Spec::Plan(spec) => spec.digest() == pin.graph_digest,
-        _ => false,
     }))
 }

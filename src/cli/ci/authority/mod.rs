@@ -4,6 +4,7 @@ pub(crate) mod approvals;
 pub(crate) mod authorize;
 pub(crate) mod authors;
 mod draft_reviews;
+mod reviewed;
 mod reviews;
 
 use jiff::Timestamp;

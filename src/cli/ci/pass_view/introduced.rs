@@ -98,11 +98,9 @@ impl PassView {
         };
         let repo = &self.workspace.repo;
         if declared.kind == Kind::Schedule {
-            let plan =
-                record.execution().and_then(|status| status.extensions.pinned.as_ref()).map(|pin| &pin.plan);
             let mut ends = BTreeSet::from([pin, origin]);
             // At the time of a run the newest commit is anybody's: who changed what it runs last counts with whoever began it.
-            for key in [Some(&declared), plan].into_iter().flatten() {
+            for key in self.plans_of(key.clone())?.iter().chain([&declared]) {
                 let path = then.path_of(key);
                 let changed = path.map(|path| repo.last_change(pin, path, MOST_SEARCHED)).transpose()?;
                 let Some(changed) = changed.flatten() else {
@@ -159,6 +157,20 @@ impl PassView {
             }
         }
         Ok(found)
+    }
+
+    /// The Plans that an Execution and what made it are pinned to: an outer one decides what an inner one runs with.
+    fn plans_of(&self, key: ResourceKey) -> Result<BTreeSet<ResourceKey>, CliError> {
+        let mut plans = BTreeSet::new();
+        let mut next = Some(key);
+        for _ in 0..MOST_OWNERS {
+            let Some(key) = next.filter(|key| key.kind == Kind::Execution) else { break };
+            let Some(record) = self.record(&key)? else { break };
+            let pin = record.execution().and_then(|status| status.extensions.pinned.as_ref());
+            plans.extend(pin.map(|pin| pin.plan.clone()));
+            next = DerivedExecution::of(&record).map(|derived| derived.owner_key(&key.namespace));
+        }
+        Ok(plans)
     }
 
     /// The commits of the desired branch that a merged pull request can have introduced: those between its base and its
