@@ -70,6 +70,7 @@ mod github_notices;
 mod github_owners;
 mod github_page;
 mod github_push_rules;
+mod github_renamed;
 mod github_replay;
 mod github_reverts;
 mod github_rework;
