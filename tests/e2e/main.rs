@@ -56,6 +56,7 @@ mod git_server;
 mod github_action;
 mod github_authors;
 mod github_ci;
+mod github_commands;
 mod github_deliveries;
 mod github_dispatch;
 mod github_drafts;
