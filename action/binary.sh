@@ -47,7 +47,7 @@ own_version() {
 # Whoever may write to a repository can replace a release together with its checksums. The attestation is signed by the host,
 # and says from which commit which workflow built the archive.
 check_provenance() {
-  local archive=$1 version=$2 repository=$3
+  local archive=$1 version=$2 repository=$3 from=$4
   case "$PLANSPEC_PROVENANCE" in
     required | "") ;;
     checksum)
@@ -63,6 +63,12 @@ check_provenance() {
   # The workflow pins a commit of this action, and that commit decides: a tag can be moved, and then names another one.
   if [ -z "$PLANSPEC_VERSION" ] && [[ $PLANSPEC_ACTION_REF =~ ^[0-9a-f]{40}$ ]]; then
     wanted+=(--source-digest "$PLANSPEC_ACTION_REF")
+  fi
+  # The host tells attestations only to those it knows. Where the job is on another one, its token is worth nothing here, and the
+  # attestation that lies beside the archive is verified in the same way.
+  if [ "$server" != "$GITHUB_SERVER_URL" ]; then
+    download "$from/planspec-$version.sigstore.json" "$folder/attestation.json"
+    wanted+=(--bundle "$folder/attestation.json")
   fi
   GH_HOST=${server#*://} GH_TOKEN=$PLANSPEC_TOKEN gh attestation verify "$archive" "${wanted[@]}" >"$folder/attestation.log" 2>&1 || {
     # Lines of another program: none of them may become a command of the runner.
@@ -86,7 +92,7 @@ released() {
   download "$from/$archive" "$folder/$archive"
   [ "$(digest "$folder/$archive")" = "$wanted" ] ||
     fail "$archive is not what SHA256SUMS of $version says; nothing of it is run"
-  check_provenance "$folder/$archive" "$version" "$repository"
+  check_provenance "$folder/$archive" "$version" "$repository" "$from"
   tar -xzf "$folder/$archive" -C "$folder" planspec
   binary=$folder/planspec
 }

@@ -26,6 +26,8 @@ pub(crate) struct RepoContext {
     /// The directory that relative paths are relative to.
     pub(crate) here: PathBuf,
     choice: BranchChoice,
+    /// A change whose configuration counts where the one at a commit is not valid.
+    repair: Option<ObjectId>,
     /// The desired branch, as far as it is known here; asked for once.
     branch: OnceCell<String>,
     /// Whether it was said that the remote cannot be reached.
@@ -72,7 +74,15 @@ impl RepoContext {
             (None, Some(name)) => BranchChoice::HostDefault(name.clone()),
             (None, None) => BranchChoice::Repository,
         };
-        Ok(Self { repo, remote, here, choice, branch: OnceCell::new(), warned: Cell::new(false) })
+        let (branch, warned) = (OnceCell::new(), Cell::new(false));
+        Ok(Self { repo, remote, here, choice, repair: None, branch, warned })
+    }
+
+    /// The same, for a change that may repair a configuration: where the one at a commit is not valid, that of this commit counts.
+    /// Otherwise the check of the change that repairs it could never pass.
+    pub(crate) fn repaired_by(mut self, change: ObjectId) -> Self {
+        self.repair = Some(change);
+        self
     }
 
     /// Both branches, for the engine. With `--ref`, and where another branch is checked out, the user is told which branch is
@@ -265,6 +275,13 @@ impl RepoContext {
     /// The configuration at a commit; the defaults where there is none.
     pub(crate) fn config_at(&self, commit: Option<ObjectId>) -> Result<Config, CliError> {
         let Some(commit) = commit else { return Ok(Config::default()) };
+        let found = self.config_of(commit);
+        let Some(change) = self.repair.filter(|_| found.is_err()) else { return found };
+        // Where the change is no better, what is wrong with the commit itself is said.
+        self.config_of(change).or(found)
+    }
+
+    fn config_of(&self, commit: ObjectId) -> Result<Config, CliError> {
         let tree = self.repo.commit(commit)?.tree;
         // The limit for reading is configured in this very file.
         let most = Config::default().limits.file_bytes;

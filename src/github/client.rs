@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::pacer::{RequestPacer, pace_of};
-use super::retry::{HostResponse, RetryAdvice, judge};
+use super::retry::{HostResponse, RetryAdvice, judge, moved};
 use super::wire::{after_mark, encoded};
 use crate::host::{HostError, shown};
 
@@ -35,6 +35,9 @@ const MOST_PAGES: usize = 300;
 
 /// How many pages are read of a list that nobody needs whole.
 const MOST_MARKED: usize = 10;
+
+/// How often a request that changes something is sent on to another address.
+const MOST_MOVES: usize = 3;
 
 /// How to give planspec a token.
 pub(super) const TOKEN: &str = "set GITHUB_TOKEN, as with `env: { GITHUB_TOKEN: ${{ github.token }} }`";
@@ -347,19 +350,28 @@ impl GitHub {
         // At least a second, so that a last try is not cut off before the host could have answered.
         let limit = (Instant::now() + ONE).min(end.max(Instant::now() + Duration::from_secs(1)));
         let crab = &self.inner.crab;
-        let path = request.path.as_str();
+        let mut path = request.path.clone();
         let body = request.body.as_ref();
         let exchange = async {
             // Only the library's transport: its models demand fields that the host may leave out, and its
             // `update_comment` sends POST where the host documents PATCH.
-            let response = match request.method {
+            let send = async |path: &str| match request.method {
                 Method::Get => crab._get(path).await,
                 Method::Post => crab._post(path, body).await,
                 Method::Patch => crab._patch(path, body).await,
                 Method::Put => crab._put(path, body).await,
                 Method::Graph => self.inner.graph._post(path, body).await,
             };
-            let response = response.map_err(|error| reason(&error))?;
+            let mut response = send(&path).await.map_err(|error| reason(&error))?;
+            // The library follows what is read, and sends no body a second time. The host asks for just that, and did nothing yet.
+            for _ in 0..MOST_MOVES {
+                let location = response.headers().get("location").and_then(|value| value.to_str().ok());
+                let status = response.status().as_u16();
+                let Some(place) = moved(status, location, &self.inner.access.api) else { break };
+                tracing::debug!(from = path, to = place, "the host has it under another name");
+                path = place.to_owned();
+                response = send(&path).await.map_err(|error| reason(&error))?;
+            }
             let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
             let number = |name: &str| header(name).and_then(|value| value.trim().parse::<u64>().ok());
             let mut answer = HostResponse {

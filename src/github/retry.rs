@@ -57,6 +57,13 @@ pub(super) fn judge(answer: &HostResponse, what: &str, needs: &'static str) -> R
     }
 }
 
+/// The path to which the host sends a request with its body, because the repository was renamed. On the same host alone: the request
+/// has the token.
+pub(super) fn moved<'a>(status: u16, location: Option<&'a str>, api: &str) -> Option<&'a str> {
+    let place = location.filter(|_| matches!(status, 307 | 308))?.strip_prefix(api)?;
+    place.starts_with('/').then_some(place)
+}
+
 fn is_limit(answer: &HostResponse) -> bool {
     answer.status == 429
         || answer.retry_after.is_some()
@@ -97,6 +104,26 @@ mod tests {
 
     fn judged(answer: &HostResponse) -> RetryAdvice {
         judge(answer, "comment", "issues: write")
+    }
+
+    #[test]
+    fn only_the_host_itself_is_followed_with_a_body_and_the_token() {
+        let api = "https://api.github.com";
+        let place = "https://api.github.com/repositories/1/issues";
+        assert_eq!(moved(307, Some(place), api), Some("/repositories/1/issues"));
+        assert_eq!(moved(308, Some(place), api), Some("/repositories/1/issues"));
+        // What is read is followed by the library, and an answer is no way on.
+        assert_eq!(
+            (moved(301, Some(place), api), moved(201, Some(place), api), moved(307, None, api)),
+            (None, None, None)
+        );
+        for other in [
+            "https://evil.example/x",
+            "https://api.github.com.evil.example/x",
+            "https://api.github.com@evil.example/x",
+        ] {
+            assert_eq!(moved(307, Some(other), api), None, "{other}");
+        }
     }
 
     #[test]

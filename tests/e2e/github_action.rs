@@ -91,7 +91,12 @@ impl Release {
         let digest = Digest::of_bytes(&bytes).to_string().trim_start_matches("sha256:").to_owned();
         let server = MockServer::start().await;
         let place = format!("/wendy/planspec/releases/download/v{}", env!("CARGO_PKG_VERSION"));
-        for (name, body) in [("SHA256SUMS".to_owned(), sums(&digest).into_bytes()), (archive(), bytes)] {
+        let bundle = format!("planspec-v{}.sigstore.json", env!("CARGO_PKG_VERSION"));
+        for (name, body) in [
+            ("SHA256SUMS".to_owned(), sums(&digest).into_bytes()),
+            (archive(), bytes),
+            (bundle, b"{}".to_vec()),
+        ] {
             let answer = ResponseTemplate::new(200).set_body_bytes(body);
             Mock::given(path(format!("{place}/{name}"))).respond_with(answer).mount(&server).await;
         }
@@ -149,6 +154,36 @@ async fn a_release_that_is_not_what_its_checksums_say_is_never_run() {
     silent.refuses(&[], "does not name").await;
 }
 
+/// Each machine asks for the archive that the release workflow built for it; a container without glibc for the static one.
+#[tokio::test]
+async fn every_machine_gets_the_archive_that_was_built_for_it() {
+    if !has(&["bash", "curl"]) {
+        return;
+    }
+    let release = Release::new(|_| String::new()).await;
+    let built = fs::read_to_string(action("../.github/workflows/release.yml")).unwrap();
+    let programs = release.folder.path().join("bin");
+    let mut seen = 0;
+    for (system, machine, library, target) in [
+        ("Linux", "x86_64", "ldd (Debian GLIBC 2.36-9) 2.36", "x86_64-unknown-linux-gnu"),
+        ("Linux", "x86_64", "musl libc (x86_64)", "x86_64-unknown-linux-musl"),
+        ("Linux", "aarch64", "ldd (GNU libc) 2.34", "aarch64-unknown-linux-gnu"),
+        ("Linux", "arm64", "", "aarch64-unknown-linux-musl"),
+        ("Darwin", "arm64", "", "aarch64-apple-darwin"),
+        ("Darwin", "x86_64", "", "x86_64-apple-darwin"),
+    ] {
+        script(&programs.join("uname"), &format!("[ $1 = -s ] && echo {system} || echo {machine}"));
+        script(&programs.join("ldd"), &format!("echo '{library}' >&2; exit 1"));
+        assert!(built.contains(&format!("target: {target} }}")), "{target}");
+        let archive = format!("does not name planspec-v{}-{target}.tar.gz", env!("CARGO_PKG_VERSION"));
+        release.refuses(&[], &archive).await;
+        seen += 1;
+    }
+    assert_eq!(built.matches("target: ").count(), seen);
+    script(&programs.join("uname"), "[ $1 = -s ] && echo MINGW64_NT || echo x86_64");
+    release.refuses(&[], "there is no release for MINGW64_NT on x86_64; set `build: true`").await;
+}
+
 /// Checksums can be replaced together with the archive: the attestation has to name repository, workflow, tag and commit.
 #[tokio::test]
 async fn a_release_whose_provenance_is_not_confirmed_is_never_run() {
@@ -185,7 +220,8 @@ async fn a_release_whose_provenance_is_not_confirmed_is_never_run() {
         COMMIT,
     ];
     assert_eq!(said[5..], wanted);
-    // A version of one's own choice was not built from the commit that is pinned; the token goes to no other host.
+    // A version of one's own choice was not built from the commit that is pinned; the token goes to no other host, which shows its
+    // attestations to nobody without one: the attestation comes from beside the archive.
     fs::remove_file(&asked).unwrap();
     let version = format!("v{}", env!("CARGO_PKG_VERSION"));
     let own = [
@@ -196,6 +232,16 @@ async fn a_release_whose_provenance_is_not_confirmed_is_never_run() {
     assert!(release.find(&own).await.status.success());
     let said = fs::read_to_string(&asked).unwrap();
     assert!(!said.contains("--source-digest") && said.lines().nth(1) == Some(""), "{said}");
+    let bundle = said.split_once("--bundle\n").unwrap().1.trim_end();
+    assert_eq!(fs::read_to_string(bundle).unwrap(), "{}", "{said}");
+    // One that is not confirmed is refused there as everywhere.
+    let output = release.find(&[own.as_slice(), &[("ATTESTED", "no")]].concat()).await;
+    assert!(!output.status.success(), "{output:?}");
+    // The commit that the workflow pins counts wherever the release is.
+    fs::remove_file(&asked).unwrap();
+    assert!(release.find(&own[1..]).await.status.success());
+    let said = fs::read_to_string(&asked).unwrap();
+    assert!(said.contains(&format!("--source-digest\n{COMMIT}\n--bundle\n")), "{said}");
     // Whoever asks for less gets less, and reads that in the log.
     let output = release.find(&[("ATTESTED", "no"), ("PLANSPEC_PROVENANCE", "checksum")]).await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -330,6 +376,11 @@ fn the_page_of_the_action_lists_its_inputs_and_outputs() {
         let named = definition[key].as_object().unwrap().keys().map(String::as_str);
         assert_eq!(rows.collect::<BTreeSet<_>>(), named.collect::<BTreeSet<_>>(), "{heading}");
     }
+    // Steps of a workflow compare with these words.
+    let row = page.lines().find(|line| line.starts_with("| `result`")).unwrap();
+    let words: BTreeSet<_> = row.split('`').skip(3).step_by(2).collect();
+    let known = ["done", "waiting", "failed", "interrupted", "held-back", "invalid", "valid"];
+    assert_eq!(words, BTreeSet::from(known), "{row}");
 }
 
 /// Runs one test above in a process of its own, on a machine that has no programs at all.

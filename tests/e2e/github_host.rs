@@ -529,6 +529,17 @@ impl Respond for Answers {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let mut state = self.0.lock().unwrap();
         let (method, path) = (request.method.as_str(), request.url.path());
+        let query = request.url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        // A repository that was renamed is found by its number: what only reads is sent there for good, and everything else once more.
+        if let Some(rest) = path.strip_prefix("/repos/acme/old") {
+            let host = request.headers.get("host").unwrap().to_str().unwrap();
+            let place = format!("http://{host}/repositories/1{rest}{query}");
+            let said = json!({ "message": "Moved Permanently", "url": place });
+            let status = if method == "GET" { 301 } else { 307 };
+            return ResponseTemplate::new(status).set_body_json(said).insert_header("location", place);
+        }
+        let named = path.replacen("/repositories/1", "/repos/acme/app", 1);
+        let path = named.as_str();
         state.seen.push(format!("{method} {path}"));
         if method != "GET" {
             state.changed_at.push(Instant::now());
@@ -550,8 +561,8 @@ impl Respond for Answers {
         let (status, answer) = state.answer(method, path, request.url.query().unwrap_or_default(), &body);
         let (answer, next) =
             if path.ends_with("/activity") { marked_page(&request.url, answer) } else { (answer, None) };
-        let address = request.url.as_str().split_once(request.url.authority()).map_or("", |(_, rest)| rest);
-        let found = github_judge::mistakes(method, address, &request.body, (status, &answer));
+        let found =
+            github_judge::mistakes(method, &format!("{path}{query}"), &request.body, (status, &answer));
         state.mistakes.extend(found);
         let slow = state.slow == Some(format!("{method} {path}").as_str());
         let delay = Duration::from_secs(if slow { 30 } else { 0 });

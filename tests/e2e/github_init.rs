@@ -80,6 +80,59 @@ fn the_documentation_shows_the_step_that_makes_the_token_of_an_app() {
     environment.planspec(&["init", "--app"]).exits(2);
 }
 
+/// A ruleset names a check, and two jobs of one name, or a job that the merge queue does not start, would hold up every merge.
+#[test]
+fn one_job_checks_pull_requests_and_the_merge_queue_by_a_name_of_its_own() {
+    let environment = TestEnvironment::with_repository();
+    let arguments = ["init", "--github", "--app", "--schedule", "auto", "--no-example", "--action", ACTION];
+    let outcome = environment.planspec(&arguments).succeeds();
+    assert!(outcome.stderr.contains("the required check \"planspec / validate\""), "{}", outcome.stderr);
+    let mut checks = Vec::new();
+    for file in [VALIDATE, REPORT, APPLY, SCHEDULE] {
+        let workflow: serde_json::Value = serde_yaml::from_str(&environment.read(file)).unwrap();
+        for job in workflow["jobs"].as_object().unwrap().values() {
+            let started = ["pull_request", "merge_group"].map(|event| workflow["on"].get(event).is_some());
+            checks.push((job["name"].as_str().unwrap().to_owned(), started));
+        }
+    }
+    checks.sort();
+    let named = |name: &str, started| (name.to_owned(), [started; 2]);
+    let expected = [named("apply", false), named("apply", false), named("planspec / validate", true)];
+    assert_eq!(checks[..3], expected);
+    assert_eq!(checks[3..], [named("report", false)]);
+}
+
+/// Of each action of the host, the first version that runs on Node 24: the host ends support for the ones before.
+#[test]
+fn actions_of_the_host_run_on_node_24() {
+    const FIRST: [(&str, u32); 5] = [
+        ("actions/checkout", 5),
+        ("actions/upload-artifact", 6),
+        ("actions/download-artifact", 7),
+        ("actions/create-github-app-token", 3),
+        ("actions/attest-build-provenance", 3),
+    ];
+    let environment = TestEnvironment::with_repository();
+    let arguments = ["init", "--github", "--app", "--schedule", "auto", "--no-example", "--action", ACTION];
+    environment.planspec(&arguments).succeeds();
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows");
+    let own =
+        std::fs::read_dir(own).unwrap().map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+    let written = [VALIDATE, REPORT, APPLY, SCHEDULE].map(|file| environment.read(file));
+    let mut seen = std::collections::BTreeSet::new();
+    for text in own.chain(written) {
+        for line in text.lines().filter_map(|line| line.split_once("uses: actions/").map(|(_, used)| used)) {
+            let (name, version) = (line.split('@').next().unwrap(), line.split(" # v").nth(1).unwrap());
+            let major: u32 = version.split('.').next().unwrap().parse().unwrap();
+            let (action, first) =
+                FIRST.iter().find(|(action, _)| *action == format!("actions/{name}")).unwrap();
+            assert!(major >= *first, "{line}");
+            seen.insert(*action);
+        }
+    }
+    assert_eq!(seen.len(), FIRST.len(), "{seen:?}");
+}
+
 /// What a stranger may start has no secret, no write but the comment, and nothing of the change in it.
 #[test]
 fn the_workflow_that_comments_for_forks_takes_nothing_of_the_change_but_data() {

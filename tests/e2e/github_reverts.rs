@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::github_ci::{CONFIG, GATE, WORK, World, pull};
+use crate::github_ci::{CONFIG, GATE, WORK, World, change, opened, pull};
 
 /// Our comments on a pull request.
 fn told(world: &World, number: u64) -> Vec<String> {
@@ -88,4 +88,26 @@ fn a_manifest_that_moves_is_no_execution_of_the_change_that_moved_it() {
     let (first, second) = (told(&world, 7), told(&world, 8));
     assert!(first[0].contains("## ✅ `e` succeeded"), "{first:?}");
     assert!(second[0].contains("## ⏳ `again` waits") && !second[0].contains("execution/e`"), "{second:?}");
+}
+
+/// What one sentence cancels, another one must not tell to go on.
+#[test]
+fn a_change_that_cancels_an_execution_does_not_tell_it_to_go_on() {
+    let world = World::new(CONFIG, GATE);
+    world.pass().succeeds();
+    let other = WORK.replace("{id: ship, kind: Task,", "{id: deliver, kind: Task,");
+    let head = change(&world, "work.yaml", &other);
+    world.ci("pull_request", &opened(8, &head), &[]).succeeds();
+    let comment = world.host.own_comments().pop().unwrap();
+    assert!(comment.contains("continues team/execution/e on the graph that"), "{comment}");
+    // The same change of the plan, and the Execution is gone.
+    let alone = other.rsplit_once("---").unwrap().0;
+    world.environment.git(&["switch", "--quiet", "feat"]).succeeds();
+    world.environment.commit_files(&[("work.yaml", alone)], "Take it back");
+    let head = world.environment.git_output(&["rev-parse", "HEAD"]);
+    world.environment.git(&["switch", "--quiet", "main"]).succeeds();
+    world.ci("pull_request", &opened(8, &head), &[]).succeeds();
+    let comment = world.host.own_comments().pop().unwrap();
+    assert!(comment.contains("cancels team/execution/e"), "{comment}");
+    assert!(!comment.contains("continues "), "{comment}");
 }

@@ -83,6 +83,98 @@ fn images_and_cargo_binstall_name_the_archives_of_a_release() {
     assert!(script.contains("planspec-$tag-$target.tar.gz\" -C \"$folder\" planspec "), "{script}");
 }
 
+/// What is published cannot be changed, nothing is added to it afterwards, and what it is made of is said first.
+#[test]
+fn a_release_is_attested_as_a_whole_before_it_is_published_and_has_to_be_immutable() {
+    let workflow: serde_json::Value = serde_yaml::from_str(&text(".github/workflows/release.yml")).unwrap();
+    let steps = workflow["jobs"]["publish"]["steps"].as_array().unwrap();
+    let at = |part: &str| {
+        let found = |step: &serde_json::Value| step.to_string().contains(part);
+        let steps: Vec<usize> = (0..steps.len()).filter(|at| found(&steps[*at])).collect();
+        assert_eq!(steps.len(), 1, "{part}: {steps:?}");
+        steps[0]
+    };
+    let order = [
+        at("sha256sum -- *.tar.gz"),
+        at("actions/attest-build-provenance@"),
+        at("cp -- \\\"$BUNDLE\\\""),
+        at("gh release create"),
+        at("--jq .immutable"),
+    ];
+    assert!(order.is_sorted(), "{order:?}");
+    assert_eq!(order[4], steps.len() - 1, "nothing follows");
+    let create = steps[order[3]]["run"].as_str().unwrap();
+    let files =
+        ["dist/*.tar.gz", "dist/*.cdx.json", "dist/*.sigstore.json", "dist/SHA256SUMS", "dist/planspec.rb"];
+    assert!(files.iter().all(|file| create.contains(file)), "{create}");
+    // The name that the action asks for.
+    let bundle = steps[order[2]]["run"].as_str().unwrap();
+    assert!(bundle.ends_with("\"dist/planspec-$GITHUB_REF_NAME.sigstore.json\""), "{bundle}");
+    assert!(text("action/binary.sh").contains("/planspec-$version.sigstore.json\""));
+}
+
+/// The last step of a release, with a host that says whether the release can still be changed.
+#[test]
+fn a_release_that_can_still_be_changed_fails_its_workflow() {
+    if unless_found(program(Command::new("bash").arg("--version"), "bash")).is_none() {
+        return;
+    }
+    let workflow: serde_json::Value = serde_yaml::from_str(&text(".github/workflows/release.yml")).unwrap();
+    let step = workflow["jobs"]["publish"]["steps"].as_array().unwrap().last().unwrap();
+    let environment = TestEnvironment::new();
+    let gh = environment.root().join("gh");
+    let path = format!("{}:{}", environment.root().display(), std::env::var("PATH").unwrap());
+    for (said, fine) in [("true", true), ("false", false), ("null", false), ("", false)] {
+        let script =
+            format!("#!/bin/sh\n[ \"$2\" = repos/acme/planspec/releases/tags/v1.2.3 ] && echo '{said}'\n");
+        std::fs::write(&gh, script).unwrap();
+        std::fs::set_permissions(&gh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut shell = Command::new("bash");
+        shell.args(["-eo", "pipefail", "-c", step["run"].as_str().unwrap()]).env("PATH", &path);
+        let done = shell.env("GH_REPO", "acme/planspec").env("GITHUB_REF_NAME", "v1.2.3").output().unwrap();
+        assert_eq!(done.status.success(), fine, "{said}: {done:?}");
+        assert_eq!(String::from_utf8_lossy(&done.stdout).starts_with("::error "), !fine, "{done:?}");
+    }
+}
+
+/// A team's short file can set whatever a file of its own could.
+#[test]
+fn the_reusable_workflow_takes_what_the_action_takes_and_passes_it_on() {
+    let read = |path: &str| serde_yaml::from_str::<serde_json::Value>(&text(path)).unwrap();
+    let (action, reusable) = (read("action.yml"), read(".github/workflows/planspec.yml"));
+    let call = &reusable["on"]["workflow_call"];
+    let apply = reusable["jobs"]["apply"]["steps"].as_array().unwrap();
+    let passed = apply.iter().find(|step| step["uses"] == "$/action").unwrap()["with"].as_object().unwrap();
+    for input in action["inputs"].as_object().unwrap().keys() {
+        match input.as_str() {
+            // A token is a secret, and the report is between the two jobs of a pull request.
+            "token" => assert!(call["secrets"].get("token").is_some() && passed.contains_key("token")),
+            "report" => {}
+            _ => {
+                let value = format!("${{{{ inputs.{input} }}}}");
+                assert_eq!(passed.get(input).and_then(|value| value.as_str()), Some(&*value), "{input}");
+                assert!(call["inputs"].get(input).is_some(), "{input}");
+            }
+        }
+    }
+}
+
+/// The hook is a command that exists, by the name that the documentation tells, and looks at everything at once.
+#[test]
+fn the_hook_before_a_commit_is_the_one_of_the_documentation() {
+    let hooks: serde_json::Value = serde_yaml::from_str(&text(".pre-commit-hooks.yaml")).unwrap();
+    let [hook] = hooks.as_array().unwrap().as_slice() else { panic!("{hooks}") };
+    assert!(text("docs/github.md").contains(&format!("      - id: {}\n", hook["id"].as_str().unwrap())));
+    assert_eq!(hook["pass_filenames"], false);
+    let environment = TestEnvironment::with_repository();
+    environment.planspec(&["init"]).succeeds();
+    let words: Vec<&str> = hook["entry"].as_str().unwrap().split(' ').collect();
+    assert_eq!(words[0], "planspec");
+    environment.planspec(&words[1..]).succeeds();
+    environment.write("broken.yaml", "apiVersion: planspec.io/v1alpha1\nkind: Plan\n");
+    assert_ne!(environment.planspec(&words[1..]).code, 0);
+}
+
 #[test]
 fn every_schema_has_a_name_of_its_own() {
     let environment = TestEnvironment::with_repository();

@@ -6,7 +6,7 @@ arguments, checkout, token and outputs."""
 import json, os, stat, sys, tempfile, unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from world import ACTION, BINARY, COMMIT, PROJECT, World  # noqa: E402
+from world import ACTION, BINARY, COMMIT, PROJECT, VERSION, World  # noqa: E402
 
 RECORDER = r"""#!/usr/bin/env bash
 set -euo pipefail
@@ -19,10 +19,13 @@ set -euo pipefail
   printf 'stored: %s\n' "$(git config --local --get-regexp 'http.*extraheader' || true)"
   printf 'token: %s\n' "$(printf %s "$GITHUB_TOKEN" | rev)"
 } | sed 's/^/recorded /'
-if [ "$GITHUB_EVENT_NAME" != pull_request ]; then
+if [ "$GITHUB_EVENT_NAME" != pull_request ] && [ "$GITHUB_EVENT_NAME" != workflow_run ]; then
   git push --quiet origin HEAD:refs/heads/recorded
   echo "recorded pushed: yes"
 fi
+for word in "$@"; do
+  case "$word" in --report=*) [ -e "${word#--report=}" ] || echo '{}' >"${word#--report=}" ;; esac
+done
 echo "result=done" >>"$GITHUB_OUTPUT"
 """
 
@@ -93,6 +96,64 @@ class Workflows(unittest.TestCase):
         found, text = self.act("pull_request_review", "planspec-apply.yml", review, **app)
         self.assertEqual(found["token"], "tob-kot", text)
         self.assertNotIn("rig-key", text)
+
+    def elsewhere(self, host):
+        """The workflows for a repository on another host than that of the releases; the server of this rig has that name, too."""
+        world = self.world
+        world.run([BINARY, "init", "--github", "--server", world.server, "--quiet", "--no-example", "--force", "--action", ACTION])
+        self.addCleanup(world.run, [BINARY, "init", "--github", "--quiet", "--no-example", "--force", "--action", ACTION])
+        with open(f"{world.root}/hosts", "w") as config:
+            config.write(f'[url "{world.server.replace("//", "//x-access-token:tok-bot@")}/"]\n\tinsteadOf = {host}/\n')
+        return ["--env", f"GITHUB_SERVER_URL={host}", "--env", f"GIT_CONFIG_GLOBAL={world.root}/hosts"]
+
+    def test_on_another_host_the_release_is_taken_from_where_it_is_and_no_artifact_is_left(self):
+        world = self.world
+        head = world.push({"fork.txt": "x\n"}, branch="fork")
+        pull = world.open_pull("fork")
+        world.merge_result(pull["number"], "fork")
+        world.git("switch", "--quiet", "main")
+        pull["head"]["repo"]["full_name"] = "eve/app"
+        opened = {"action": "opened", "number": pull["number"], "pull_request": pull}
+        run = {"id": 7, "event": "pull_request", "conclusion": "success", "head_sha": head, "head_branch": "fork", "head_repository": {"full_name": "eve/app"}}
+        for host in ["https://ghes.example", "https://github.com", "https://acme.ghe.com"]:
+            there = {"more": self.elsewhere(host)}
+            has_artifacts = host != "https://ghes.example"
+            found, text = self.act("pull_request", "planspec-validate.yml", opened, ref=f"refs/pull/{pull['number']}/merge", **there)
+            self.assertTrue(found["arguments"].startswith("ci --report=") and found["parents"].endswith(head), text)
+            self.assertEqual("uploaded planspec-report" in text, has_artifacts, text)
+            found, text = self.act("workflow_run", "planspec-report.yml", {"action": "completed", "workflow_run": run}, **there)
+            self.assertEqual("arguments" in found, has_artifacts, text)
+            found, text = self.act("push", "planspec-apply.yml", {"ref": "refs/heads/main"}, **there)
+            self.assertEqual((found["arguments"], found["pushed"]), ("ci --max-duration=50m", "yes"), text)
+
+    def test_a_release_of_another_host_without_its_attestation_is_never_run(self):
+        world = self.world
+        bundle = f"{world.root}/git/releases/planspec-v{VERSION}.sigstore.json"
+        with open(bundle) as file:
+            right = file.read()
+        def put(text):
+            with open(bundle, "w") as file:
+                file.write(text)
+        self.addCleanup(put, right)
+        put(right.replace(COMMIT, "f" * 40))
+        code, text = world.act("push", "planspec-apply.yml", {"ref": "refs/heads/main"}, more=self.elsewhere("https://ghes.example"))
+        self.assertNotEqual(code, 0, text)
+        self.assertIn("nothing of it is run", text)
+        self.assertEqual(recorded(text), {}, text)
+
+    def test_the_schedule_that_turns_itself_off_does_the_same_by_the_reusable_workflow(self):
+        with open(os.path.join(PROJECT, "docs", "github.md")) as file:
+            page = file.read()
+        fourth = page.split("the fourth file calls the same\n  workflow")[1].split("```yaml\n")[1].split("  ```\n")[0]
+        fourth = "".join(line.removeprefix("  ") for line in fourth.splitlines(True) if "cache-mode:" not in line)
+        called = fourth.replace("OWNER/planspec/.github/workflows/planspec.yml@COMMIT", f"octo-org/planspec/.github/workflows/planspec.yml@{COMMIT}")
+        place = ".github/workflows/planspec-schedule.yml"
+        self.world.write({place: called})
+        self.addCleanup(os.remove, f"{self.world.work}/{place}")
+        token = {"more": ["-s", "PLANSPEC_TOKEN=tok-app"]}
+        found, text = self.act("schedule", "planspec-schedule.yml", {}, **token)
+        self.assertEqual(found["arguments"], "ci --max-duration=50m --schedule-workflow=planspec-schedule.yml", text)
+        self.assertEqual((found["event"], found["branch"], found["token"], found["pushed"]), ("schedule", "main", "ppa-kot", "yes"), text)
 
     def test_the_short_file_of_the_documentation_does_the_same_by_the_reusable_workflow(self):
         with open(os.path.join(PROJECT, "docs", "github.md")) as file:

@@ -77,6 +77,7 @@ class World:
             sums.write(f"{digest}  {ARCHIVE}\n")
         with open(self.environment["RIG_ATTESTATION"], "w") as said:
             json.dump({"repo": "octo-org/planspec", "tag": f"v{VERSION}", "commit": COMMIT, "digest": digest}, said)
+        shutil.copy(self.environment["RIG_ATTESTATION"], f"{folder}/planspec-v{VERSION}.sigstore.json")
 
     def serve(self):
         self.bare = self.repository("acme/app", "tok-admin")

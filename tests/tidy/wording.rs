@@ -28,6 +28,8 @@ const HOSTS: &[&str] = &[
     "example.org",
     "example.net",
     "git-scm.com",
+    // Where GitHub keeps the data of an enterprise in one region.
+    "ghe.com",
     "github.com",
     "json-schema.org",
     "a2a-protocol.org",

@@ -226,14 +226,14 @@ fn warn(error: &CliError, context: &mut Context) -> Result<(), CliError> {
 
 /// Compares what merging would give with the newest commit of the base.
 fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePreview, CliError> {
-    let desired_branch = desired_branch(proposal, context)?;
+    let head = head(&RepoContext::open(context)?, proposal)?;
+    let desired_branch = desired_branch(proposal, head, context)?;
     // The base, whatever the job has checked out: usually that is the merge result, which must not choose the rules.
     context.options.reference = Some(proposal.base.to_owned());
-    let workspace = RepoContext::open(context)?;
+    let workspace = RepoContext::open(context)?.repaired_by(head);
     let tips = workspace.tips(context)?;
     let base =
         tips.desired.ok_or_else(|| CliError::environment("the base commit is not in this repository"))?;
-    let head = head(&workspace, proposal)?;
     // A shallow clone may not know, and then nothing is claimed.
     let stale = workspace.repo.is_ancestor(base, head)? == Some(false);
     let Some((base, merged)) = merge(&workspace, base, head)? else {
@@ -248,7 +248,7 @@ fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePrevie
             host_teams: BTreeSet::new(),
         });
     };
-    // Of the base for both sides: a change does not choose the rules that it is read by.
+    // Of the base for both sides: a change does not choose the rules that it is read by, unless the base has none that are valid.
     let config = workspace.config_at(Some(base))?;
     let before = desired::load(&workspace.repo, base, &config)?;
     let after = desired::load(&workspace.repo, merged, &config)?;
@@ -269,13 +269,17 @@ fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePrevie
 }
 
 /// The desired branch, where it can be known without asking: only merges into it start anything.
-fn desired_branch(proposal: &Proposal<'_>, context: &mut Context) -> Result<Option<String>, CliError> {
+fn desired_branch(
+    proposal: &Proposal<'_>,
+    head: ObjectId,
+    context: &mut Context,
+) -> Result<Option<String>, CliError> {
     let Some(default) = proposal.default else { return Ok(None) };
     context.options.host_default = Some(default.to_owned());
     if let Some(given) = &context.options.reference {
         return Ok(Some(given.clone()));
     }
-    RepoContext::open(context)?.current_branch(context).map(Some)
+    RepoContext::open(context)?.repaired_by(head).current_branch(context).map(Some)
 }
 
 fn difference(
@@ -314,12 +318,18 @@ fn configuration(
     if !changed {
         return Ok(());
     }
-    preview.warnings.push(format!(
-        "The change edits {CONFIG_FILE}: reviewers, providers and rules. It is read by the old rules until it is merged."
-    ));
     let most = Config::default().limits.file_bytes;
-    let (_, found) =
-        manifest::read_config(|name| repo.file(new, name)?.map(|blob| repo.blob(blob, most)).transpose())?;
+    let read = |tree| {
+        manifest::read_config(|name| repo.file(tree, name)?.map(|blob| repo.blob(blob, most)).transpose())
+    };
+    let rules = if read(old)?.1.iter().any(|found| found.severity == Severity::Error) {
+        // Nothing is reconciled by rules that cannot be read, and its own are those that count once it is merged.
+        "Those of its base are not valid, so that it is read by its own."
+    } else {
+        "It is read by the old rules until it is merged."
+    };
+    preview.warnings.push(format!("The change edits {CONFIG_FILE}: reviewers, providers and rules. {rules}"));
+    let (_, found) = read(new)?;
     preview.diagnostics.extend(found.iter().map(preview::finding));
     findings.extend(found);
     Ok(())

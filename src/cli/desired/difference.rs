@@ -1,6 +1,7 @@
 //! What a change of the desired state means: which resources differ and how, and what the next reconcile would
 //! make of it. Executes nothing.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::{Value, json};
@@ -196,12 +197,16 @@ fn consequences(
             lines.push(Consequence::Starts(key.clone(), plan, nodes));
         }
     }
+    // What the same change removes is cancelled, and goes on with nothing.
+    let owned = change.deleted.iter().flat_map(|key| owned_by(key, old)).map(Resource::key);
+    let gone: BTreeSet<ResourceKey> = change.deleted.iter().cloned().chain(owned).collect();
     // Labels and annotations leave the generation as it is, and void nothing.
     for changed in change.changed.iter().filter(|changed| changed.spec) {
         match changed.key.kind {
             Kind::Gate => lines.extend(voided(&changed.key, workspace, status)?),
             Kind::Plan => {
-                lines.extend(kept(&changed.key, workspace, status)?.into_iter().map(Consequence::Other));
+                let kept = kept(&changed.key, &gone, workspace, status)?;
+                lines.extend(kept.into_iter().map(Consequence::Other));
             }
             _ => {}
         }
@@ -232,14 +237,19 @@ fn voided(
 }
 
 /// Executions that are under way keep the graph that they are pinned to.
-fn kept(plan: &ResourceKey, workspace: &RepoContext, status: &StatusTree) -> Result<Vec<String>, CliError> {
+fn kept(
+    plan: &ResourceKey,
+    gone: &BTreeSet<ResourceKey>,
+    workspace: &RepoContext,
+    status: &StatusTree,
+) -> Result<Vec<String>, CliError> {
     let mut lines = Vec::new();
     // Of every namespace: a Plan may be run from another one than its own.
     for (key, path, blob) in status.list(&workspace.repo, Some(Kind::Execution), None)? {
         let record = StatusTree::read(&workspace.repo, &key, &path, blob)?;
         let Some(execution) = record.execution() else { continue };
         let pinned = execution.extensions.pinned.as_ref().is_some_and(|pin| pin.plan == *plan);
-        if pinned && !execution.phase.is_terminal() {
+        if pinned && !execution.phase.is_terminal() && !gone.contains(&key) {
             lines.push(format!("continues {key} on the graph that {plan} had when it started"));
         }
     }
@@ -266,18 +276,21 @@ fn removed(
             }
         }
         Kind::Goal => {
-            let owned = old.resources.iter().filter(|resource| {
-                // An owner reference has no namespace: an owner lives beside what it owns.
-                resource.metadata.namespace == key.namespace
-                    && resource
-                        .metadata
-                        .owner_references
-                        .iter()
-                        .any(|owner| owner.kind == key.kind && owner.name == key.name)
-            });
+            let owned = owned_by(key, old);
             lines.extend(owned.map(|resource| format!("removes {} with its owner {key}", resource.key())));
         }
         _ => {}
     }
     Ok(lines)
+}
+
+/// What goes together with a Goal.
+fn owned_by<'a>(key: &'a ResourceKey, old: &'a Desired) -> impl Iterator<Item = &'a Resource> {
+    old.resources.iter().filter(move |resource| {
+        // An owner reference has no namespace: an owner lives beside what it owns.
+        let mut owners = resource.metadata.owner_references.iter();
+        key.kind == Kind::Goal
+            && resource.metadata.namespace == key.namespace
+            && owners.any(|owner| owner.kind == key.kind && owner.name == key.name)
+    })
 }

@@ -52,6 +52,10 @@ pub(crate) struct InitArguments {
     /// When a pass starts by itself, as a cron expression in UTC, or `auto`: only while something is due (default: every half hour)
     #[arg(long, value_name = "CRON", requires = "github")]
     schedule: Option<String>,
+    /// The host that has the releases of the action, for a repository on another one: `https://github.com` on GitHub Enterprise
+    /// Server (default: the repository's own host)
+    #[arg(long, value_name = "URL", requires = "github")]
+    server: Option<String>,
     /// Overwrite existing workflows
     #[arg(long, requires = "github")]
     force: bool,
@@ -107,7 +111,11 @@ fn workflows(arguments: &InitArguments, repo: &Repo) -> Result<Vec<(&'static str
     workflows::files(
         &branch,
         arguments.action.as_deref(),
-        &WorkflowVariant { app: arguments.app, schedule: arguments.schedule.as_deref() },
+        &WorkflowVariant {
+            app: arguments.app,
+            schedule: arguments.schedule.as_deref(),
+            server: arguments.server.as_deref(),
+        },
     )
 }
 

@@ -44,6 +44,8 @@ pub(crate) struct WorkflowVariant<'a> {
     pub(crate) app: bool,
     /// When a pass starts by itself; [`AUTO`] while something is due.
     pub(crate) schedule: Option<&'a str>,
+    /// The host that has the action's releases, where that is not the host of the repository.
+    pub(crate) server: Option<&'a str>,
 }
 
 /// How often a pass starts by itself, unless it is chosen. Not at the full hour, when the host is busiest and drops some.
@@ -75,7 +77,15 @@ pub(crate) fn files(
         return Err(CliError::usage("`--schedule` is a cron expression of five fields")
             .hint("once a day: `--schedule '13 5 * * *'`; only while something is due: `--schedule auto`"));
     }
+    // It becomes a value of YAML in each workflow, and the action takes no other form.
+    let server = variant.server.map(|server| server.trim_end_matches('/'));
+    if server.is_some_and(|server| !matches(r"^https?://[A-Za-z0-9.:-]+$", server)) {
+        return Err(CliError::usage("`--server` is the address of a host, without a path")
+            .hint("for releases on GitHub: `--server https://github.com`"));
+    }
     let filled = |template: &str| {
+        let template = server.map_or_else(|| template.to_owned(), |server| with_server(template, server));
+        let template = template.as_str();
         let template = if auto { with_switch(template) } else { template.to_owned() };
         let template = if variant.app { with_app(&template) } else { template };
         template
@@ -88,6 +98,12 @@ pub(crate) fn files(
         .collect();
     written.extend(auto.then(|| (SCHEDULE.0, filled(SCHEDULE.1))));
     Ok(written)
+}
+
+/// The steps that use the action, with the host that has its releases: GitHub Enterprise Server has none of other hosts.
+fn with_server(template: &str, server: &str) -> String {
+    const STEP: &str = "      - uses: PLANSPEC_ACTION\n        with:\n";
+    template.replace(STEP, &format!("{STEP}          server: {server}\n"))
 }
 
 /// The job that drives what was merged, as one that turns the workflow of the schedule on and off; other templates stay as they
@@ -110,7 +126,7 @@ fn with_switch(template: &str) -> String {
 /// never get it: whoever may push a branch can change what they run, and would take the key along.
 fn with_app(template: &str) -> String {
     const JOB: &str = "    timeout-minutes: 60\n";
-    const STEP: &str = "      - uses: PLANSPEC_ACTION\n        with:\n          max-duration:";
+    const STEP: &str = "      - uses: PLANSPEC_ACTION\n        with:\n";
     if !template.contains(JOB) {
         return template.to_owned();
     }
@@ -118,8 +134,8 @@ fn with_app(template: &str) -> String {
     // refused as a whole.
     let environment =
         "    environment: ${{ github.event_name != 'pull_request_review' && 'planspec' || '' }}\n";
-    let token = "          token: ${{ steps.app.outputs.token || github.token }}\n          max-duration:";
-    let step = format!("{APP_TOKEN}      - uses: PLANSPEC_ACTION\n        with:\n{token}");
+    let token = "          token: ${{ steps.app.outputs.token || github.token }}\n";
+    let step = format!("{APP_TOKEN}{STEP}{token}");
     template.replacen(JOB, &format!("{environment}{JOB}"), 1).replacen(STEP, &step, 1)
 }
 
@@ -196,7 +212,7 @@ mod tests {
     #[test]
     fn the_key_of_an_app_is_in_no_job_of_a_pull_request() {
         let plain = files("main", Some(PINNED), &WorkflowVariant::default()).unwrap();
-        let variant = WorkflowVariant { app: true, schedule: None };
+        let variant = WorkflowVariant { app: true, ..WorkflowVariant::default() };
         let app = files("main", Some(PINNED), &variant).unwrap();
         assert_eq!((&app[0], &app[1]), (&plain[0], &plain[1]));
         let apply = &app[2].1;
@@ -208,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_schedule_is_chosen_and_is_nothing_but_a_schedule() {
-        let with = |schedule| WorkflowVariant { app: false, schedule: Some(schedule) };
+        let with = |schedule| WorkflowVariant { schedule: Some(schedule), ..WorkflowVariant::default() };
         let written = files("main", Some(PINNED), &with("13 5 * * 1-5")).unwrap();
         assert!(written[2].1.contains("    - cron: \"13 5 * * 1-5\" #"), "{}", written[2].1);
         for wrong in ["", "* * * *", "@daily", "1 2 3 4 5\"", "1 2 3 4 5\n", "1  2 3 4 5", "1 2 3 4 ${{x}}"] {
@@ -221,10 +237,26 @@ mod tests {
         }
     }
 
+    /// A step without it would ask the job's own host for releases that it does not have.
+    #[test]
+    fn every_step_of_the_action_names_the_host_of_its_releases() {
+        let with = |server| WorkflowVariant { app: true, schedule: Some("auto"), server };
+        let server = "          server: https://github.com\n";
+        for (path, text) in files("main", Some(PINNED), &with(Some("https://github.com/"))).unwrap() {
+            let steps = text.matches(&format!("- uses: {PINNED}\n")).count();
+            assert_eq!((steps, text.matches(server).count()), (1, 1), "{path}:\n{text}");
+        }
+        let plain = files("main", Some(PINNED), &with(None)).unwrap();
+        assert!(plain.iter().all(|(_, text)| !text.contains("server: ")));
+        for wrong in ["", "github.com", "https://github.com/a", "https://x\n", "https://${{x}}", "file:///"] {
+            assert!(files("main", Some(PINNED), &with(Some(wrong))).is_err(), "{wrong:?}");
+        }
+    }
+
     #[test]
     fn a_schedule_that_is_turned_off_leaves_four_passes_a_day() {
         let plain = files("main", Some(PINNED), &WorkflowVariant::default()).unwrap();
-        let variant = WorkflowVariant { app: true, schedule: Some("auto") };
+        let variant = WorkflowVariant { app: true, schedule: Some("auto"), server: None };
         let auto = files("main", Some(PINNED), &variant).unwrap();
         assert_eq!((auto.len(), &auto[0], &auto[1]), (4, &plain[0], &plain[1]));
         let [apply, schedule] = [&auto[2].1, &auto[3].1];
