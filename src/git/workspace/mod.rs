@@ -13,7 +13,7 @@ mod untouched;
 mod working_copy;
 
 pub use committed::CommittedWork;
-pub use merge_results::ResultMerge;
+pub use merge_results::{ResultMerge, holds_marker};
 pub use object_cache::ObjectCache;
 pub use quarantine::{FileChange, NewCommit, Quarantine};
 pub use restore::JudgedCommit;
