@@ -82,6 +82,9 @@ impl KeptFiles {
     fn keep_in_git(&self, left: &LeftFiles<'_>, kept: &mut StoredFiles) {
         let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let limit = self.terms.limits.file_bytes;
+        let sizes = left.artifacts.iter().filter_map(|artifact| artifact.size.filter(|size| *size <= limit));
+        let log = left.log.map_or(0, |log| log.size.min(limit));
+        self.terms.count_total(sizes.fold(log, u64::saturating_add), &self.workspaces);
         // The log first: after a failure it is what explains it.
         if is_longer_than_recorded(left) {
             match self.end_of_log(left) {
@@ -194,12 +197,12 @@ impl AttemptFiles for KeptFiles {
                         WorkspaceFault::Commit | WorkspaceFault::Interrupted => RunnerFault::Commit,
                     },
                     StoredFileError::Store(ObjectStoreError::Io(_)) => RunnerFault::Machine,
-                    // Of this node alone: others need nothing from there.
-                    StoredFileError::Store(_) => RunnerFault::Commit,
-                };
                     StoredFileError::Store(
                         ObjectStoreError::Refused { .. } | ObjectStoreError::Endpoint(_),
                     ) => RunnerFault::Access,
+                    // Of this node alone: others need nothing from there.
+                    StoredFileError::Store(_) => RunnerFault::Commit,
+                };
                 Err(BringError::Runner { fault, message: error.to_string() })
             }
         }
