@@ -74,7 +74,8 @@ impl RepoContext {
             (None, Some(name)) => BranchChoice::HostDefault(name.clone()),
             (None, None) => BranchChoice::Repository,
         };
-        let (branch, warned) = (OnceCell::new(), Cell::new(false));
+        let branch = OnceCell::new();
+        let warned = Cell::new(false);
         Ok(Self { repo, remote, here, choice, repair: None, branch, warned })
     }
 

@@ -35,5 +35,5 @@ pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
 pub use workspace::{
     ChangedPaths, CommittedWork, FileChange, JudgedCommit, Leftovers, NewCommit, ObjectCache, Quarantine,
-    ResultMerge, WorkingCopy,
+    ResultMerge, WorkingCopy, holds_marker, remove_kept,
 };

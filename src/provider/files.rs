@@ -18,11 +18,11 @@ pub trait AttemptFiles: Send + Sync {
     fn has_upstream(&self) -> bool;
 
     /// Puts the artifacts of the nodes before it into `folder`, in a folder for each node: those that travel, and those that
-    /// `needs`, globs of `NODE/NAME`, name. Blocks.
+    /// `needs`, globs of `NODE/NAME`, name. Blocks, and for no longer than `goes_on` says yes.
     ///
     /// # Errors
-    /// When one of them is not to be had here.
-    fn bring(&self, folder: &Path, needs: &[String]) -> Result<(), BringError>;
+    /// When one of them is not to be had here, or there is no time for it.
+    fn bring(&self, folder: &Path, needs: &[String], goes_on: &dyn Fn() -> bool) -> Result<(), BringError>;
 }
 
 /// What an attempt left in its own folder.
@@ -86,7 +86,12 @@ impl AttemptFiles for NoFiles {
         false
     }
 
-    fn bring(&self, _folder: &Path, _needs: &[String]) -> Result<(), BringError> {
+    fn bring(
+        &self,
+        _folder: &Path,
+        _needs: &[String],
+        _goes_on: &dyn Fn() -> bool,
+    ) -> Result<(), BringError> {
         Ok(())
     }
 }

@@ -101,11 +101,15 @@ impl ObjectStore {
         })
     }
 
-    /// Gets ready to make requests. To be used, and dropped, where blocking is allowed.
+    /// Gets ready to make requests, each of which is given up as soon as `goes_on` says no. To be used, and dropped, where
+    /// blocking is allowed.
     ///
     /// # Errors
     /// When the address cannot be used.
-    pub(crate) fn open(&self) -> Result<OpenBucket<'_>, ObjectStoreError> {
+    pub(crate) fn open<'s>(
+        &'s self,
+        goes_on: &'s dyn Fn() -> bool,
+    ) -> Result<OpenBucket<'s>, ObjectStoreError> {
         let unusable = |why: String| ObjectStoreError::Endpoint(why);
         let (endpoint, style) = match &self.endpoint {
             // Servers that are not AWS often have no name for each bucket.
@@ -128,7 +132,8 @@ impl ObjectStore {
         // A runtime of its own, because commands that only read have none; and with it a client of its own, whose connections
         // belong to the runtime.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(OpenBucket { store: self, bucket, credentials, web: Web::new(&self.allow_private), runtime })
+        let web = Web::new(&self.allow_private);
+        Ok(OpenBucket { store: self, bucket, credentials, web, runtime, goes_on })
     }
 }
 
@@ -145,6 +150,8 @@ pub(crate) struct OpenBucket<'s> {
     credentials: Option<Credentials>,
     web: Web,
     runtime: Runtime,
+    /// Whether there is still somebody who waits for the answer.
+    goes_on: &'s dyn Fn() -> bool,
 }
 
 impl OpenBucket<'_> {
@@ -157,7 +164,6 @@ impl OpenBucket<'_> {
         name: &str,
         size: u64,
         file: impl Fn() -> io::Result<File>,
-        goes_on: &dyn Fn() -> bool,
     ) -> Result<(), ObjectStoreError> {
         let key = self.key(name);
         let url = || self.bucket.put_object(self.credentials.as_ref(), &key).sign(VALID);
@@ -167,7 +173,7 @@ impl OpenBucket<'_> {
             let request = self.request(Method::PUT, url())?.header(CONTENT_LENGTH, size).body(body);
             Ok(request.timeout(time_for(size)))
         };
-        self.runtime.block_on(while_it_goes_on(goes_on, self.exchange(request, false)))?;
+        self.wait_for(self.exchange(request, false))?;
         Ok(())
     }
 
@@ -184,7 +190,7 @@ impl OpenBucket<'_> {
         let key = self.key(name);
         let url = || self.bucket.get_object(self.credentials.as_ref(), &key).sign(VALID);
         let request = || Ok(self.request(Method::GET, url())?.timeout(time_for(limit)));
-        self.runtime.block_on(async {
+        self.wait_for(async {
             let Some(mut answer) = self.exchange(request, true).await? else { return Ok(false) };
             let mut room = limit;
             while let Some(piece) = answer.chunk().await.map_err(|error| self.fault(error, answer.url()))? {
@@ -217,7 +223,7 @@ impl OpenBucket<'_> {
                 list.sign(VALID)
             };
             let request = || Ok(self.request(Method::GET, url())?.timeout(EXCHANGE));
-            let page = self.runtime.block_on(async {
+            let page = self.wait_for(async {
                 match self.exchange(request, false).await? {
                     Some(answer) => self.text(answer).await,
                     None => Ok(String::new()),
@@ -246,7 +252,29 @@ impl OpenBucket<'_> {
         let key = self.key(name);
         let url = || self.bucket.delete_object(self.credentials.as_ref(), &key).sign(VALID);
         let request = || Ok(self.request(Method::DELETE, url())?.timeout(EXCHANGE));
-        self.runtime.block_on(self.exchange(request, true)).map(drop)
+        self.wait_for(self.exchange(request, true)).map(drop)
+    }
+
+    /// Waits for an exchange with the store. All of them go through here, so that none outlives the wish for it: the time that
+    /// a transfer may take follows from its size, and may be hours.
+    fn wait_for<T>(
+        &self,
+        exchange: impl Future<Output = Result<T, ObjectStoreError>>,
+    ) -> Result<T, ObjectStoreError> {
+        let stopped = async {
+            while (self.goes_on)() {
+                tokio::time::sleep(LISTEN).await;
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                done = exchange => done,
+                () = stopped => {
+                    debug!(store = self.store.place, "an exchange with the object store was stopped");
+                    Err(ObjectStoreError::Stopped)
+                }
+            }
+        })
     }
 
     fn key(&self, name: &str) -> String {
@@ -359,22 +387,6 @@ fn code_of(body: &str) -> Option<String> {
     (code.len() < 64 && code.chars().all(|c| c.is_ascii_alphanumeric())).then(|| code.to_owned())
 }
 
-/// Work that is given up when it may not go on.
-async fn while_it_goes_on<T>(
-    goes_on: &dyn Fn() -> bool,
-    work: impl Future<Output = Result<T, ObjectStoreError>>,
-) -> Result<T, ObjectStoreError> {
-    let stopped = async {
-        while goes_on() {
-            tokio::time::sleep(LISTEN).await;
-        }
-    };
-    tokio::select! {
-        done = work => done,
-        () = stopped => Err(ObjectStoreError::Stopped),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -425,14 +437,40 @@ mod tests {
     #[test]
     fn only_names_that_were_asked_for_are_listed() {
         let store = store_listing(&page(&["x/mine/1", "x/other/1", "mine/1"], ""));
-        assert_eq!(store.open().unwrap().list("mine/").unwrap(), ["mine/1"]);
+        assert_eq!(store.open(&|| true).unwrap().list("mine/").unwrap(), ["mine/1"]);
     }
 
     #[test]
     fn a_list_without_an_end_is_refused() {
         let store = store_listing(&page(&[], "<NextContinuationToken>n</NextContinuationToken>"));
-        let error = store.open().unwrap().list("mine/").unwrap_err().to_string();
+        let error = store.open(&|| true).unwrap().list("mine/").unwrap_err().to_string();
         assert!(error.contains("no end"), "{error}");
+    }
+
+    /// A store that takes requests, and the first bytes of what is sent, and answers nothing.
+    #[test]
+    fn an_exchange_ends_with_the_wish_for_it() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = format!(
+            r#"{{"artifacts": {{"store": "s3://acme/x", "endpoint": "http://{}"}},
+                "providers": {{"network": {{"allowPrivate": ["127.0.0.1"]}}}}}}"#,
+            server.local_addr().unwrap()
+        );
+        let store =
+            ObjectStore::of(&serde_json::from_str(&config).unwrap(), &BucketAccess::default()).unwrap();
+        let began = std::time::Instant::now();
+        let goes_on = || began.elapsed() < Duration::from_millis(200);
+        let open = store.open(&goes_on).unwrap();
+        let ends: [&dyn Fn() -> Result<(), ObjectStoreError>; 4] = [
+            &|| open.get("a", 1 << 40, &mut |_| Ok(())).map(drop),
+            &|| open.list("a").map(drop),
+            &|| open.remove("a"),
+            &|| open.put("a", 9, || File::open("/dev/null")),
+        ];
+        for end in ends {
+            assert!(matches!(end(), Err(ObjectStoreError::Stopped)));
+        }
+        assert!(began.elapsed() < EXCHANGE, "{:?}", began.elapsed());
     }
 
     #[test]
@@ -440,7 +478,7 @@ mod tests {
         let config = |text: &str| -> Config { serde_json::from_str(text).unwrap() };
         let base = |text: &str| {
             let store = ObjectStore::of(&config(text), &BucketAccess::default()).unwrap();
-            let open = store.open();
+            let open = store.open(&|| true);
             open.map(|open| open.bucket.base_url().to_string()).map_err(|error| error.to_string())
         };
         let known = |artifacts: &str| base(&format!("{{\"artifacts\": {artifacts}}}"));

@@ -249,7 +249,8 @@ pub struct PrivateCheckout {
 impl PrivateCheckout {
     /// A checkout at `path`; `give_back` is called with the path when it is no longer used.
     pub fn new(path: PathBuf, give_back: impl FnOnce(PathBuf) + Send + 'static) -> Self {
-        let (readable, hidden) = (Vec::new(), Vec::new());
+        let readable = Vec::new();
+        let hidden = Vec::new();
         Self { path, readable, hidden, collect: None, give_back: Some(Box::new(give_back)) }
     }
 

@@ -43,6 +43,8 @@ pub enum RunnerFault {
     Machine,
     /// The way to the pinned commit: the network, the remote, a clone without the objects. Says nothing of other work.
     Commit,
+    /// Something that the work needs is refused to this runner, such as for want of credentials. Only people can change that.
+    Access,
 }
 
 /// How an attempt, or a poll of remote work, ended.

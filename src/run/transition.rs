@@ -56,7 +56,7 @@ mod tests {
 
     fn request() -> ChangeRequest {
         let node = NodeId::new("a").ok();
-        ChangeRequest { node, by: "r".into(), words: "w".into(), commit: "c".into() }
+        ChangeRequest { node, by: "r".into(), words: "w".into(), commit: "c".into(), conflicts_with: None }
     }
 
     fn changes() -> Vec<NodeChange> {

@@ -3,7 +3,7 @@
 use planspec::model::{NodePhase, NodeReason};
 use serde_json::json;
 
-use crate::engine_rig::{Graph, check_history_with_reruns};
+use crate::engine_rig::{Graph, check_history_with_reruns, status_in};
 use crate::github_deliveries::Offer;
 use crate::overdue::LONG;
 
@@ -119,4 +119,103 @@ fn without_rework_the_words_are_shown_at_the_gate_until_they_are_taken_back() {
     offer.poll();
     let gate = offer.settled(|| offer.node_of("review").message, |gate| !gate.contains("requested"));
     assert!(gate.contains(said) && !gate.contains("requested"), "{gate}");
+}
+
+/// What a node does about a conflict: the first time it only says that it has seen it.
+const RESOLVES: &str = r#"case $PLANSPEC_ATTEMPT in
+1) echo ours > made; echo ours > alone ;;
+2) printf '%s\n' "$PLANSPEC_REVIEW" > said ;;
+*) grep -q '^<<<<<<< ' made && grep -q '^ours$' made && grep -q '^theirs$' made && git log -1 --format=%B > said &&
+   test "$(cat elsewhere)" = others && printf 'theirs\nours\n' > made ;;
+esac"#;
+
+/// Somebody else's commit on `main`.
+fn pushed(offer: &Offer, files: &[(&str, &str)]) {
+    let clone = offer.stage.clone_to(offer.bare.to_str().unwrap(), files[0].0);
+    for (path, content) in files {
+        std::fs::write(clone.join(path), content).unwrap();
+    }
+    let git = |arguments: &[&str]| offer.stage.environment.git_in(&clone, arguments).succeeds();
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "Theirs"]);
+    git(&["push", "--quiet", "origin", "HEAD:main"]);
+}
+
+#[test]
+fn a_base_that_conflicts_is_merged_into_the_work_and_resolved_by_the_node_that_rework_names() {
+    let config = json!({ "pollInterval": "50ms", "rework": "implement", "maxRework": 1 });
+    let graph = Graph::new("ship").editor("implement", &[], RESOLVES).field("retries", json!(1)).provided(
+        "offer",
+        &["implement"],
+        "pull-request://main",
+        &config,
+    );
+    let offer = Offer::of(&graph);
+    offer.host.with(|state| state.follows_branches = true);
+    offer.reconcile();
+    let first = offer.node().extensions.base.unwrap();
+    pushed(&offer, &[("made", "theirs\n"), ("elsewhere", "others\n")]);
+    offer.change(&json!({ "mergeable_state": "dirty" }));
+    // The second attempt leaves the markers, which fails it; the third resolves them.
+    offer.stage.wait_within(LONG, "the node resolves the conflict", || {
+        offer.poll();
+        let implement = offer.node_of("implement");
+        if implement.attempt == 2 && implement.phase == NodePhase::Pending {
+            assert!(implement.message.contains("left conflict markers in `made`"), "{}", implement.message);
+        }
+        if implement.attempt == 3 && implement.phase == NodePhase::Succeeded {
+            offer.change(&json!({ "mergeable_state": "clean" }));
+        }
+        offer.node().extensions.base.is_some_and(|base| base != first)
+    });
+    offer.change(&json!({ "mergeable_state": "clean" }));
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), "#50 waits to be merged: https://");
+    let implement = offer.node_of("implement");
+    assert_eq!((implement.attempt, implement.extensions.rework.unwrap().count), (3, 1));
+    assert_eq!(offer.offered("made"), "theirs\nours\n");
+    assert_eq!(
+        (offer.offered("alone").as_str(), offer.offered("elsewhere").as_str()),
+        ("ours\n", "others\n")
+    );
+    let said = offer.offered("said");
+    assert!(
+        said.starts_with("Merge branch 'main' into the work of team/ship\n\nConflicts:\n\tmade\n"),
+        "{said}"
+    );
+    // To Git, and so to the host, nothing conflicts any more, and what was offered before is part of it.
+    let head = offer.pull()["head"]["sha"].as_str().unwrap().to_owned();
+    let git = |arguments: &[&str]| offer.stage.environment.git_in(&offer.bare, arguments).succeeds();
+    for before in ["main", first.as_str()] {
+        git(&["merge-base", "--is-ancestor", before, &head]);
+    }
+    assert_eq!(offer.host.with(|state| state.pulls.len()), 1);
+    // Another one is one too many.
+    offer.change(&json!({ "mergeable_state": "dirty" }));
+    let spent = "it conflicts with `main`; `implement` ran again once, which is all that `maxRework` allows";
+    offer.check(NodePhase::Blocked, Some(NodeReason::AwaitingProvider), spent);
+    assert_eq!(offer.node_of("implement").attempt, 3);
+    check_history_with_reruns(&offer.bare, &["implement"]);
+}
+
+#[test]
+fn a_node_that_runs_again_and_changes_nothing_keeps_what_it_had_made() {
+    let config = json!({ "pollInterval": "50ms", "rework": "implement", "maxRework": 1 });
+    let script = "test \"$PLANSPEC_ATTEMPT\" != 1 || echo words > made";
+    let graph = Graph::new("ship").editor("implement", &[], script).provided(
+        "offer",
+        &["implement"],
+        "pull-request://main",
+        &config,
+    );
+    let offer = Offer::of(&graph);
+    offer.host.with(|state| state.follows_branches = true);
+    offer.reconcile();
+    let first = offer.node().extensions.base.unwrap();
+    offer.review("wendy", "CHANGES_REQUESTED", "Shorter");
+    offer.until_attempt("implement", 2, "offer");
+    assert_eq!(offer.node().extensions.base, Some(first));
+    assert_eq!(offer.offered("made"), "words\n");
+    let offered =
+        status_in(&offer.bare, "ship").node_statuses.into_iter().find(|(id, _)| id.as_str() == "offer");
+    assert!(offered.unwrap().1.outputs.is_empty(), "it is offered still");
 }

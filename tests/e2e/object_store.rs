@@ -1,15 +1,17 @@
 //! Artifacts and logs in an object store: moto's server for S3, behind a check of every signature (`tests/rig/s3_server.py`).
 //! `.ci/run` installs it.
 
+use std::cell::OnceCell;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use planspec::model::{ExecutionPhase, StoredFiles};
+use planspec::model::{ExecutionPhase, NodePhase, StoredFiles};
 use serde_json::json;
 
 use crate::engine_rig::{Graph, QUICK, Stage, status_in};
 use crate::mcp::python;
+use crate::overdue::{LONG, wait_within};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCY";
 const TOKEN: &str = "token/of+the=session";
@@ -176,6 +178,9 @@ fn a_store_that_refuses_says_what_to_do_and_the_work_counts_all_the_same() {
     let status = status_in(&depot.bare, "files");
     let waits = status.node_statuses.get("use").unwrap();
     assert!(!waits.phase.is_terminal() && waits.extensions.failures == 0, "{waits:#?}");
+    assert!(waits.message.contains("set AWS_ACCESS_KEY_ID"), "{}", waits.message);
+    // Once: the pass ends instead of asking for a minute what only a person can change.
+    assert_eq!(waits.attempt, 1);
     depot.stage.environment.set("AWS_ACCESS_KEY_ID", "AKID");
     let missing = "s3://not-there";
     let config = std::fs::read_to_string(second.join(".planspec.yaml")).unwrap();
@@ -184,4 +189,35 @@ fn a_store_that_refuses_says_what_to_do_and_the_work_counts_all_the_same() {
     depot.stage.environment.git_in(&second, &["push", "--quiet"]).succeeds();
     let refused = depot.fails(&second, &get);
     assert!(refused.contains("404 NoSuchBucket; create the bucket"), "{refused}");
+}
+
+#[test]
+fn a_task_that_waits_for_an_object_store_without_an_answer_leaves_with_its_runner() {
+    let leaves = "echo hello > $PLANSPEC_ARTIFACTS/a";
+    let Some(depot) = Depot::new("s3://ci-files", 0, leaves, "test -f $PLANSPEC_UPSTREAM/build/a") else {
+        return;
+    };
+    let first = depot.machine("first");
+    depot.stage.reconcile_in(&first, &[]).succeeds();
+    depot.says(&first, &["approve", "ok", "-n", "team"]);
+    // Takes connections, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = std::fs::read_to_string(first.join(".planspec.yaml")).unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    std::fs::write(first.join(".planspec.yaml"), config.replace(&depot.port, &port)).unwrap();
+    depot.stage.environment.git_in(&first, &["commit", "--quiet", "-am", "Another server"]).succeeds();
+    depot.stage.environment.git_in(&first, &["push", "--quiet"]).succeeds();
+    let second = depot.machine("second");
+    let mut runner = depot.stage.start_in(&second, &[]);
+    // The listener has the request: the transfer goes on, and would for a minute.
+    silent.set_nonblocking(true).unwrap();
+    let peer = OnceCell::new();
+    wait_within(LONG, "the store is asked", || {
+        peer.get().is_some() || silent.accept().is_ok_and(|asking| peer.set(asking).is_ok())
+    });
+    runner.signal(rustix::process::Signal::TERM);
+    // The request alone would take a minute, three times.
+    runner.ends();
+    let waits = status_in(&depot.bare, "files").node_statuses.get("use").unwrap().clone();
+    assert_eq!((waits.phase, waits.extensions.failures), (NodePhase::Pending, 0), "{waits:#?}");
 }

@@ -231,4 +231,15 @@ fn ignored_files_stay_for_the_same_node_and_for_nobody_else() {
         fs::remove_dir_all(stage.environment.repo().join(&to)).unwrap();
         stage.environment.planspec(&["retry", "one", "-n", "team", "--from", "build"]).succeeds();
     }
+    let collects = |arguments: &[&str]| stage.environment.planspec(arguments).succeeds().stdout;
+    let fresh = collects(&["gc", "--older-than", "1d"]);
+    assert!(!fresh.contains("workspaces"), "{fresh}");
+    let said = collects(&["gc", "--older-than", "0s", "--dry-run"]);
+    assert!(said.contains("2 workspaces with ignored files would be removed"), "{said}");
+    let said = collects(&["gc", "--older-than", "0s"]);
+    assert!(said.contains("2 workspaces with ignored files removed"), "{said}");
+    stage.reconcile(&[]).succeeds();
+    let get = ["artifacts", "get", "one/build", "-n", "team", "--to", "got"];
+    stage.environment.planspec(&get).succeeds();
+    assert_eq!(fs::read_to_string(stage.environment.repo().join("got/n")).unwrap().trim(), "1");
 }

@@ -19,7 +19,8 @@ use crate::report::text;
 ///
 /// Current records are kept; the history before the cut-off is lost, and so are the log tails of executions
 /// that ended before it, and the references that keep what they changed and left. Branches that showed work go as soon as
-/// it was delivered.
+/// it was delivered. On this machine, logs and artifacts go that are as old, and workspaces with ignored files that no task
+/// used since then, or that are not among the 20 that were used last.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -46,12 +47,14 @@ pub(crate) fn run(arguments: &GcArguments, context: &mut Context) -> Result<Exit
     let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
     // A span that is longer than all of history keeps everything.
     let cutoff = clock.now().saturating_sub(age).unwrap_or(jiff::Timestamp::MIN);
+    let work_root = context.environment.work_home();
+    let work_root = work_root.unwrap_or_else(|| branches.repo().cache_dir().join("work"));
     let collected = collect(
         &branches,
         (cutoff, arguments.dry_run),
         &clock,
         &runner_name(),
-        &context.environment.bucket_access(),
+        (&work_root, &context.environment.bucket_access()),
     )?;
     show(&collected, arguments.dry_run, context)?;
     Ok(Exit::Done)
@@ -61,7 +64,8 @@ fn show(collected: &GcReport, dry_run: bool, context: &mut Context) -> Result<()
     if context.options.format()? == OutputFormat::Json {
         return context.out.json(&json!({
             "dryRun": dry_run, "shrunk": collected.shrunk, "squashed": collected.squashed,
-            "kept": collected.kept, "runs": collected.runs, "shared": collected.shared,
+            "kept": collected.kept, "runs": collected.runs, "workspaces": collected.workspaces,
+            "shared": collected.shared,
             "objects": collected.objects, "bucketFault": collected.bucket_fault,
             "references": collected.references, "tip": collected.tip,
         }));
@@ -69,7 +73,7 @@ fn show(collected: &GcReport, dry_run: bool, context: &mut Context) -> Result<()
     if let Some(warning) = bucket_warning(collected, dry_run) {
         context.out.warning(text::line(&warning))?;
     }
-    let others = collected.shared + collected.objects + collected.references.len();
+    let others = collected.workspaces + collected.shared + collected.objects + collected.references.len();
     if collected.shrunk + collected.squashed + collected.runs + others == 0 {
         return context.out.line("nothing to collect");
     }
@@ -78,6 +82,10 @@ fn show(collected: &GcReport, dry_run: bool, context: &mut Context) -> Result<()
     context.out.line(format!("{} commits {would}squashed, {} kept", collected.squashed, collected.kept))?;
     let runs = collected.runs + collected.shared;
     context.out.line(format!("{runs} directories of logs and artifacts {would}removed"))?;
+    if collected.workspaces > 0 {
+        let workspaces = collected.workspaces;
+        context.out.line(format!("{workspaces} workspaces with ignored files {would}removed"))?;
+    }
     if collected.objects > 0 {
         context.out.line(format!("{} objects of logs and artifacts {would}removed", collected.objects))?;
     }

@@ -48,7 +48,7 @@ impl<'w> ExecutionFiles<'w> {
         let runs = workspace.repo.cache_dir().join("runs");
         let store = tips.config.artifacts.store.clone();
         let place = (&workspace.repo, workspace.remote.as_ref());
-        let sources = ArtifactSources::new(&runs, (&store, bucket), references, place);
+        let sources = ArtifactSources::new(&runs, (&store, bucket), references, place, &|| true);
         Self { sources, runs, store, uid: record.metadata.uid.clone() }
     }
 

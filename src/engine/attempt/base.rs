@@ -81,6 +81,39 @@ impl Workspaces {
         Ok(Ok(Some(NodeResult { commit, base, files, insertions, deletions })))
     }
 
+    /// Work with the newest commit of a branch that it conflicts with: a commit of both, in whose files the conflicts are marked
+    /// for whoever resolves them. Blocks while they are merged.
+    pub(crate) fn conflicting(
+        &self,
+        (execution, pinned): (&ResourceKey, &str),
+        work: &str,
+        branch: &str,
+    ) -> Result<NodeBase, GitError> {
+        let commit = parse_commit(work)?;
+        let pinned = parse_commit(pinned)?;
+        let reference = results_ref(execution);
+        let into = format!("refs/heads/{branch}");
+        let cache = self.cache()?;
+        let merge = self.with_repo(|repo| -> Result<_, GitError> {
+            self.bring_in(repo, commit, &reference)?;
+            // As it is now, each time: what was resolved against an older commit could conflict with this one again.
+            let Some(tip) = self.tip(repo, &into)? else { return Ok(None) };
+            for commit in [commit, tip] {
+                cache.import(repo, commit)?;
+            }
+            // In a shallow clone the two seem to have nothing in common; they have the commit on which the work began.
+            let base = repo.is_shallow().then_some(pinned);
+            let ResourceKey { namespace, name, .. } = execution;
+            let message = format!("Merge branch '{branch}' into the work of {namespace}/{name}");
+            let merge = cache.merge_marked([commit, tip], base, &message)?;
+            cache.export(merge, &[commit, tip], repo)?;
+            info!(%execution, branch, %commit, %tip, %merge, "merged a branch into the work that conflicts with it");
+            Ok(Some(merge))
+        })?;
+        // A branch that is gone conflicts with nothing, and what becomes of the delivery is for the host to say.
+        Ok(NodeBase::Commit(merge.map_or_else(|| work.to_owned(), |merge| merge.to_string())))
+    }
+
     /// What some results hold together. Blocks while they are merged.
     pub(crate) fn combine(
         &self,

@@ -69,7 +69,7 @@ impl OrderedMerge {
         self.workspaces.bring_in(repo, work, &self.order.reference)?;
         for attempt in 0..ATTEMPTS {
             // The tip as it is on the remote now: a merge on top of an older one would lose its race.
-            let Some(tip) = self.tip(repo, &reference)? else {
+            let Some(tip) = self.workspaces.tip(repo, &reference)? else {
                 return Ok(BranchMerge::Refused(format!("there is no branch `{branch}`; create it first")));
             };
             match self.history(repo, branch, tip)? {
@@ -107,13 +107,6 @@ impl OrderedMerge {
             }
         }
         Err(GitError::Contended { reference })
-    }
-
-    fn tip(&self, repo: &Repo, reference: &str) -> Result<Option<ObjectId>, GitError> {
-        match self.workspaces.remote() {
-            Some(remote) => Ok(remote.fetch(repo, &[reference])?.first().copied().flatten()),
-            None => repo.read_ref(reference),
-        }
     }
 
     /// What the branch holds. A shallow clone may not know; then its commits are fetched into a repository of ours, without
@@ -220,6 +213,14 @@ fn refusal(error: &GitError) -> Option<String> {
 }
 
 impl Workspaces {
+    /// The newest commit of a branch of people: on the remote, where there is one.
+    pub(super) fn tip(&self, repo: &Repo, reference: &str) -> Result<Option<ObjectId>, GitError> {
+        match self.remote() {
+            Some(remote) => Ok(remote.fetch(repo, &[reference])?.first().copied().flatten()),
+            None => repo.read_ref(reference),
+        }
+    }
+
     /// Where the commits of a branch are that a shallow clone lacks: one place for each, as it keeps one line.
     fn history_of(&self, branch: &str) -> PathBuf {
         let name: String = branch

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::config::ResultLimits;
 use crate::git::{
     ChangedPaths, EntryMode, FileChange, GitError, NewCommit, ObjectCache, ObjectId, Quarantine, Repo,
-    Signature, WorkingCopy,
+    Signature, WorkingCopy, holds_marker,
 };
 use crate::model::{API_GROUP, DiscardedChanges, NodeResult};
 use crate::plan::{ChangedFile, PathRules, protected, refusals};
@@ -39,6 +39,8 @@ pub(crate) struct WorkOrder {
     pub(crate) message: String,
     /// Whose ignored files it may hold: a name for the node of the plan.
     pub(crate) whose: String,
+    /// Whether the base holds what an earlier attempt at the node made, which stays its result where nothing is added.
+    pub(crate) is_rework: bool,
 }
 
 /// The user's repository, the cache that objects are borrowed from, and the workspace.
@@ -52,10 +54,11 @@ pub(super) fn collect(
     rules: &ChangeRules,
     at: Timestamp,
 ) -> Result<CollectedChanges, CollectError> {
-    let (_, _, copy) = places;
+    let (_, cache, copy) = places;
     let changed = copy.changed(order.base)?;
     let files = changed.count();
     match rules.policy {
+        ChangePolicy::Commit if files == 0 => unchanged(cache, order),
         _ if files == 0 => Ok(CollectedChanges::None),
         ChangePolicy::Discard => {
             let paths: Vec<String> = changed.paths.iter().map(|path| shown(path)).collect();
@@ -128,7 +131,10 @@ fn commit(
     let quarantine = Quarantine::take_in(copy, cache, order.base, changed).map_err(unreadable)?;
     if quarantine.changes.is_empty() {
         // Touched, or written as it was.
-        return Ok(CollectedChanges::None);
+        return unchanged(cache, order);
+    }
+    if order.is_rework {
+        refuse_markers(&still_marked(cache, order.base, &quarantine)?)?;
     }
     let blob = |id| quarantine.blob(id);
     let facts = quarantine.changes.iter().map(|change| changed_file(change, &blob, rules.is_secret.as_ref()));
@@ -149,6 +155,48 @@ fn commit(
     let commit = quarantine.commit(&NewCommit { author, committer, at, message }, repo)?.to_string();
     let base = order.base.to_string();
     Ok(CollectedChanges::Result(NodeResult { commit, base, files, insertions, deletions }))
+}
+
+/// What becomes of a task that changed nothing. One that runs again on top of its own work still has that.
+fn unchanged(cache: &ObjectCache, order: &WorkOrder) -> Result<CollectedChanges, CollectError> {
+    if !order.is_rework {
+        return Ok(CollectedChanges::None);
+    }
+    refuse_markers(&cache.marked_files(order.base)?)?;
+    let base = order.base.to_string();
+    let commit = base.clone();
+    Ok(CollectedChanges::Result(NodeResult { commit, base, files: 0, insertions: 0, deletions: 0 }))
+}
+
+/// The files of a base in which conflicts are marked, and that still hold a marker.
+fn still_marked(
+    cache: &ObjectCache,
+    base: ObjectId,
+    quarantine: &Quarantine<'_>,
+) -> Result<Vec<Vec<u8>>, GitError> {
+    let mut left = Vec::new();
+    for path in cache.marked_files(base)? {
+        let change = quarantine.changes.iter().find(|change| change.path == path);
+        let resolved = match change.map(|change| change.after) {
+            None => false,
+            Some(None) => true,
+            Some(Some((_, id))) => !holds_marker(&quarantine.blob(id)?),
+        };
+        if !resolved {
+            left.push(path);
+        }
+    }
+    Ok(left)
+}
+
+/// Conflict markers that stay would be delivered: to the host, the two sides are merged.
+fn refuse_markers(paths: &[Vec<u8>]) -> Result<(), CollectError> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let count = u64::try_from(paths.len()).unwrap_or(u64::MAX);
+    let list = named(paths.iter().map(|path| shown(path)), count);
+    Err(CollectError::Refused(format!("left conflict markers in {list}")))
 }
 
 /// What matters of a changed file; `blob` reads an object, and `is_secret` says what must not be in it.

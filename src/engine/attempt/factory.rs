@@ -120,7 +120,6 @@ impl AttemptFactory {
         let target = (claim.node, &claim.target);
         let config = settings(&claim.compiled, status, target, &inputs).map_err(broken)?;
         let provider = provider(&claim.compiled, status, target, &inputs).map_err(broken)?;
-        let pinned = status.extensions.pinned.as_ref();
         let uid = &claim.record.metadata.uid;
         let state = status.node_statuses.get(id);
         let start = status.start_commit().unwrap_or_default();
@@ -135,6 +134,7 @@ impl AttemptFactory {
             author: self.author(&claim.target.provider),
             message: message(claim, node, &idempotency_key, &work),
             whose: whose(claim, id),
+            is_rework: state.is_some_and(|state| state.extensions.rework.is_some()),
         };
         // What its owner changed is not this plan's to deliver: a branch that does not hold it does not take the work.
         let merger = self.workspaces.merger(&order, start);
@@ -157,7 +157,7 @@ impl AttemptFactory {
             declared_outputs: node.outputs.clone(),
             criteria: node.acceptance_criteria.clone(),
             timeout: node.timeout.as_ref().map(Duration::span),
-            commit: pinned.map(|pinned| pinned.commit.clone()).unwrap_or_default(),
+            commit: pinned_commit(status),
             run_dir,
             upstream,
             files: Arc::new(files),
@@ -172,6 +172,11 @@ impl AttemptFactory {
             brief: Arc::new(brief(&claim.compiled, node, state)),
         })
     }
+}
+
+/// The commit on which the Execution began.
+fn pinned_commit(status: &ExecutionStatus) -> String {
+    status.extensions.pinned.as_ref().map(|pinned| pinned.commit.clone()).unwrap_or_default()
 }
 
 /// What the nodes before a delivery changed.

@@ -24,6 +24,9 @@ use crate::run::RunnerFault;
 /// How many hexadecimal digits of a digest name the folder of a repository.
 const FOLDER_DIGITS: usize = 16;
 
+/// The folder of workspaces whose ignored files stay.
+const KEPT: &str = "kept";
+
 /// The workspaces of a runner.
 pub(crate) struct Workspaces {
     git_dir: PathBuf,
@@ -59,13 +62,10 @@ impl Workspaces {
         terms: ResultTerms,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let digest = Digest::of_bytes(git_dir.as_os_str().as_encoded_bytes());
-        let name: String =
-            digest.as_str().rsplit(':').next().unwrap_or_default().chars().take(FOLDER_DIGITS).collect();
         Arc::new(Self {
             git_dir: git_dir.to_owned(),
             remote,
-            dir: place.root.join(name),
+            dir: folder_in(place.root, git_dir),
             shared: place.shared,
             terms,
             clock,
@@ -159,7 +159,7 @@ impl Workspaces {
     /// ignored files: those of others could hold anything that this one would run.
     fn check_out_kept(&self, cache: &ObjectCache, order: &WorkOrder) -> Result<WorkingCopy, GitError> {
         let tags = self.with_repo(Repo::packed_tags)?;
-        let pool = self.dir.join("kept").join(&order.whose);
+        let pool = self.dir.join(KEPT).join(&order.whose);
         let mut copy = WorkingCopy::take(&pool)?;
         if let Err(error) = copy.check_out(cache, order.base, &tags, Leftovers::KeepIgnored) {
             warn!(%error, "workspace cannot be reset");
@@ -214,6 +214,18 @@ impl Workspaces {
             lock(&self.idle).push(copy);
         }
     }
+}
+
+/// The folder of a repository's workspaces below a root which repositories share.
+fn folder_in(root: &Path, git_dir: &Path) -> PathBuf {
+    let digest = Digest::of_bytes(git_dir.as_os_str().as_encoded_bytes());
+    let digits = digest.as_str().rsplit(':').next().unwrap_or_default();
+    root.join(digits.chars().take(FOLDER_DIGITS).collect::<String>())
+}
+
+/// Where the workspaces of a repository are whose ignored files stay, in a folder for each node.
+pub(crate) fn kept_workspaces(root: &Path, git_dir: &Path) -> PathBuf {
+    folder_in(root, git_dir).join(KEPT)
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

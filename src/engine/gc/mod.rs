@@ -14,8 +14,9 @@ use tracing::warn;
 use self::references::{KnownExecution, ReferenceCollector};
 use super::{Branches, Clock, EngineError};
 use crate::config::{ArtifactStore, BucketAccess, Config};
+use crate::engine::attempt::workspace::kept_workspaces;
 use crate::engine::commit::publisher::{PublishOutcome, Publisher};
-use crate::git::{ObjectId, Repo, SwapResult};
+use crate::git::{ObjectId, Repo, SwapResult, remove_kept};
 use crate::model::{Kind, ResourceKey, ResourceStatus, StatusRecord};
 use crate::provider::{ObjectStore, ObjectStoreError};
 use crate::record::{Batch, MAX_RECORD_BYTES, RecordEdit, StatusTree, parse_record, shrink, squash_with};
@@ -36,6 +37,8 @@ pub struct GcReport {
     pub kept: usize,
     /// Directories of logs and artifacts that were removed here.
     pub runs: usize,
+    /// Workspaces with ignored files that were removed here.
+    pub workspaces: usize,
     /// Directories that were removed in the folder that runners share for artifacts.
     pub shared: usize,
     /// Objects that were removed from the bucket that runners share for artifacts.
@@ -48,7 +51,8 @@ pub struct GcReport {
     pub tip: Option<String>,
 }
 
-/// Shrinks what ended before `cutoff` and squashes the history before it. With `dry_run` nothing is changed.
+/// Shrinks what ended before `cutoff` and squashes the history before it. With `dry_run` nothing is changed. `work_root` is where
+/// workspaces are on this machine.
 ///
 /// # Errors
 /// Git; too many lost races.
@@ -57,8 +61,10 @@ pub fn collect(
     (cutoff, dry_run): (Timestamp, bool),
     clock: &Arc<dyn Clock>,
     runner: &str,
-    bucket: &BucketAccess,
+    (work_root, bucket): (&Path, &BucketAccess),
 ) -> Result<GcReport, EngineError> {
+    let kept = kept_workspaces(work_root, branches.repo().common_dir());
+    let workspaces = remove_kept(&kept, cutoff, dry_run);
     let mut publisher = Publisher::new(branches)?;
     for _ in 0..MOST_RACES {
         // All anew after a lost race: what was retried meanwhile has not ended any more, and keeps its full
@@ -66,9 +72,10 @@ pub fn collect(
         let tips = branches.tips()?;
         let repo = branches.repo();
         let mut status = StatusTree::at(repo, tips.status)?;
-        let Some(mut tip) = status.commit else { return Ok(GcReport::default()) };
+        let mut collected = GcReport { workspaces, ..GcReport::default() };
+        let Some(mut tip) = status.commit else { return Ok(collected) };
         let executions = executions(repo, &status, cutoff)?;
-        let mut collected = GcReport { shrunk: executions.changes.len(), ..GcReport::default() };
+        collected.shrunk = executions.changes.len();
         let mut raced = false;
         if !dry_run {
             for chunk in executions.changes.chunks(BATCH) {
@@ -228,7 +235,8 @@ fn remove_objects(
     if old.is_empty() {
         return Ok(());
     }
-    let open = store.open()?;
+    // A signal ends the whole command.
+    let open = store.open(&|| true)?;
     for uid in old.iter().filter(|uid| is_plain_word(uid)) {
         for name in open.list(&format!("{uid}/"))? {
             if !dry_run {

@@ -110,7 +110,14 @@ fn base_of(factory: &AttemptFactory, step: &PreparedStep, ix: NodeIx) -> Result<
     let state = compiled.ids.get(ix).and_then(|id| step.draft.status.node_statuses.get(id));
     if let Some(rework) = state.and_then(|state| state.extensions.rework.as_ref()) {
         // On top of what was reviewed, which holds the results of every node before the delivery.
-        return Ok(NodeBase::Commit(rework.request.commit.clone()));
+        let request = &rework.request;
+        return match &request.conflicts_with {
+            None => Ok(NodeBase::Commit(request.commit.clone())),
+            Some(branch) => {
+                let start = step.draft.status.start_commit().unwrap_or_default();
+                factory.workspaces().conflicting((&compiled.key, start), &request.commit, branch)
+            }
+        };
     }
     factory.workspaces().base(compiled, &step.draft.status, ix, &results_ref(&compiled.key))
 }

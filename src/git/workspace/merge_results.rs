@@ -11,6 +11,9 @@ use crate::git::{GitError, ObjectId, Repo, Signature};
 const NAME: &str = "planspec";
 const EMAIL: &str = "planspec@localhost";
 
+/// The hexadecimal digits of an object id, of the shorter of Git's two formats.
+const ID_DIGITS: usize = 40;
+
 /// The outcome of merging two results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResultMerge {
@@ -33,7 +36,6 @@ impl ObjectCache {
         message: &str,
     ) -> Result<ResultMerge, GitError> {
         let at: Timestamp = Repo::open(self.dir())?.commit(pinned)?.committer_time;
-        let nobody = || Signature { name: NAME.to_owned(), email: EMAIL.to_owned() };
         let commit = NewCommit { author: nobody(), committer: nobody(), at, message: message.to_owned() };
         self.merge_as([ours, theirs], None, pinned, &commit)
     }
@@ -64,29 +66,98 @@ impl ObjectCache {
         attributes: ObjectId,
         commit: &NewCommit,
     ) -> Result<ResultMerge, GitError> {
+        let (tree, conflicts) = self.merge_tree([ours, theirs], base, attributes)?;
+        if let Some(files) = conflicts {
+            tracing::debug!(%ours, %theirs, "results conflict");
+            return Ok(ResultMerge::Conflicts(files));
+        }
+        Ok(ResultMerge::Commit(self.commit_merge(tree, [ours, theirs], commit)?))
+    }
+
+    /// Merges `theirs` into `ours` whatever conflicts: the files hold both sides between conflict markers, and the message names
+    /// them. Both are in the cache; `base` is where the two parted, for a clone that is too shallow to find that out.
+    ///
+    /// # Errors
+    /// As for [`Self::merge`].
+    pub fn merge_marked(
+        &self,
+        [ours, theirs]: [ObjectId; 2],
+        base: Option<ObjectId>,
+        subject: &str,
+    ) -> Result<ObjectId, GitError> {
+        let at: Timestamp = Repo::open(self.dir())?.commit(theirs)?.committer_time;
+        let (tree, conflicts) = self.merge_tree([ours, theirs], base, ours)?;
+        let list = conflicts.map(|files| format!("\nConflicts:\n\t{}\n", files.join("\n\t")));
+        let message = format!("{subject}\n{}", list.unwrap_or_default());
+        let commit = NewCommit { author: nobody(), committer: nobody(), at, message };
+        self.commit_merge(tree, [ours, theirs], &commit)
+    }
+
+    /// The files in which a merge of [`Self::merge_marked`] left conflict markers.
+    ///
+    /// # Errors
+    /// When an object is missing.
+    pub fn marked_files(&self, merge: ObjectId) -> Result<Vec<Vec<u8>>, GitError> {
+        let repo = Repo::open(self.dir())?;
+        let commit = repo.commit(merge)?;
+        let &[ours, _] = commit.parents.as_slice() else { return Ok(Vec::new()) };
+        let mut marked = Vec::new();
+        for change in self.changes(ours, merge)? {
+            let Some((_, id)) = change.after.filter(|(mode, _)| mode.is_file()) else { continue };
+            if holds_marker(&repo.blob(id, u64::MAX)?) {
+                marked.push(change.path);
+            }
+        }
+        Ok(marked)
+    }
+
+    /// The tree of a merge, and the files that conflict in it, if any do.
+    fn merge_tree(
+        &self,
+        [ours, theirs]: [ObjectId; 2],
+        base: Option<ObjectId>,
+        attributes: ObjectId,
+    ) -> Result<(ObjectId, Option<Vec<String>>), GitError> {
         let args = ["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"];
-        let ours_text = ours.to_string();
-        let theirs_text = theirs.to_string();
         let mut program = self.git().env("GIT_ATTR_SOURCE", attributes.to_string()).args(args);
         if let Some(base) = base {
             program = program.args([format!("--merge-base={base}")]);
         }
-        let output = program.args([&ours_text, &theirs_text]).run()?;
+        let output = program.args([ours.to_string(), theirs.to_string()]).run()?;
         let mut parts = output.stdout.split(|byte| *byte == 0).filter(|part| !part.is_empty());
         let tree = parts.next().and_then(parse_id);
-        let Some(tree) = tree else {
-            return Err(GitError::Program { doing: "merge results", detail: output.stderr });
-        };
-        if !output.success {
-            tracing::debug!(%ours, %theirs, "results conflict");
-            return Ok(ResultMerge::Conflicts(parts.map(shown).collect()));
-        }
-        let program =
-            self.git().args(["commit-tree", &tree.to_string(), "-p", &ours_text, "-p", &theirs_text]);
+        let tree = tree.ok_or(GitError::Program { doing: "merge results", detail: output.stderr })?;
+        Ok((tree, (!output.success).then(|| parts.map(shown).collect())))
+    }
+
+    fn commit_merge(
+        &self,
+        tree: ObjectId,
+        [ours, theirs]: [ObjectId; 2],
+        commit: &NewCommit,
+    ) -> Result<ObjectId, GitError> {
+        let [tree, ours, theirs] = [tree, ours, theirs].map(|id| id.to_string());
+        let program = self.git().args(["commit-tree", &tree, "-p", &ours, "-p", &theirs]);
         let output = commit.signed(program.args(["-F", "-"])).run()?;
         let commit = parse_id(&output.stdout).filter(|_| output.success);
         let commit = commit.ok_or(GitError::Program { doing: "merge results", detail: output.stderr })?;
         self.complete(commit)?;
-        Ok(ResultMerge::Commit(commit))
+        Ok(commit)
     }
+}
+
+fn nobody() -> Signature {
+    Signature { name: NAME.to_owned(), email: EMAIL.to_owned() }
+}
+
+/// Whether a file holds a conflict marker with the id of a commit, as a merge of ours writes it: other lines that begin like one
+/// may be part of a text.
+#[must_use]
+pub fn holds_marker(content: &[u8]) -> bool {
+    content.split(|byte| *byte == b'\n').any(|line| {
+        let id = line.strip_prefix(b"<<<<<<< ").or_else(|| line.strip_prefix(b">>>>>>> "));
+        // Behind the id there may be the path, where the two sides have different ones.
+        let digits = id.map_or(0, |id| id.iter().take_while(|byte| byte.is_ascii_hexdigit()).count());
+        digits >= ID_DIGITS
+    })
 }

@@ -3,6 +3,7 @@
 //! task could write: each workspace has a second Git directory beside it, which only the runner uses.
 
 mod committed;
+mod kept_pools;
 mod link;
 mod merge_results;
 mod object_cache;
@@ -13,7 +14,8 @@ mod untouched;
 mod working_copy;
 
 pub use committed::CommittedWork;
-pub use merge_results::ResultMerge;
+pub use kept_pools::remove_kept;
+pub use merge_results::{ResultMerge, holds_marker};
 pub use object_cache::ObjectCache;
 pub use quarantine::{FileChange, NewCommit, Quarantine};
 pub use restore::JudgedCommit;

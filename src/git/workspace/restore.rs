@@ -79,7 +79,7 @@ impl ObjectCache {
         Ok(JudgedCommit { commit, tree, restored: count })
     }
 
-    fn changes(&self, base: ObjectId, result: ObjectId) -> Result<Vec<FileChange>, GitError> {
+    pub(super) fn changes(&self, base: ObjectId, result: ObjectId) -> Result<Vec<FileChange>, GitError> {
         let args = ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--full-index"];
         let program = self.git().args(args).args([&base.to_string(), &result.to_string()]);
         let (changes, _, _) = parse_changes(&run(program, "compare a result with its base")?)?;

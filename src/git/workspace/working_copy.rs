@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -68,11 +68,19 @@ impl WorkingCopy {
             let slot = pool.join(number.to_string());
             fs::create_dir_all(&slot).map_err(io("make the directory", &slot))?;
             let path = slot.join("lock");
-            let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-            let lock = lock.map_err(io("open", &path))?;
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() || !is_usable(&slot) {
+            let lock = match OpenOptions::new().create(true).truncate(false).write(true).open(&path) {
+                // A collection removed the slot in this moment.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                lock => lock.map_err(io("open", &path))?,
+            };
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err()
+                || !is_at(&lock, &path)
+                || !is_usable(&slot)
+            {
                 continue;
             }
+            // What was not taken for long is collected; by the length alone, the time would stay.
+            (&lock).write_all(b"\n").map_err(io("write", &path))?;
             tracing::trace!(workspace = %slot.display(), "workspace taken");
             return Ok(Self { slot, _lock: lock, holds: None });
         }
@@ -282,6 +290,12 @@ impl ChangedPaths {
 }
 
 /// Whether a slot was not spoiled, or so long ago that it can be made anew.
+/// Whether an open file is still the one at its path: a lock on one that was removed keeps nobody out.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(found)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (open.dev(), open.ino()) == (found.dev(), found.ino())
+}
+
 fn is_usable(slot: &Path) -> bool {
     let mark = slot.join("spoiled");
     let Ok(found) = fs::metadata(&mark) else { return true };
@@ -293,7 +307,7 @@ fn is_usable(slot: &Path) -> bool {
 }
 
 /// Removes a directory, also where a task took permissions away. Whether it is gone.
-fn remove_all(path: &Path) -> bool {
+pub(super) fn remove_all(path: &Path) -> bool {
     if fs::remove_dir_all(path).is_ok() || !path.exists() {
         return true;
     }

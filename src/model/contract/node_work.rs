@@ -230,7 +230,7 @@ fn is_none_of(count: &u64) -> bool {
     *count == 0
 }
 
-/// What a reviewer wants changed of work that is delivered.
+/// What a reviewer wants changed of work that is delivered, or that its base conflicts with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeRequest {
@@ -243,6 +243,21 @@ pub struct ChangeRequest {
     pub words: String,
     /// The commit that they looked at; the node works on top of it.
     pub commit: String,
+    /// The branch that the commit conflicts with, where that is what is wrong and nobody was asked; the node then works on a
+    /// merge of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflicts_with: Option<String>,
+}
+
+impl ChangeRequest {
+    /// Why the work has to change, in a few words.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match &self.conflicts_with {
+            Some(branch) => format!("its work conflicts with `{branch}`"),
+            None => format!("{} requested changes", self.by),
+        }
+    }
 }
 
 /// Why a node runs again on top of its own work.

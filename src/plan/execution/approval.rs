@@ -114,7 +114,7 @@ pub(super) fn with_request(context: &PlanContext<'_>, gate: NodeIx, message: Str
     let state = delivery_behind(context, gate).and_then(|(ix, _)| context.state(&context.node(ix)?.id));
     let Some(request) = state.and_then(|state| state.extensions.requested.as_deref()) else { return message };
     let words = in_their_words(&request.words, REQUEST_SHOWN);
-    format!("{message}; {} requested changes{words}", request.by)
+    format!("{message}; {}{words}", request.cause())
 }
 
 /// Asks for the delivery behind a gate that waits to be shown. What the gate shows is known only once its results are merged,

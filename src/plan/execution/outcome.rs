@@ -12,6 +12,9 @@ use crate::run::{AttemptOutcome, AttemptReport, Evidence, NodeChange, RunnerFaul
 const STOPPED: &str = "the runner stopped";
 /// The first delay before another attempt; doubled for each further failure.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// The first delay where a runner was refused what the work needs: longer than a pass without `--watch` waits for anything, so that
+/// it ends and people see why.
+const REFUSED_PAUSE: Duration = Duration::from_secs(120);
 /// The longest delay before another attempt.
 pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
@@ -60,6 +63,9 @@ pub(crate) fn after_attempt(
             lost(message, after(now, delay(state.attempt.saturating_sub(1), key)), evidence)
         }
         // Without a pause, a provider that loses everything would be asked without end.
+        AttemptOutcome::RunnerFailed { fault: RunnerFault::Access, message, begun: false } => {
+            lost(message, after(now, refused_delay(state, key)), evidence)
+        }
         AttemptOutcome::Lost { message } | AttemptOutcome::RunnerFailed { message, begun: true, .. }
             if node.repeatable() =>
         {
@@ -82,6 +88,11 @@ pub(crate) fn after_attempt(
             }
         }
     }
+}
+
+/// Asked again every second, a pass would stay for a minute and learn nothing.
+fn refused_delay(state: &NodeStatus, key: &str) -> Duration {
+    delay(state.attempt.saturating_sub(1), key).max(REFUSED_PAUSE)
 }
 
 /// Another attempt when the work asks for it, uncounted.

@@ -4,6 +4,8 @@
 
 use jiff::Timestamp;
 
+use super::approval::PULL_REQUEST;
+use super::child::plan_named;
 use super::context::PlanContext;
 use super::draft::RemoteWork;
 use super::lookup::ProviderResolution;
@@ -206,7 +208,7 @@ pub(super) fn run_again(context: &mut PlanContext<'_>) {
         if let Some(again) = affected(context, delivery, &request) {
             tracing::info!(
                 execution = %context.compiled().key, node = ?request.node, by = request.by, commit = request.commit,
-                "run again what a reviewer wants changed"
+                conflicts_with = request.conflicts_with, "run again what has to be changed before it is delivered"
             );
             reset(context, delivery, &request, &again);
         }
@@ -227,6 +229,9 @@ fn affected(context: &PlanContext<'_>, delivery: NodeIx, request: &ChangeRequest
         || shown != Some(&request.commit)
         || compiled.node(root).is_none_or(|node| node.kind != NodeKind::Task)
     {
+        return None;
+    }
+    if request.conflicts_with.as_deref().is_some_and(|branch| !resolves(context, delivery, root, branch)) {
         return None;
     }
     // What was made on top of it goes along, wherever it stands in the plan: it holds what the reviewer did not want.
@@ -252,8 +257,23 @@ fn affected(context: &PlanContext<'_>, delivery: NodeIx, request: &ChangeRequest
     (done && !busy).then_some(again)
 }
 
+/// Whether the node at `root` may resolve a conflict of the delivery with a branch.
+fn resolves(context: &PlanContext<'_>, delivery: NodeIx, root: NodeIx, branch: &str) -> bool {
+    let provider = |ix| match context.lookup.resolve(context.compiled(), ix) {
+        ProviderResolution::Bound(_, target) => Some(target.provider),
+        _ => None,
+    };
+    // The name comes from a record as well: what is merged into the work is only what the work is to be merged into
+    // (Invariant 14). Without a branch in the Binding, it is the host's default, which only the host knows.
+    let into = provider(delivery);
+    let into = into.as_deref().and_then(|provider| provider.strip_prefix(PULL_REQUEST));
+    let is_target = into.is_some_and(|into| into.is_empty() || into == branch);
+    // A plan begins at a commit of its own and ends with the results of many nodes: nobody would see a marker that stays.
+    is_target && provider(root).is_some_and(|provider| plan_named(&provider).is_none())
+}
+
 fn reset(context: &mut PlanContext<'_>, delivery: NodeIx, request: &ChangeRequest, again: &[NodeIx]) {
-    let message = format!("runs again: {} requested changes", request.by);
+    let message = format!("runs again: {}", request.cause());
     for &ix in again {
         let Some(node) = context.node(ix) else { continue };
         let before = context.state(&node.id).cloned().unwrap_or_default();

@@ -108,7 +108,9 @@ fn about(attempt: &Attempt) -> String {
         attempt.node, attempt.key.namespace, attempt.key.name, attempt.attempt
     );
     section(&mut text, "What to do", brief.task.as_deref().unwrap_or_default());
-    if let Some(request) = &brief.requested {
+    if let Some(request) = brief.requested.as_ref().filter(|request| request.conflicts_with.is_some()) {
+        section(&mut text, "What conflicts", &request.words);
+    } else if let Some(request) = &brief.requested {
         // Somebody's words, and no instructions of ours (Invariant 8).
         let _ = writeln!(
             text,

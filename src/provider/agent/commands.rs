@@ -54,17 +54,19 @@ impl AgentCommands {
 
     /// The job of an attempt at the work.
     pub(super) fn work(&self, attempt: &Attempt) -> Result<Job, ConfigError> {
-        self.job(attempt, |config| brief(attempt, config.keeps_changes(), attempt.handle.as_deref()))
+        let job = self.without_brief(attempt)?;
+        let brief = brief(attempt, job.config.keeps_changes(), attempt.handle.as_deref());
+        Ok(job.with_brief(brief))
     }
 
-    fn job(&self, attempt: &Attempt, write: impl FnOnce(&ToolConfig) -> String) -> Result<Job, ConfigError> {
+    /// The command of an agent, which is still to be told what to do.
+    fn without_brief(&self, attempt: &Attempt) -> Result<Job, ConfigError> {
         let (config, reads_brief) =
             split(&attempt.provider, self.merged(&attempt.provider, &attempt.config))?;
         let config = ToolConfig::read(&attempt.provider, &config)?;
-        let brief = write(&config);
-        let input =
-            if reads_brief { ProcessInput::Bytes(brief.clone().into_bytes()) } else { ProcessInput::Empty };
-        Ok(Job { config, input, brief: Some(brief), answer: None })
+        let input = if reads_brief { ProcessInput::Bytes(Vec::new()) } else { ProcessInput::Empty };
+        // Empty and not absent: criteria, too, find the file of the brief by its variable.
+        Ok(Job { config, input, brief: Some(String::new()), answer: None })
     }
 }
 
@@ -93,11 +95,15 @@ impl Verifiers for AgentCommands {
         ToolConfig::check(provider, &self.settings(provider, config)?).map(drop)
     }
 
-    fn job(&self, attempt: &Attempt, done: &DoneWork<'_>) -> Result<Job, ConfigError> {
-        if attempt.provider.starts_with(SCHEME) {
-            return self.job(attempt, |_| verification(attempt, done));
+    fn job(&self, attempt: &Attempt) -> Result<Job, ConfigError> {
+        if self.has_to_say(&attempt.provider) {
+            return self.without_brief(attempt);
         }
         ToolConfig::read(&attempt.provider, &attempt.config).map(Job::command)
+    }
+
+    fn brief(&self, attempt: &Attempt, done: &DoneWork<'_>) -> Option<String> {
+        self.has_to_say(&attempt.provider).then(|| verification(attempt, done))
     }
 
     fn has_to_say(&self, provider: &str) -> bool {

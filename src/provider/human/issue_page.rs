@@ -122,7 +122,9 @@ fn what(about: &mut String, attempt: &Attempt) {
     if !said.is_empty() {
         push(about, &format!("\n## What to do\n\n{}\n", said.join("\n\n")));
     }
-    if let Some(request) = &brief.requested {
+    if let Some(request) = brief.requested.as_ref().filter(|request| request.conflicts_with.is_some()) {
+        push(about, &format!("\n## What conflicts\n\n{}\n", fence("text", &request.words, TEXT)));
+    } else if let Some(request) = &brief.requested {
         let by = markdown(&request.by, 100);
         let words = fence("text", &request.words, TEXT);
         push(

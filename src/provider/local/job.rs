@@ -29,6 +29,15 @@ impl Job {
     pub(in crate::provider) fn command(config: ToolConfig) -> Self {
         Self { config, input: ProcessInput::Empty, brief: None, answer: None }
     }
+
+    /// The same with what the work is about: in a file, and on standard input where that is what the job reads.
+    pub(in crate::provider) fn with_brief(mut self, brief: String) -> Self {
+        if let ProcessInput::Bytes(input) = &mut self.input {
+            *input = brief.clone().into_bytes();
+        }
+        self.brief = Some(brief);
+        self
+    }
 }
 
 /// The whole environment of a command that gets these secrets. Later sources win: the runner's, `config.env`, ours.

@@ -53,10 +53,10 @@ impl LocalRun<'_> {
         let results = &mut report.evidence.criteria;
         checker.check_all(&self.attempt.criteria, results).map_err(|cut| cut.outcome(|| self.timed_out()))?;
         if first_failed(results).is_none()
-            && let Some(settings) = verify
+            && let Some(asked) = verify.zip(verifier)
         {
             // Nobody is asked about work that is not as it was asked for: an agent costs more than a test.
-            self.verify(settings, (folder, place), checked.as_ref(), log, report)?;
+            self.verify(asked, (folder, place), checked.as_ref(), log, report)?;
         }
         match first_failed(&report.evidence.criteria) {
             Some(result) => {

@@ -16,8 +16,10 @@ impl LocalRun<'_> {
         let upstream = folder.make_upstream().map_err(|error| {
             AttemptOutcome::not_possible_here(format!("no folder for the artifacts before it: {error}"))
         })?;
-        files.bring(&upstream, needs).map_err(|error| {
-            // A stop interrupts the fetch, and then that is why there is none.
+        // Besides a stop nothing ends it but its own limits: the time of the attempt has not begun.
+        let goes_on = || self.interrupt.heard().is_none();
+        files.bring(&upstream, needs, &goes_on).map_err(|error| {
+            // A stop interrupts the transfer, and then that is why there is none.
             self.go_on().err().unwrap_or_else(|| error.outcome())
         })
     }

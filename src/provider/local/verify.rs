@@ -28,12 +28,15 @@ pub(in crate::provider) trait Verifiers: Send + Sync {
     /// Says why it cannot be used.
     fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError>;
 
-    /// The job of verifying: `attempt` is the attempt at the work, with the provider string and the settings of the
-    /// verifier; `done` is what is to be judged.
+    /// The job of verifying, without its brief: `attempt` is the attempt at the work, with the provider string and the settings
+    /// of the verifier.
     ///
     /// # Errors
     /// Says why it cannot be used.
-    fn job(&self, attempt: &Attempt, done: &DoneWork<'_>) -> Result<Job, ConfigError>;
+    fn job(&self, attempt: &Attempt) -> Result<Job, ConfigError>;
+
+    /// What the verifier is asked to do, where it is one that reads; `done` is what is to be judged.
+    fn brief(&self, attempt: &Attempt, done: &DoneWork<'_>) -> Option<String>;
 
     /// Whether a verifier has to say that the work passed; else its exit code says so.
     fn has_to_say(&self, provider: &str) -> bool;
@@ -81,14 +84,14 @@ impl LocalRun<'_> {
     /// the workspace, no criterion is judged by it.
     pub(super) fn verify(
         &self,
-        settings: &VerifySettings,
+        (settings, verifier): (&VerifySettings, Verifier),
         (folder, place): (&RunFolder<'_>, &WorkingFolder),
         checked: Option<&CheckedCommit>,
         log: &mut AttemptLog,
         report: &mut AttemptReport,
     ) -> Result<(), AttemptOutcome> {
         let started = Instant::now();
-        let Verifier { attempt, job } = self.verifier(settings, report)?;
+        let Verifier { attempt, job } = self.asked(verifier, report);
         let run = LocalRun { attempt: &attempt, job: &job, ..*self };
         // A folder of its own: the worker knows the names in the first one, and a process that it left behind could write the
         // verdict there.
@@ -141,20 +144,31 @@ impl LocalRun<'_> {
         attempt.run_dir.push("verify");
         // Not those of the work: what a verifier gives is its verdict.
         attempt.declared_outputs.clear();
+        let refused =
+            |error: ConfigError| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
+        let mut job = self.shared.verifiers.job(&attempt).map_err(refused)?;
+        if let Some(result) = &report.evidence.result {
+            let commits =
+                [("PLANSPEC_VERIFY_COMMIT", &result.commit), ("PLANSPEC_VERIFY_BASE", &result.base)];
+            job.config.env.extend(commits.map(|(name, value)| (name.to_owned(), value.clone())));
+        }
+        Ok(Verifier { attempt, job })
+    }
+
+    /// The verifier with what it is asked to do, which says how the criteria came out: known only after they were checked with
+    /// its settings.
+    fn asked(&self, Verifier { attempt, job }: Verifier, report: &AttemptReport) -> Verifier {
         let result = report.evidence.result.as_ref();
         let done = DoneWork {
             by: &self.attempt.provider,
             commits: result.map(|result| (result.commit.as_str(), result.base.as_str())),
             criteria: &report.evidence.criteria,
         };
-        let refused =
-            |error: ConfigError| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
-        let mut job = self.shared.verifiers.job(&attempt, &done).map_err(refused)?;
-        if let Some((commit, base)) = done.commits {
-            let commits = [("PLANSPEC_VERIFY_COMMIT", commit), ("PLANSPEC_VERIFY_BASE", base)];
-            job.config.env.extend(commits.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        }
-        Ok(Verifier { attempt, job })
+        let job = match self.shared.verifiers.brief(&attempt, &done) {
+            Some(brief) => job.with_brief(brief),
+            None => job,
+        };
+        Verifier { attempt, job }
     }
 }
 

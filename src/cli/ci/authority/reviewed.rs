@@ -29,7 +29,8 @@ pub(super) fn difference(
     let pin = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.clone());
     let merge = pull.merge_commit.as_deref().and_then(|sha| sha.parse::<ObjectId>().ok());
     let (Some(record), Some(pin), Some(merge)) = (record, pin, merge) else { return other_graph() };
-    let (repo, config) = (&view.workspace().repo, &view.tips().config);
+    let repo = &view.workspace().repo;
+    let config = &view.tips().config;
     // What cannot be read was not seen by anybody.
     let Ok(merged) = load(repo, merge, config) else { return other_graph() };
     let Ok(config_then) = view.workspace().config_at(Some(merge)) else { return other_graph() };

@@ -19,8 +19,12 @@ pub(super) struct Uploads<'s> {
 
 impl<'s> Uploads<'s> {
     /// To the objects below `path`, with copies in `folder` on the way.
-    pub(super) fn open(store: &'s ObjectStore, folder: &'s Path, path: &'s str) -> Result<Self, String> {
-        let bucket = store.open().map_err(|error| error.to_string())?;
+    pub(super) fn open(
+        store: &'s ObjectStore,
+        (folder, path): (&'s Path, &'s str),
+        goes_on: &'s dyn Fn() -> bool,
+    ) -> Result<Self, String> {
+        let bucket = store.open(goes_on).map_err(|error| error.to_string())?;
         Ok(Self { bucket, folder, path })
     }
 
@@ -28,7 +32,6 @@ impl<'s> Uploads<'s> {
     pub(super) fn send(
         &self,
         name: &str,
-        goes_on: &dyn Fn() -> bool,
         write: &dyn Fn(&mut dyn Write) -> Result<(), String>,
     ) -> Result<(), String> {
         let text = |error: io::Error| error.to_string();
@@ -38,7 +41,7 @@ impl<'s> Uploads<'s> {
         write(&mut copy)?;
         let size = copy.as_file().metadata().map_err(text)?.len();
         let place: PathBuf = copy.path().to_owned();
-        let sent = self.bucket.put(&format!("{}/{name}", self.path), size, || File::open(&place), goes_on);
+        let sent = self.bucket.put(&format!("{}/{name}", self.path), size, || File::open(&place));
         sent.map_err(|error| error.to_string())
     }
 }

@@ -63,14 +63,14 @@ impl KeptFiles {
     /// Copies everything into the bucket that the configuration names. Like a folder, it has no limits.
     fn keep_in_bucket(&self, left: &LeftFiles<'_>, kept: &mut StoredFiles) {
         let Some(store) = &self.terms.bucket else { return };
-        let uploads = match Uploads::open(store, &self.runs, &self.path) {
+        let uploads = match Uploads::open(store, (&self.runs, &self.path), left.goes_on) {
             Ok(uploads) => uploads,
             Err(why) => {
                 let names = left.artifacts.iter().map(|artifact| artifact.name.clone());
                 return kept.left_out.extend(names.map(|name| LeftOutFile { name, why: why.clone() }));
             }
         };
-        keep_each(left, kept, |path, write| uploads.send(path, left.goes_on, write));
+        keep_each(left, kept, |path, write| uploads.send(path, write));
     }
 
     fn reserve(&self, bytes: u64) -> Result<(), String> {
@@ -82,6 +82,9 @@ impl KeptFiles {
     fn keep_in_git(&self, left: &LeftFiles<'_>, kept: &mut StoredFiles) {
         let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let limit = self.terms.limits.file_bytes;
+        let sizes = left.artifacts.iter().filter_map(|artifact| artifact.size.filter(|size| *size <= limit));
+        let log = left.log.map_or(0, |log| log.size.min(limit));
+        self.terms.count_total(sizes.fold(log, u64::saturating_add), &self.workspaces);
         // The log first: after a failure it is what explains it.
         if is_longer_than_recorded(left) {
             match self.end_of_log(left) {
@@ -174,12 +177,12 @@ impl AttemptFiles for KeptFiles {
         self.upstream.is_any()
     }
 
-    fn bring(&self, folder: &Path, needs: &[String]) -> Result<(), BringError> {
+    fn bring(&self, folder: &Path, needs: &[String], goes_on: &dyn Fn() -> bool) -> Result<(), BringError> {
         let missing = self.upstream.unmet(needs).map_or_else(
             || {
                 self.workspaces.with_repo(|repo| {
                     let place = (repo, self.workspaces.remote());
-                    self.upstream.bring(folder, needs, (&self.runs, &self.terms), place)
+                    self.upstream.bring(folder, needs, (&self.runs, &self.terms), place, goes_on)
                 })
             },
             |need| Ok(Some(format!("needs the artifact `{need}`, and no node before it left one"))),
@@ -194,6 +197,9 @@ impl AttemptFiles for KeptFiles {
                         WorkspaceFault::Commit | WorkspaceFault::Interrupted => RunnerFault::Commit,
                     },
                     StoredFileError::Store(ObjectStoreError::Io(_)) => RunnerFault::Machine,
+                    StoredFileError::Store(
+                        ObjectStoreError::Refused { .. } | ObjectStoreError::Endpoint(_),
+                    ) => RunnerFault::Access,
                     // Of this node alone: others need nothing from there.
                     StoredFileError::Store(_) => RunnerFault::Commit,
                 };

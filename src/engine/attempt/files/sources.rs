@@ -38,6 +38,8 @@ pub(crate) struct ArtifactSources<'s> {
     references: Vec<String>,
     repo: &'s Repo,
     remote: Option<&'s Remote>,
+    /// Whether there is still somebody who waits for a file.
+    goes_on: &'s dyn Fn() -> bool,
     /// Whether the references were fetched: once is enough, as nothing of an attempt is stored after its end.
     is_fetched: Cell<bool>,
 }
@@ -54,19 +56,20 @@ pub(crate) fn references(key: &ResourceKey, status: &ExecutionStatus) -> Vec<Str
 }
 
 impl<'s> ArtifactSources<'s> {
-    /// The places, `runs` being the folder of this machine.
+    /// The places, `runs` being the folder of this machine. What takes long ends as soon as `goes_on` says no.
     pub(crate) fn new(
         runs: &Path,
         (store, bucket): (&ArtifactStore, Option<&'s ObjectStore>),
         references: Vec<String>,
         (repo, remote): (&'s Repo, Option<&'s Remote>),
+        goes_on: &'s dyn Fn() -> bool,
     ) -> Self {
         let mut folders = vec![runs.to_owned()];
         if let ArtifactStore::Directory(shared) = store {
             folders.push(shared.clone());
         }
         let open = OnceCell::new();
-        Self { folders, bucket, open, references, repo, remote, is_fetched: Cell::new(false) }
+        Self { folders, bucket, open, references, repo, remote, goes_on, is_fetched: Cell::new(false) }
     }
 
     /// Copies an artifact to `into`, whole or not at all. Whether it is to be had.
@@ -82,8 +85,10 @@ impl<'s> ArtifactSources<'s> {
             let read = |source: io::Error| GitError::Io { doing: "read", path: root.join(path), source };
             let Some(mut file) = beneath::open(root, path).map_err(read)? else { continue };
             let mut whole = tempfile::NamedTempFile::new_in(folder).map_err(written)?;
-            let found = beneath::copy(&mut file, &mut whole, &|| true).map_err(written)?;
-            if found.as_ref() == Some(checksum) {
+            let found = beneath::copy(&mut file, &mut whole, self.goes_on).map_err(written)?;
+            // Not what is somewhere else, either: the folder may be on a disk behind a network, and the file large.
+            let Some(found) = found else { return Err(ObjectStoreError::Stopped.into()) };
+            if found == *checksum {
                 whole.persist(into).map_err(|error| written(error.error))?;
                 return Ok(true);
             }
@@ -140,7 +145,7 @@ impl<'s> ArtifactSources<'s> {
         let Some(store) = self.bucket else { return Ok(None) };
         if self.open.get().is_none() {
             // Nobody else has set it: this is one thread's.
-            let _ = self.open.set(store.open()?);
+            let _ = self.open.set(store.open(self.goes_on)?);
         }
         Ok(self.open.get())
     }

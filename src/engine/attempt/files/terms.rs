@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use tracing::warn;
+
+use super::total::TotalKept;
 use crate::config::{ArtifactLimits, ArtifactStore, BucketAccess, Config};
-use crate::engine::attempt::workspace::lock;
+use crate::engine::attempt::workspace::{Workspaces, lock};
+use crate::engine::branches::status_ref;
 use crate::provider::ObjectStore;
 
 /// What the configuration says about artifacts and logs, and what this runner has stored by it.
@@ -17,6 +21,10 @@ pub(crate) struct FileTerms {
     /// How many bytes are stored of an Execution, by its uid. The record knows only of attempts whose end is recorded, and
     /// others end at the same time.
     stored: Mutex<HashMap<String, u64>>,
+    /// Where the status branch is, by which all Executions are counted.
+    status_ref: String,
+    /// What all of them keep, once that was counted.
+    total: Mutex<Option<TotalKept>>,
 }
 
 impl FileTerms {
@@ -27,7 +35,26 @@ impl FileTerms {
             limits: config.limits.artifacts.clone(),
             bucket: ObjectStore::of(config, access),
             stored: Mutex::default(),
+            status_ref: status_ref(config),
+            total: Mutex::default(),
         })
+    }
+
+    /// Counts what all Executions keep, unless that is known and leaves room for so many more bytes: `gc` may have made room. Asks
+    /// the remote, once for most passes.
+    pub(super) fn count_total(&self, bytes: u64, workspaces: &Workspaces) {
+        let mut total = lock(&self.total);
+        let room = |total: &TotalKept| total.bytes().saturating_add(bytes) <= self.limits.total_bytes;
+        if total.as_ref().is_some_and(room) {
+            return;
+        }
+        let counted =
+            workspaces.with_repo(|repo| TotalKept::count(repo, workspaces.remote(), &self.status_ref));
+        match counted {
+            Ok(counted) => *total = Some(counted),
+            // The work is as good without, and `gc` counts again.
+            Err(error) => warn!(%error, "cannot count the artifacts and logs of all executions"),
+        }
     }
 
     /// Notes that so many more bytes of an Execution are stored, if there is room for them; `recorded` are in its record.
@@ -38,6 +65,18 @@ impl FileTerms {
         let more = (*so_far).max(recorded).saturating_add(bytes);
         if more > limit {
             return Err(format!("the execution has more than {limit} bytes of artifacts and logs"));
+        }
+        let mut total = lock(&self.total);
+        if let Some(total) = &mut *total {
+            let limit = self.limits.total_bytes;
+            let all = total.bytes();
+            if all.saturating_add(bytes) > limit {
+                return Err(format!(
+                    "all executions together would keep more than {limit} bytes of artifacts and logs in Git; remove old ones with \
+                     `planspec gc --older-than DURATION`, or raise `limits.artifacts.totalBytes` of .planspec.yaml"
+                ));
+            }
+            total.note(uid, more);
         }
         *so_far = more;
         Ok(())

@@ -46,11 +46,12 @@ impl UpstreamFiles {
         needs: &[String],
         (runs, terms): (&Path, &FileTerms),
         place: (&Repo, Option<&Remote>),
+        goes_on: &dyn Fn() -> bool,
     ) -> Result<Option<String>, StoredFileError> {
         let is_needed = among(needs);
         let limit = terms.limits.file_bytes;
-        let sources =
-            ArtifactSources::new(runs, (&terms.store, terms.bucket.as_ref()), self.references.clone(), place);
+        let stores = (&terms.store, terms.bucket.as_ref());
+        let sources = ArtifactSources::new(runs, stores, self.references.clone(), place, goes_on);
         let mut missing = Vec::new();
         for UpstreamArtifact { node, artifact, travels } in &self.artifacts {
             let name = format!("{node}/{}", artifact.name);

@@ -1,4 +1,5 @@
-//! Reviews of a delivery that request changes: who asked for what, and whether a node runs again for it.
+//! Reviews of a delivery that request changes, and conflicts with its base: who asked for what, and whether a node runs again
+//! for it.
 
 use super::task::PullTask;
 use crate::host::{HostError, PullRequest, RepoPermission, ReviewVerdict};
@@ -11,6 +12,18 @@ const SHOWN: usize = 500;
 
 /// How much of them goes into the brief of a node that runs again, in characters.
 const PASSED_ON: usize = 4_000;
+
+/// Who asks for the changes that a conflict takes.
+const BY: &str = "planspec";
+
+/// What a node is asked to do about a conflict.
+fn conflict_words(branch: &str) -> String {
+    format!(
+        "Branch `{branch}` changed what this work changes. Its newest commit is merged into the working directory, and `git log -1` \
+         names the files that conflict. The two sides stand between conflict markers; a file that one side deleted has none, and is \
+         as the other side left it. Resolve every conflict, keep what both sides are for, and leave no marker."
+    )
+}
 
 impl PullTask {
     /// What a reviewer wants changed, as a message; it is noted for the report.
@@ -26,9 +39,30 @@ impl PullTask {
         let lines: Vec<String> = words.lines().map(|line| plain_line(line.as_bytes())).collect();
         let words = self.redactor.text(&lines.join("\n")).chars().take(PASSED_ON).collect();
         let node = again.ok().flatten();
-        let request = ChangeRequest { node, by: login, words, commit: pull.head.sha.clone() };
+        let commit = pull.head.sha.clone();
+        let request = ChangeRequest { node, by: login, words, commit, conflicts_with: None };
         let _ = self.requested.set(Box::new(request));
         Ok(Some(message))
+    }
+
+    /// What is said of a pull request that conflicts with its base; that it is to be resolved is noted for the report.
+    pub(super) fn conflict(&self, pull: &PullRequest) -> String {
+        let shown = plain_line(pull.base.branch.as_bytes());
+        let said = format!("; it conflicts with `{shown}`");
+        match self.again(pull) {
+            // The name as the host gave it: it is fetched by that, and what is no name of a branch is refused there.
+            Ok(Some(node)) => {
+                let words = conflict_words(&shown);
+                let by = BY.to_owned();
+                let commit = pull.head.sha.clone();
+                let branch = Some(pull.base.branch.clone());
+                let request = ChangeRequest { node: Some(node), by, words, commit, conflicts_with: branch };
+                let _ = self.requested.set(Box::new(request));
+                said
+            }
+            Ok(None) => said,
+            Err(why) => format!("{said}; {why}"),
+        }
     }
 
     /// The node that runs again; the error says why none does, though the Binding names one.

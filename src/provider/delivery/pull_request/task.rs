@@ -256,10 +256,7 @@ impl PullTask {
             Err(_) => return None,
         }
         match pull.obstacle {
-            Some(MergeObstacle::Conflict) => {
-                let base = plain_line(pull.base.branch.as_bytes());
-                Some(self.waits(pull, &format!("; it conflicts with `{base}`")))
-            }
+            Some(MergeObstacle::Conflict) => Some(self.waits(pull, &self.conflict(pull))),
             Some(MergeObstacle::Rule)
                 if self.host.checks_cannot_start(&self.home.repo, pull).await == Ok(true) =>
             {

@@ -172,7 +172,8 @@ fn the_configuration_decides_whether_there_is_a_sandbox() {
         bench.attempt.config.extend(own.map(|own| ("sandbox".to_owned(), own)));
         matches!(bench.run().outcome, AttemptOutcome::Succeeded { .. })
     };
-    let (yes, no) = (|| Some(json!(true)), || Some(json!(false)));
+    let yes = || Some(json!(true));
+    let no = || Some(json!(false));
     let policies = [
         (None, [true, false, true]),
         (Some(SandboxPolicy::Required), [false, false, false]),
