@@ -254,3 +254,39 @@ fn gc_removes_what_an_execution_kept_once_it_has_been_over_for_long_enough() {
     stage.reconcile_in(&clone, &[]).succeeds();
     assert_eq!(refs(), [status, KEPT]);
 }
+
+#[test]
+fn what_all_executions_keep_in_git_is_bounded_where_it_is_kept_and_gc_makes_room() {
+    let config = format!("{FAST}limits: {{artifacts: {{totalBytes: 1500}}}}\n");
+    // 692 bytes each: two fit, and three do not.
+    let leaves = "seq 200 > $PLANSPEC_ARTIFACTS/a";
+    let graphs = ["one", "three", "two"].map(|name| Graph::new(name).task("build", &[], leaves));
+    let stage = Stage::with_graphs(&config, &[&graphs[0], &graphs[1], &graphs[2]]);
+    let bare = stage.outside("bare.git");
+    stage.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
+    let clone = stage.clone_to(bare.to_str().unwrap(), "clone");
+    let left_out = || {
+        let stored = |name: &&str| node(&status_in(&bare, name), "build").extensions.stored.unwrap();
+        let left = ["one", "two", "three"].into_iter().filter(|name| !stored(name).left_out.is_empty());
+        left.map(|name| (name.to_owned(), stored(&name).left_out[0].why.clone())).collect::<Vec<_>>()
+    };
+    stage.reconcile_in(&clone, &[]).succeeds();
+    let [(name, why)] = left_out().try_into().unwrap();
+    assert!(why.starts_with("all executions together would keep more than 1500 bytes"), "{why}");
+    assert!(
+        said(&stage, &clone, &["describe", &format!("execution/{name}"), "-n", "team"])
+            .contains("planspec gc --older-than")
+    );
+    // Another machine knows it by the records of the others and by their references.
+    let retry = |machine: &Path| {
+        said(&stage, machine, &["retry", &name, "--from", "build", "-n", "team"]);
+        stage.reconcile_in(machine, &[]).succeeds();
+    };
+    let other = another_machine(&stage, &bare, "other");
+    retry(&other);
+    assert_eq!(left_out().len(), 1);
+    said(&stage, &other, &["gc", "--older-than", "0s"]);
+    retry(&other);
+    let stored = node(&status_in(&bare, &name), "build").extensions.stored.unwrap();
+    assert!(stored.left_out.is_empty() && stored.tree.is_some(), "{stored:#?}");
+}

@@ -5,4 +5,5 @@ mod bucket;
 pub(crate) mod kept;
 pub(crate) mod sources;
 pub(crate) mod terms;
+mod total;
 pub(crate) mod upstream;
