@@ -273,7 +273,10 @@ fn what_all_executions_keep_in_git_is_bounded_where_it_is_kept_and_gc_makes_room
     stage.reconcile_in(&clone, &[]).succeeds();
     let [(name, why)] = left_out().try_into().unwrap();
     assert!(why.starts_with("all executions together would keep more than 1500 bytes"), "{why}");
-    assert!(said(&stage, &clone, &["describe", &name, "-n", "team"]).contains("planspec gc --older-than"));
+    assert!(
+        said(&stage, &clone, &["describe", &format!("execution/{name}"), "-n", "team"])
+            .contains("planspec gc --older-than")
+    );
     // Another machine knows it by the records of the others and by their references.
     let retry = |machine: &Path| {
         said(&stage, machine, &["retry", &name, "--from", "build", "-n", "team"]);

@@ -398,17 +398,7 @@ mod tests {
     fn handed_over(fields: &serde_json::Value) -> (CompiledPlan, ExecutionStatus, NodeId) {
         let mut node = json!({ "id": "a", "kind": "Task", "timeout": "100s" });
         node.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let plan = json!({ "description": "d", "graph": { "nodes": [node] } });
-        let compiled = CompiledPlan::build(PlanSources {
-            key: key(Kind::Execution, "e"),
-            spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
-            plan_key: key(Kind::Plan, "p"),
-            plan_labels: Default::default(),
-            plan: serde_json::from_value(plan).unwrap(),
-            goal: None,
-            annotations: Default::default(),
-        })
-        .unwrap();
+        let compiled = compiled(&json!([node]));
         let mut status = ExecutionStatus::default();
         let id = NodeId::new("a").unwrap();
         status.node_statuses.insert(id.clone(), NodeStatus::default());
@@ -435,6 +425,20 @@ mod tests {
         (compiled, status, id)
     }
 
+    fn compiled(nodes: &serde_json::Value) -> CompiledPlan {
+        let plan = json!({ "description": "d", "graph": { "nodes": nodes } });
+        CompiledPlan::build(PlanSources {
+            key: key(Kind::Execution, "e"),
+            spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
+            plan_key: key(Kind::Plan, "p"),
+            plan_labels: Default::default(),
+            plan: serde_json::from_value(plan).unwrap(),
+            goal: None,
+            annotations: Default::default(),
+        })
+        .unwrap()
+    }
+
     fn plan(
         compiled: &CompiledPlan,
         status: &ExecutionStatus,
@@ -459,6 +463,36 @@ mod tests {
 
     fn off(id: &NodeId, error: Option<&str>) -> BTreeMap<NodeId, CancelResult> {
         BTreeMap::from([(id.clone(), CancelResult { attempt: 1, error: error.map(ToOwned::to_owned) })])
+    }
+
+    /// The status branch is no plan: what it names is merged into the work only where the work goes there (Invariant 14).
+    #[test]
+    fn only_the_branch_that_takes_the_work_is_merged_into_it() {
+        let nodes = json!([
+            { "id": "a", "kind": "Task" },
+            { "id": "b", "kind": "Task", "dependsOn": ["a"] },
+        ]);
+        let compiled = compiled(&nodes);
+        let again = |provider: &'static str, branch: &str| {
+            let mut status = ExecutionStatus::default();
+            let a = NodeId::new("a").unwrap();
+            let b = NodeId::new("b").unwrap();
+            let made = NodeStatus { phase: NodePhase::Succeeded, attempt: 1, ..NodeStatus::default() };
+            let mut offered = NodeStatus { phase: NodePhase::Blocked, attempt: 1, ..NodeStatus::default() };
+            offered.extensions.base = Some("c".to_owned());
+            offered.extensions.requested = Some(Box::new(ChangeRequest {
+                node: Some(a.clone()),
+                by: "planspec".to_owned(),
+                words: String::new(),
+                commit: "c".to_owned(),
+                conflicts_with: Some(branch.to_owned()),
+            }));
+            status.node_statuses.extend([(a.clone(), made), (b, offered)]);
+            let draft = plan(&compiled, &status, &FixedProvider(Some(provider)), &BTreeMap::new(), at(50));
+            draft.status.node_statuses[&a].extensions.rework.is_some()
+        };
+        assert!(again("pull-request://main", "main") && again("pull-request://", "main"));
+        assert!(!again("pull-request://main", "other") && !again("merge://main", "main"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::upstream::UpstreamFiles;
 use crate::config::ArtifactStore;
 use crate::engine::attempt::workspace::{Workspaces, fault_of};
 use crate::git::{GitError, ObjectId, Repo};
-use crate::model::{Artifact, ExecutionStatus, LeftOutFile, StoredFiles};
+use crate::model::{Artifact, ExecutionStatus, LeftOutFile, ResourceKey, StoredFiles};
 use crate::provider::{AttemptFiles, BringError, LeftFiles, ObjectStoreError, WorkspaceFault};
 use crate::run::{CompiledPlan, RunnerFault};
 
@@ -32,6 +32,7 @@ pub(crate) struct KeptFiles {
     workspaces: Arc<Workspaces>,
     terms: Arc<FileTerms>,
     runs: PathBuf,
+    key: ResourceKey,
     uid: String,
     /// The folder of the attempt below that of all runs.
     path: String,
@@ -53,6 +54,7 @@ impl KeptFiles {
             workspaces: Arc::clone(workspaces),
             terms: Arc::clone(terms),
             runs: runs.to_owned(),
+            key: compiled.key.clone(),
             uid: uid.to_owned(),
             path: path.to_string_lossy().into_owned(),
             recorded: status.extensions.stored_bytes,
@@ -74,7 +76,7 @@ impl KeptFiles {
     }
 
     fn reserve(&self, bytes: u64) -> Result<(), String> {
-        self.terms.reserve(&self.uid, self.recorded, bytes)
+        self.terms.reserve((&self.key, &self.uid), self.recorded, bytes)
     }
 
     /// Stores everything that fits into Git: as objects, which the reference names with the record of the attempt. To its end,

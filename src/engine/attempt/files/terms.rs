@@ -9,6 +9,7 @@ use super::total::TotalKept;
 use crate::config::{ArtifactLimits, ArtifactStore, BucketAccess, Config};
 use crate::engine::attempt::workspace::{Workspaces, lock};
 use crate::engine::branches::status_ref;
+use crate::model::ResourceKey;
 use crate::provider::ObjectStore;
 
 /// What the configuration says about artifacts and logs, and what this runner has stored by it.
@@ -48,17 +49,25 @@ impl FileTerms {
         if total.as_ref().is_some_and(room) {
             return;
         }
-        let counted =
-            workspaces.with_repo(|repo| TotalKept::count(repo, workspaces.remote(), &self.status_ref));
+        let known = total.take().unwrap_or_default();
+        let counted = workspaces.with_repo(|repo| known.again(repo, workspaces.remote(), &self.status_ref));
         match counted {
             Ok(counted) => *total = Some(counted),
             // The work is as good without, and `gc` counts again.
-            Err(error) => warn!(%error, "cannot count the artifacts and logs of all executions"),
+            Err(error) => {
+                warn!(%error, "cannot count the artifacts and logs of all executions");
+                *total = Some(known);
+            }
         }
     }
 
     /// Notes that so many more bytes of an Execution are stored, if there is room for them; `recorded` are in its record.
-    pub(super) fn reserve(&self, uid: &str, recorded: u64, bytes: u64) -> Result<(), String> {
+    pub(super) fn reserve(
+        &self,
+        (key, uid): (&ResourceKey, &str),
+        recorded: u64,
+        bytes: u64,
+    ) -> Result<(), String> {
         let limit = self.limits.bytes;
         let mut stored = lock(&self.stored);
         let so_far = stored.entry(uid.to_owned()).or_default();
@@ -73,10 +82,10 @@ impl FileTerms {
             if all.saturating_add(bytes) > limit {
                 return Err(format!(
                     "all executions together would keep more than {limit} bytes of artifacts and logs in Git; remove old ones with \
-                     `planspec gc --older-than DURATION`, or raise `limits.artifacts.totalBytes` of .planspec.yaml"
+                     `planspec gc --older-than 7d`, or raise `limits.artifacts.totalBytes` of .planspec.yaml"
                 ));
             }
-            total.note(uid, more);
+            total.note((key, uid), more);
         }
         *so_far = more;
         Ok(())
@@ -90,11 +99,12 @@ mod tests {
     #[test]
     fn what_is_stored_counts_before_and_after_it_is_recorded() {
         let limits = ArtifactLimits { bytes: 10, ..ArtifactLimits::default() };
+        let key: ResourceKey = "team/execution/e".parse().unwrap();
         let terms = FileTerms { limits, ..FileTerms::default() };
-        assert!(terms.reserve("a", 0, 6).is_ok());
-        assert!(terms.reserve("a", 0, 6).is_err(), "the record does not know of the first yet");
-        assert!(terms.reserve("a", 6, 4).is_ok(), "and then it does not count twice");
-        assert!(terms.reserve("b", 9, 2).is_err());
-        assert!(terms.reserve("b", 9, 1).is_ok());
+        assert!(terms.reserve((&key, "a"), 0, 6).is_ok());
+        assert!(terms.reserve((&key, "a"), 0, 6).is_err(), "the record does not know of the first yet");
+        assert!(terms.reserve((&key, "a"), 6, 4).is_ok(), "and then it does not count twice");
+        assert!(terms.reserve((&key, "b"), 9, 2).is_err());
+        assert!(terms.reserve((&key, "b"), 9, 1).is_ok());
     }
 }

@@ -6,38 +6,47 @@ use tracing::debug;
 
 use crate::engine::EngineError;
 use crate::git::{Remote, Repo};
-use crate::model::{Kind, Name, ResourceKey};
+use crate::model::{ExecutionStatus, Kind, Name, ResourceKey};
 use crate::record::{ARTIFACT_REFS, MAX_RECORD_BYTES, StatusTree, parse_record};
 
 /// How many bytes of artifacts and logs are kept in Git, by the uid of the Execution.
 #[derive(Debug, Default)]
 pub(super) struct TotalKept {
     counted: HashMap<String, u64>,
-    /// Those that this runner has stored since, with what is counted of them: the record of their attempts comes later.
-    own: HashMap<String, u64>,
+    /// Those that this runner has stored, with what is counted of them: the record of their attempts comes later.
+    own: HashMap<String, (ResourceKey, u64)>,
 }
 
 impl TotalKept {
-    /// What others keep, as the references and the status branch at `status_ref` say. Asks the remote.
-    pub(super) fn count(repo: &Repo, remote: Option<&Remote>, status_ref: &str) -> Result<Self, EngineError> {
+    /// Counted again, as the references and the status branch at `status_ref` say. Asks the remote.
+    pub(super) fn again(
+        &self,
+        repo: &Repo,
+        remote: Option<&Remote>,
+        status_ref: &str,
+    ) -> Result<Self, EngineError> {
         let references = match remote {
             Some(remote) => remote.refs_below(&[ARTIFACT_REFS])?,
             None => repo.refs_below(&[ARTIFACT_REFS])?,
         };
         let mut total = Self::default();
-        if references.is_empty() {
-            return Ok(total);
-        }
         let local = remote.map(|remote| remote.local_name(status_ref)).transpose()?;
         let status = StatusTree::at(repo, repo.read_ref(local.as_deref().unwrap_or(status_ref))?)?;
         for (name, _) in &references {
             let Some(key) = execution_of(name) else { continue };
             // Without a record it is a reference of the past: `gc` removes it, and nobody knows its size without fetching it.
-            let Some((_, blob)) = status.locate(repo, &key)? else { continue };
-            let Ok(bytes) = repo.blob(blob, MAX_RECORD_BYTES) else { continue };
-            let Ok(file) = parse_record(&bytes) else { continue };
-            let Some(head) = file.record.execution() else { continue };
-            total.counted.insert(file.record.metadata.uid.clone(), head.extensions.stored_bytes);
+            let Some((uid, head)) = head_of(repo, &status, &key)? else { continue };
+            total.counted.insert(uid, head.extensions.stored_bytes);
+        }
+        for (uid, (key, bytes)) in &self.own {
+            // Without a reference: it comes with the record of the attempt, or `gc` removed it since the Execution ended.
+            let is_open = match head_of(repo, &status, key)? {
+                Some((found, head)) => found == *uid && !head.phase.is_terminal(),
+                None => true,
+            };
+            if total.counted.contains_key(uid) || is_open {
+                total.own.insert(uid.clone(), (key.clone(), *bytes));
+            }
         }
         debug!(executions = total.counted.len(), bytes = total.bytes(), "counted what is kept in Git");
         Ok(total)
@@ -45,17 +54,29 @@ impl TotalKept {
 
     /// All of it.
     pub(super) fn bytes(&self) -> u64 {
-        let own = |uid: &String| self.own.get(uid).copied().unwrap_or_default();
+        let own = |uid: &String| self.own.get(uid).map_or(0, |(_, bytes)| *bytes);
         let counted = self.counted.iter().map(|(uid, bytes)| (*bytes).max(own(uid)));
-        let others =
-            self.own.iter().filter(|(uid, _)| !self.counted.contains_key(*uid)).map(|(_, bytes)| *bytes);
+        let others = self.own.keys().filter(|uid| !self.counted.contains_key(*uid)).map(own);
         counted.chain(others).fold(0, u64::saturating_add)
     }
 
     /// Notes that an Execution keeps so many bytes now.
-    pub(super) fn note(&mut self, uid: &str, bytes: u64) {
-        self.own.insert(uid.to_owned(), bytes);
+    pub(super) fn note(&mut self, (key, uid): (&ResourceKey, &str), bytes: u64) {
+        self.own.insert(uid.to_owned(), (key.clone(), bytes));
     }
+}
+
+/// The uid and the head of a record; none where it cannot be read.
+fn head_of(
+    repo: &Repo,
+    status: &StatusTree,
+    key: &ResourceKey,
+) -> Result<Option<(String, ExecutionStatus)>, EngineError> {
+    let Some((_, blob)) = status.locate(repo, key)? else { return Ok(None) };
+    let Ok(bytes) = repo.blob(blob, MAX_RECORD_BYTES) else { return Ok(None) };
+    let Ok(file) = parse_record(&bytes) else { return Ok(None) };
+    let head = file.record.execution().cloned();
+    Ok(head.map(|head| (file.record.metadata.uid.clone(), head)))
 }
 
 /// The Execution whose files a reference keeps.
@@ -72,8 +93,9 @@ mod tests {
     fn what_was_stored_here_counts_once_with_what_is_recorded() {
         let mut total = TotalKept { counted: HashMap::from([("a".to_owned(), 5)]), own: HashMap::new() };
         assert_eq!(total.bytes(), 5);
-        total.note("a", 7);
-        total.note("b", 2);
+        let key = |name: &str| -> ResourceKey { format!("team/execution/{name}").parse().unwrap() };
+        total.note((&key("a"), "a"), 7);
+        total.note((&key("b"), "b"), 2);
         assert_eq!(total.bytes(), 9);
     }
 }
