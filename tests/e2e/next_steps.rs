@@ -122,3 +122,31 @@ fn every_command_that_describe_prints_is_carried_out() {
         assert_eq!(phase(node), expected, "{node}");
     }
 }
+
+/// Two tasks without a Binding, and a gate: what each waits for is one sentence.
+#[test]
+fn explain_says_once_what_a_node_waits_for() {
+    let environment = TestEnvironment::with_files(&[("work.yaml", &manifests())]);
+    environment.planspec(&["reconcile", "-q"]).succeeds();
+    let unbound = environment.planspec(&["explain", "e/unbound-0", "-n", "team"]).succeeds().stdout;
+    assert!(unbound.starts_with("team/e/unbound-0 is Blocked (Unbound)\n"), "{unbound}");
+    assert!(
+        unbound.contains("Binding team/binding/default"),
+        "the Binding whose rules do not match: {unbound}"
+    );
+    assert!(unbound.contains("selects no rule\n"), "{unbound}");
+    assert_eq!(unbound.matches("matches node").count(), 1, "{unbound}");
+    let gate = environment.planspec(&["explain", "e/gate-0", "-n", "team"]).succeeds().stdout;
+    assert_eq!(gate.matches("approval:").count(), 1, "{gate}");
+    assert!(gate.starts_with("team/e/gate-0 is Blocked (AwaitingApproval)\n"), "{gate}");
+    // Where there is no Binding at all, the sentence that says what to write is the only one about it.
+    environment.git(&["rm", "--quiet", "work.yaml"]).succeeds();
+    let bare = "apiVersion: planspec.io/v1alpha1\nkind: Plan\nmetadata: {name: bare, namespace: alone}\nspec:\n  description: Bare\n  \
+                graph: {nodes: [{id: a, kind: Task}]}\n---\napiVersion: planspec.io/v1alpha1\nkind: Execution\n\
+                metadata: {name: bare, namespace: alone}\nspec: {planRef: {name: bare}}\n";
+    environment.commit_files(&[("bare.yaml", bare)], "Without a Binding");
+    environment.planspec(&["reconcile", "-q", "--allow-mass-delete"]).succeeds();
+    let bare = environment.planspec(&["explain", "bare/a"]).succeeds().stdout;
+    assert_eq!(bare.matches("write `run:` on the task").count(), 1, "{bare}");
+    assert_eq!(bare.matches("alone/binding/default").count(), 1, "{bare}");
+}

@@ -95,6 +95,15 @@ fn two_runners_start_one_run_for_the_last_of_the_missed_times() {
     assert_eq!(status_in(&server.bare(), name).phase, ExecutionPhase::Succeeded);
 }
 
+#[test]
+fn a_schedule_that_waits_says_its_time_once() {
+    let stage = begun(false, &json!({}));
+    let said = stage.reconcile(&[]).succeeds().stdout;
+    let line = said.lines().find(|line| line.starts_with("waiting: ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.starts_with("waiting: team/yearly: no run is due, until 20"), "{line}");
+    assert_eq!(line.matches("-01-01").count(), 1, "{line}");
+}
+
 /// Nobody looked at a manifest of the run, so that the gate of the configuration counts all the more.
 #[test]
 fn no_node_of_a_run_starts_without_the_gate_that_the_configuration_requires() {

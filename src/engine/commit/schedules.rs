@@ -161,7 +161,8 @@ fn waits(
         waits.on(&Topic::Resource(goal.key(Kind::Goal, &key.namespace)));
     }
     if let Some(at) = wake {
-        let message = format!("starts a run at {}", at.strftime("%Y-%m-%dT%H:%MZ"));
+        // The time itself stands in `until`, which every output shows behind the message.
+        let message = "no run is due".to_owned();
         waits.waiting.push(Waiting { until: Some(at), ..Waiting::of(key.clone(), "Scheduled", message) });
     }
     waits

@@ -83,6 +83,17 @@ pub(crate) enum Resolution {
     },
 }
 
+impl Resolution {
+    /// Why no rule is used; absent where one is.
+    #[must_use]
+    pub(crate) fn why(&self) -> Option<&str> {
+        match self {
+            Self::Unbound { why } | Self::Conflict { why } => Some(why),
+            Self::Bound { .. } | Self::Own { .. } => None,
+        }
+    }
+}
+
 /// The outcome, and how it came about.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BindingExplanation {

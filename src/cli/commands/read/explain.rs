@@ -208,7 +208,8 @@ impl NodeExplanation {
         if let Some(reason) = state.extensions.reason {
             page.push_str(&format!(" ({reason})"));
         }
-        if !state.message.is_empty() {
+        // What is waited for is said below; twice on one page, a reader looks for the difference.
+        if !state.message.is_empty() && !self.is_waited_for(&state.message) {
             page.push_str(&format!(": {}", text::line(&state.message)));
         }
         page.push('\n');
@@ -216,7 +217,9 @@ impl NodeExplanation {
             page.push_str(&format!("{}\n", text::line(reuse)));
         }
         if let Some((explained, how, rules)) = &self.binding {
-            page.push_str(&bindings(explained, how, rules.as_ref()));
+            let why = explained.resolution.why();
+            let said = why.is_some_and(|why| self.is_waited_for(why));
+            page.push_str(&bindings(explained, how, rules.as_ref(), said));
         }
         // The rules may have changed since the claim.
         // One without a name is `run` of the plan, which is pinned and cannot have changed.
@@ -256,6 +259,11 @@ impl NodeExplanation {
             }
         }
         page
+    }
+
+    /// Whether a line of what the node waits for says exactly this.
+    fn is_waited_for(&self, message: &str) -> bool {
+        self.waits.iter().any(|wait| wait.message == message)
     }
 
     fn to_value(&self) -> Value {
@@ -302,13 +310,18 @@ fn outcome(resolution: &Resolution) -> String {
     }
 }
 
-fn bindings(explained: &BindingExplanation, how: &str, spec: Option<&BindingSpec>) -> String {
+/// The Binding, what it selects, and each of its rules. With `said`, the page gives the reason elsewhere.
+fn bindings(explained: &BindingExplanation, how: &str, spec: Option<&BindingSpec>, said: bool) -> String {
     if let Resolution::Own { target } = &explained.resolution {
         return format!("\nIt needs no Binding: `run` of the plan gives {}\n", text::line(&target.provider));
     }
+    // Of a Binding that is not there, the reason says all there is.
+    if said && spec.is_none() {
+        return String::new();
+    }
     let name = explained.binding.as_ref().map(ToString::to_string).unwrap_or_default();
     let strategy = spec.map(|spec| format!(", {:?}", spec.strategy)).unwrap_or_default();
-    let outcome = outcome(&explained.resolution);
+    let outcome = if said { "no rule".to_owned() } else { outcome(&explained.resolution) };
     let mut page = format!("\nBinding {name} ({how}{strategy}) selects {}\n", text::line(&outcome));
     let mut table = Table::new(["rule", "priority", "selector", "provider", "verdict"]);
     for one in &explained.considered {
