@@ -39,6 +39,13 @@ pub(crate) enum OutputChoice {
     Columns(CustomColumns),
 }
 
+impl OutputChoice {
+    /// Whether it is a table of ours, which counts what an Execution consists of.
+    pub(crate) fn counts_nodes(&self) -> bool {
+        matches!(self, Self::Plain(OutputFormat::Table | OutputFormat::Wide))
+    }
+}
+
 impl FromStr for OutputChoice {
     type Err = String;
 
@@ -94,7 +101,7 @@ impl TypedValueParser for OutputParser {
         let words = OutputFormat::value_variants().iter().filter_map(ValueEnum::to_possible_value);
         let expressions = [
             PossibleValue::new("jsonpath=TEMPLATE")
-                .help("What a template of kubectl chooses (get and watch only)"),
+                .help("What a template, as kubectl has them, selects (get and watch only)"),
             PossibleValue::new("custom-columns=NAME:PATH,…").help("Columns of your own (get and watch only)"),
         ];
         Some(Box::new(words.chain(expressions)))

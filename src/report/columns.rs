@@ -9,8 +9,8 @@ use super::table::{Table, TableCell};
 use super::{age, text};
 use crate::model::{
     BindingSpec, CapabilitySpec, ExecutionSpec, ExecutionStatus, GatePhase, GateSpec, GoalSpec, Kind,
-    NodePhase, PlanSpec, Reference, ResourceStatus, Review, ReviewAction, ScheduleSpec, ScheduleStatus, Spec,
-    StatusMetadata,
+    NodeKind, NodePhase, PlanSpec, Reference, ResourceStatus, Review, ReviewAction, ScheduleSpec,
+    ScheduleStatus, Spec, StatusMetadata,
 };
 
 /// How much of a description a wide table shows.
@@ -97,7 +97,10 @@ fn narrow(object: &LiveObject, now: Timestamp) -> Vec<String> {
             vec![or_dash(plan), or_dash(goal(spec).map(|spec| spec.priority.to_string()))]
         }
         Kind::Plan => {
-            let nodes = plan(spec).map(|spec| spec.graph.nodes.len().to_string());
+            let nodes = plan(spec).map(|spec| {
+                let work = spec.graph.nodes.iter().filter(|node| node.kind != NodeKind::Group);
+                work.count().to_string()
+            });
             let of = |field: fn(&PlanSpec) -> Option<&String>| or_dash(plan(spec).and_then(field).cloned());
             vec![or_dash(nodes), of(|spec| spec.series.as_ref()), of(|spec| spec.version.as_ref())]
         }
@@ -121,11 +124,7 @@ fn narrow(object: &LiveObject, now: Timestamp) -> Vec<String> {
         }
         Kind::Execution => {
             let status = execution_status(status);
-            let nodes = status.filter(|status| !status.node_statuses.is_empty()).map(|status| {
-                // What has ended counts, however it ended: this is how far the work is, not how well it went.
-                let ended = status.node_statuses.values().filter(|node| node.phase.is_terminal()).count();
-                format!("{ended}/{}{}", status.node_statuses.len(), outcomes(status))
-            });
+            let nodes = status.and_then(|status| progress(object, status));
             let elapsed = status.and_then(|status| {
                 status.start_time.map(|start| age::between(start, status.completion_time.unwrap_or(now)))
             });
@@ -203,11 +202,19 @@ fn wider(object: &LiveObject) -> Vec<String> {
     }
 }
 
+/// How many of the nodes that do work have ended, and how.
+fn progress(object: &LiveObject, status: &ExecutionStatus) -> Option<String> {
+    // A group does no work of its own, so that its end would count what its children did once more.
+    let counted = status.node_statuses.iter().filter(|(id, _)| !object.summaries.contains(*id));
+    let phases: Vec<NodePhase> = counted.map(|(_, node)| node.phase).collect();
+    // What has ended counts, however it ended: this is how far the work is, not how well it went.
+    let ended = phases.iter().filter(|phase| phase.is_terminal()).count();
+    (!phases.is_empty()).then(|| format!("{ended}/{}{}", phases.len(), outcomes(&phases)))
+}
+
 /// How what has ended came out, as ` ✓2 ✘1 –2`; nothing where all of it succeeded.
-fn outcomes(status: &ExecutionStatus) -> String {
-    let count = |phases: &[NodePhase]| {
-        status.node_statuses.values().filter(|node| phases.contains(&node.phase)).count()
-    };
+fn outcomes(phases: &[NodePhase]) -> String {
+    let count = |wanted: &[NodePhase]| phases.iter().filter(|phase| wanted.contains(phase)).count();
     let failed = count(&[NodePhase::Failed]);
     let skipped = count(&[NodePhase::Skipped, NodePhase::Cancelled]);
     if failed + skipped == 0 {
@@ -359,6 +366,7 @@ mod tests {
                 resource_version: None,
                 signature: None,
                 declared_by: None,
+                summaries: BTreeSet::new(),
             };
             let heads = 4 + narrow_heads(kind).len() + wide_heads(kind).len();
             assert_eq!(row(&object, true, true, now).len(), heads, "{kind}");

@@ -1,9 +1,13 @@
 //! A live object: what is declared and what is recorded of one resource, joined. As one JSON or YAML value it
 //! is what the contract calls a resource.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use crate::model::{API_VERSION, JsonMap, Kind, Resource, ResourceKey, ResourceStatus, Spec, StatusRecord};
+use crate::model::{
+    API_VERSION, JsonMap, Kind, NodeId, Resource, ResourceKey, ResourceStatus, Spec, StatusRecord,
+};
 
 /// What is known of one resource.
 #[derive(Debug, Clone)]
@@ -20,6 +24,8 @@ pub(crate) struct LiveObject {
     pub signature: Option<RecordSignature>,
     /// The same of the manifest on the desired branch.
     pub declared_by: Option<RecordSignature>,
+    /// The nodes of an Execution that only sum up others, where somebody counts its nodes.
+    pub summaries: BTreeSet<NodeId>,
 }
 
 /// Who signed a change of a record.
@@ -198,6 +204,7 @@ pub(crate) mod samples {
             resource_version: version,
             signature: None,
             declared_by: None,
+            summaries: BTreeSet::new(),
         }
     }
 }

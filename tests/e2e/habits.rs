@@ -298,6 +298,26 @@ fn nodes_are_counted_by_how_they_ended() {
     assert!(table.stdout.contains("2/2 ✓1 ✘1"), "{}", table.stdout);
 }
 
+/// A group with a task, and a task that is repeated: four nodes do work, and two sum up others.
+#[test]
+fn nodes_that_only_sum_up_others_are_not_counted() {
+    let text = "apiVersion: planspec.io/v1alpha1\nkind: Plan\nmetadata: {name: p, namespace: team}\nspec:\n  description: Count\n  graph:\n    \
+                nodes:\n      - {id: all, kind: Group, children: [one]}\n      - {id: one, kind: Task, run: 'true'}\n      \
+                - {id: each, kind: Task, run: 'true', dependsOn: [one], forEach: {items: [a, b]}}\n      \
+                - {id: never, kind: Task, run: 'true', when: 'false'}\n---\napiVersion: planspec.io/v1alpha1\nkind: Execution\n\
+                metadata: {name: e, namespace: team}\nspec: {planRef: {name: p}}\n";
+    let environment = TestEnvironment::with_files(&[("plan.yaml", text)]);
+    let plans = environment.planspec(&["get", "plans", "--no-headers"]).succeeds().stdout;
+    assert_eq!(plans.split_whitespace().nth(3), Some("3"), "{plans}");
+    environment.planspec(&["reconcile", "-q"]).succeeds();
+    for line in [&["get", "executions"] as &[&str], &["watch", "executions", "--timeout", "1ms"]] {
+        let table = environment.planspec(line).succeeds().stdout;
+        assert!(table.contains(" 4/4 ✓3 –1 "), "{table}");
+    }
+    let page = environment.git_output(&["show", "planspec/status:README.md"]);
+    assert!(page.contains("| 3 Succeeded, 1 Skipped |"), "{page}");
+}
+
 #[test]
 fn what_people_type_is_taken_or_answered_at_once() {
     let environment = worked();

@@ -105,6 +105,7 @@ impl<'w> Inventory<'w> {
             resource_version,
             signature: None,
             declared_by: None,
+            summaries: BTreeSet::new(),
         }))
     }
 

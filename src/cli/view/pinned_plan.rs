@@ -1,11 +1,15 @@
 //! The Plan that an Execution is pinned to, as the status branch holds it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use crate::cli::error::CliError;
 use crate::config::Config;
-use crate::git::Repo;
+use crate::git::{ObjectId, Repo};
 use crate::manifest;
-use crate::model::{ExecutionStatus, PlanGraph, Resource, ResourceKey, Spec};
+use crate::model::{ExecutionStatus, NodeStatus, PlanGraph, Resource, ResourceKey, Spec};
 use crate::record::StatusTree;
+use crate::report::object::LiveObject;
 
 /// The pinned Plan; absent before the Execution is pinned, and where the manifest does not hold it.
 pub(crate) fn pinned_plan(
@@ -36,4 +40,30 @@ pub(crate) fn pinned_graph(
         Spec::Plan(spec) => Some(spec.graph),
         _ => None,
     }))
+}
+
+/// Notes for tables of Executions which of their nodes only sum up others.
+pub(crate) fn note_summaries(
+    objects: &mut [LiveObject],
+    repo: &Repo,
+    config: &Config,
+    status: &StatusTree,
+) -> Result<(), CliError> {
+    // A nightly plan has many Executions, and they are pinned to the same file.
+    let mut graphs: HashMap<(ObjectId, ResourceKey), Option<PlanGraph>> = HashMap::new();
+    for object in objects {
+        let Some(execution) = object.record.as_ref().and_then(|record| record.execution()) else { continue };
+        // Where no node can be a group, the file does not have to be read.
+        if !execution.node_statuses.values().any(NodeStatus::is_summary) {
+            continue;
+        }
+        let Some(pin) = &execution.extensions.pinned else { continue };
+        let Some(blob) = status.pinned(repo, &object.key)?.plan else { continue };
+        let graph = match graphs.entry((blob, pin.plan.clone())) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(pinned_graph(repo, config, status, &object.key, execution)?),
+        };
+        object.summaries = graph.as_ref().map(|graph| graph.summaries(execution)).unwrap_or_default();
+    }
+    Ok(())
 }

@@ -1,11 +1,11 @@
 //! `forEach` and `matrix`: a node that is run once for each item of a list, and how the instances count together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::{ExecutionStatus, JsonMap, Node, NodeId, NodePhase, PlanGraph};
+use crate::model::{ExecutionStatus, JsonMap, Node, NodeId, NodeKind, NodePhase, PlanGraph};
 
 /// The most instances of one node. A record holds every instance, and a host shows no file of more than a few megabytes.
 pub const MAX_INSTANCES: usize = 10_000;
@@ -240,6 +240,20 @@ impl PlanGraph {
             None => root.written_items()?.get(index)?.clone(),
         };
         Some(item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+    }
+
+    /// The nodes that are not counted, since they only sum up others: groups, and repeated nodes whose instances are there.
+    #[must_use]
+    pub fn summaries(&self, status: &ExecutionStatus) -> BTreeSet<NodeId> {
+        let has_first = |id: &NodeId| status.node_statuses.contains_key(format!("{id}-0").as_str());
+        let sums_up =
+            |node: &&Node| node.kind == NodeKind::Group || has_first(&node.id) && self.has_instances(node);
+        let mut found: BTreeSet<NodeId> =
+            self.nodes.iter().filter(sums_up).map(|node| node.id.clone()).collect();
+        // The instances of a group in a repeated group are groups as well.
+        let of_group = |id: &NodeId| self.declared(id).is_some_and(|node| node.kind == NodeKind::Group);
+        found.extend(status.node_statuses.keys().filter(|id| of_group(id)).cloned());
+        found
     }
 
     /// How the instances of a node are doing, for pictures that fold them: `×12: 11 ✓ 1 ✘`; none for a node without any.

@@ -69,7 +69,10 @@ fn row(card: &ExecutionCard, status: &ExecutionStatus, page: &mut String) {
         let goal = pinned.goal.as_ref().map(|goal| format!(", goal `{}`", goal.name));
         format!("`{}`{}", pinned.plan.name, goal.unwrap_or_default())
     });
-    let mut nodes = mermaid::tally(status.node_statuses.values().map(|node| node.phase));
+    // As `planspec get` counts them: a group does no work of its own.
+    let summaries = card.graph.as_ref().map(|graph| graph.summaries(status)).unwrap_or_default();
+    let counted = status.node_statuses.iter().filter(|(id, _)| !summaries.contains(*id));
+    let mut nodes = mermaid::tally(counted.map(|(_, node)| node.phase));
     if let Some(work) = status.work_summary() {
         let _ = write!(nodes, "; {work}");
     }

@@ -5,7 +5,7 @@ mod picture;
 mod reviews;
 mod title;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use self::picture::{graph, tally, time, timeline};
 pub(crate) use self::reviews::ReviewLine;
@@ -16,8 +16,8 @@ use super::age;
 use super::markdown::{MarkdownPage, PageLinks, PageSection, RenderedComment, is_address};
 use crate::markup::{code, fence, grouped, sentence};
 use crate::model::{
-    AskedApproval, Digest, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodeKind, NodeSituation,
-    NodeStatus, PlanGraph, ResourceKey, next_steps,
+    AskedApproval, Digest, ExecutionPhase, ExecutionStatus, NextStep, NodeId, NodeSituation, NodeStatus,
+    PlanGraph, ResourceKey, next_steps,
 };
 
 /// What finds the comment again.
@@ -55,15 +55,8 @@ pub(crate) struct ExecutionProgress {
 impl ExecutionProgress {
     /// The nodes that are counted: neither a group nor a repeated node whose instances are there, which only sum up others.
     fn nodes(&self) -> impl Iterator<Item = (&NodeId, &NodeStatus)> {
-        let nodes = self.graph.iter().flat_map(|graph| graph.nodes.iter().map(move |node| (graph, node)));
-        let has_first = |id: &NodeId| self.status.node_statuses.contains_key(format!("{id}-0").as_str());
-        let sums_up: BTreeSet<&NodeId> = nodes
-            .filter(|(graph, node)| {
-                node.kind == NodeKind::Group || has_first(&node.id) && graph.has_instances(node)
-            })
-            .map(|(_, node)| &node.id)
-            .collect();
-        self.status.node_statuses.iter().filter(move |(id, _)| !sums_up.contains(id))
+        let summaries = self.graph.as_ref().map(|graph| graph.summaries(&self.status)).unwrap_or_default();
+        self.status.node_statuses.iter().filter(move |(id, _)| !summaries.contains(*id))
     }
 
     /// The nodes that failed by themselves: what a group says of its children is told by them.

@@ -9,6 +9,7 @@ use crate::cli::output_format::{OutputChoice, OutputFormat};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::filter::ObjectFilter;
 use crate::cli::view::inventory::Inventory;
+use crate::cli::view::pinned_plan::note_summaries;
 use crate::cli::view::selector::ResourceSelector;
 use crate::cli::view::{print, selector, signatures};
 use crate::diagnostic::Diagnostic;
@@ -67,6 +68,9 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
     if !matches!(form, OutputChoice::Plain(OutputFormat::Table | OutputFormat::Wide | OutputFormat::Name)) {
         signatures::add(&mut objects, &tips, context)?;
     }
+    if form.counts_nodes() {
+        note_summaries(&mut objects, &workspace.repo, &tips.config, inventory.status())?;
+    }
     if let Some(path) = &arguments.sort_by {
         let mut keyed: Vec<_> = objects.into_iter().map(|object| (object.to_value(), object)).collect();
         keyed.sort_by(|(left, _), (right, _)| path.compare(left, right));
@@ -86,7 +90,7 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
         }
         _ => print::print_rows(&objects, &form, !arguments.no_headers, context)?,
     }
-    if matches!(form, OutputChoice::Plain(OutputFormat::Table | OutputFormat::Wide)) {
+    if form.counts_nodes() {
         warn_of_broken(&inventory, &targets, context)?;
     }
     Ok(Exit::Done)

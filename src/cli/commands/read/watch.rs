@@ -10,6 +10,7 @@ use crate::cli::output_format::{OutputChoice, OutputFormat};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::filter::ObjectFilter;
 use crate::cli::view::inventory::{Inventory, SelectedObjects};
+use crate::cli::view::pinned_plan::note_summaries;
 use crate::cli::view::polling::Polling;
 use crate::cli::view::print;
 use crate::cli::view::selector::{self, ResourceSelector};
@@ -63,6 +64,9 @@ pub(crate) fn follow(
         let mut changed = changes(&selection.objects, &mut shown);
         // After the comparison: what the filter stops letting through has not been deleted.
         changed.retain(|object| filter.lets_through(object));
+        if form.counts_nodes() {
+            note_summaries(&mut changed, &workspace.repo, &tips.config, inventory.status())?;
+        }
         print(&changed, &form, headers, context)?;
         for gone in vanished(&selection, &mut shown) {
             context.out.line(format!("{} deleted", short_name(&gone)))?;
