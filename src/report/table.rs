@@ -11,6 +11,15 @@ use super::text;
 const MARK: char = '\u{2060}';
 const FIRST_TONE: u32 = 0xfe00;
 
+/// In less room than this, sentences would be columns of single words.
+const LEAST: usize = 16;
+
+/// What stands before a text below its row.
+const BELOW: &str = "    ";
+
+/// The room in which a sentence can be read.
+const SENTENCE: usize = 32;
+
 /// A table of text.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -93,6 +102,53 @@ impl Table {
             }
         }
         self
+    }
+
+    /// The lines for a page of this width: columns that can be missed go first, in this order, and what is then still longer
+    /// than its room goes on below, in the last column, broken between words.
+    #[must_use]
+    pub(crate) fn wrapped(self, missable: &[&str], width: usize) -> Vec<String> {
+        // As wide as sentences can be read; a long message alone is no reason to hide the columns beside it.
+        let last = self.widths().last().map_or(0, |last| (*last).min(SENTENCE));
+        let slack = self.widths().last().map_or(0, |widest| widest - last);
+        let mut table = self.without(missable, width + slack);
+        let widths = table.widths();
+        let before = needed(&widths) - widths.last().copied().unwrap_or_default();
+        let room = width.saturating_sub(before);
+        if needed(&widths) <= width {
+            return table.lines();
+        }
+        if room < LEAST {
+            return table.with_last_below(width);
+        }
+        let rows = std::mem::take(&mut table.rows);
+        for mut row in rows {
+            let Some(cell) = row.pop() else { continue };
+            let mut pieces = text::wrapped(&cell.text, room).into_iter();
+            let empty = vec![TableCell::from(""); row.len()];
+            let first = pieces.next().unwrap_or_default();
+            row.push(TableCell { text: first, tone: cell.tone });
+            table.rows.push(row);
+            for piece in pieces {
+                let below = empty.iter().cloned().chain([TableCell { text: piece, tone: cell.tone }]);
+                table.rows.push(below.collect());
+            }
+        }
+        table.lines()
+    }
+
+    /// The lines, with what the last column says below each, where no room is beside the others.
+    fn with_last_below(mut self, width: usize) -> Vec<String> {
+        self.head.pop();
+        let last: Vec<String> = self.rows.iter_mut().filter_map(Vec::pop).map(|cell| cell.text).collect();
+        let mut lines = self.lines().into_iter();
+        let mut all: Vec<String> = lines.next().into_iter().collect();
+        let room = width.saturating_sub(BELOW.len());
+        for (line, text) in lines.zip(last) {
+            all.push(line);
+            all.extend(text::wrapped(&text, room).into_iter().map(|piece| format!("{BELOW}{piece}")));
+        }
+        all
     }
 
     /// How many characters each column takes.
@@ -217,6 +273,25 @@ mod tests {
         assert_eq!(heads(80), "NAME                PHASE       AGE");
         assert_eq!(heads(30), "NAME                AGE");
         assert_eq!(heads(10), "AGE");
+    }
+
+    #[test]
+    fn a_long_last_column_goes_on_below_between_words() {
+        let mut table = Table::new(["node", "provider", "message"]);
+        table.row(vec!["build".into(), "tool://sh".into(), "there is no binding of that name".into()]);
+        table.row(vec!["test".into(), "-".into(), "".into()]);
+        let lines: Vec<String> = table.wrapped(&["provider"], 30);
+        assert_eq!(
+            lines,
+            ["NODE    MESSAGE", "build   there is no binding of", "        that name", "test",]
+        );
+    }
+
+    #[test]
+    fn a_last_column_without_room_goes_below_its_row() {
+        let mut table = Table::new(["node", "message"]);
+        table.row(vec!["a-long-name".into(), "one two three".into()]);
+        assert_eq!(table.wrapped(&[], 14), ["NODE", "a-long-name", "    one two", "    three"]);
     }
 
     #[test]

@@ -52,6 +52,21 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
     short
 }
 
+/// The lines of a text in this width, broken between words; a word that is longer stays whole.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 fn clean(text: &str, keep: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
     // Nearly every text is harmless, and is not copied then.
     if !text.chars().any(is_unsafe) {

@@ -9,6 +9,20 @@ use crate::environment::TestEnvironment;
 /// differs from one shell to the next. It ends by itself where a question is not the one that is waited for.
 pub(crate) const TERMINAL: &str = "import os, pty, signal, sys; signal.alarm(120); sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
+/// The same, on a terminal of sixty columns.
+const NARROW: &str = "import fcntl, os, pty, signal, struct, sys, termios
+signal.alarm(120)
+pid, terminal = pty.fork()
+if pid == 0:
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 60, 0, 0))
+    os.execv(sys.argv[1], sys.argv[1:])
+try:
+    while piece := os.read(terminal, 4096):
+        os.write(1, piece)
+except OSError:
+    pass
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
+
 const PLAN: &str = "\
 apiVersion: planspec.io/v1alpha1
 kind: Plan
@@ -24,14 +38,10 @@ spec:
       - { id: a, kind: Task, run: 'true' }
 ";
 
-/// Runs planspec on a terminal; each answer is typed once its question is seen. The exit code, and all that was shown.
-fn on_terminal(
-    environment: &TestEnvironment,
-    arguments: &[&str],
-    answers: &[(&str, &str)],
-) -> (Option<i32>, String) {
+/// planspec with these arguments on a terminal that a script of Python makes.
+fn in_terminal(environment: &TestEnvironment, script: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("python3");
-    command.args(["-c", TERMINAL, env!("CARGO_BIN_EXE_planspec")]).args(arguments);
+    command.args(["-c", script, env!("CARGO_BIN_EXE_planspec")]).args(arguments);
     // As every other command of these tests: with their identity, and nobody's configuration.
     for (name, value) in environment.planspec_command(&environment.repo()).get_envs() {
         match value {
@@ -40,6 +50,16 @@ fn on_terminal(
         };
     }
     command.env("TERM", "xterm").current_dir(environment.repo());
+    command
+}
+
+/// Runs planspec on a terminal; each answer is typed once its question is seen. The exit code, and all that was shown.
+fn on_terminal(
+    environment: &TestEnvironment,
+    arguments: &[&str],
+    answers: &[(&str, &str)],
+) -> (Option<i32>, String) {
+    let mut command = in_terminal(environment, TERMINAL, arguments);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
     let mut input = child.stdin.take().unwrap();
@@ -101,4 +121,31 @@ fn a_parameter_that_nobody_answers_is_the_error_that_a_script_gets() {
     let script = environment.planspec(&["run", "plan/ship", "-n", "team"]);
     assert!(script.code != 0 && !script.stderr.contains("version ("), "{script:?}");
     assert_eq!(environment.git_output(&["log", "--oneline"]).lines().count(), 1, "nothing was committed");
+}
+
+#[test]
+fn a_page_on_a_narrow_terminal_leaves_out_columns_and_breaks_lines_between_words() {
+    let text = "apiVersion: planspec.io/v1alpha1\nkind: Plan\nmetadata: {name: p, namespace: team}\nspec:\n  description: Ship\n  graph:\n    \
+                nodes:\n      - {id: build, kind: Task}\n      - {id: said, kind: Task, run: 'true'}\n---\n\
+                apiVersion: planspec.io/v1alpha1\nkind: Execution\nmetadata: {name: e, namespace: team}\nspec: {planRef: {name: p}}\n";
+    let environment = TestEnvironment::with_files(&[("plan.yaml", text)]);
+    environment.planspec(&["reconcile", "-q"]).succeeds();
+    let outcome = in_terminal(&environment, NARROW, &["describe", "execution/e"]).output().unwrap();
+    let seen = anstream::adapter::strip_str(&String::from_utf8_lossy(&outcome.stdout)).to_string();
+    // A terminal turns the end of a line into two characters.
+    let seen = seen.replace('\r', "");
+    for line in seen.lines() {
+        // What can be pasted stays whole.
+        assert!(line.chars().count() <= 60 || line.contains("run: planspec "), "`{line}` in\n{seen}");
+    }
+    assert!(seen.contains("\n  NODE    PHASE       MESSAGE\n"), "{seen}");
+    // Where the columns take all the room, the message goes below.
+    assert!(seen.contains("\n  TIME                   NODE    TRANSITION\n"), "{seen}");
+    assert!(seen.contains("\n      Unbound: the execution names no binding, and there is\n"), "{seen}");
+    assert!(!seen.contains("PROVIDER") && !seen.contains("DESIRED"), "{seen}");
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    assert!(words.join(" ").contains("write `run:` on the task, or a Binding of that name"), "{seen}");
+    // A pipe gets everything, on one line each.
+    let piped = environment.planspec(&["describe", "execution/e"]).succeeds().stdout;
+    assert!(piped.contains("PROVIDER") && piped.lines().any(|line| line.chars().count() > 150), "{piped}");
 }

@@ -107,7 +107,7 @@ fn nodes(status: &ExecutionStatus, graph: Option<&PlanGraph>, now: Timestamp, pa
         }
         table.row(row);
     }
-    page.table(&table);
+    page.table(table, &["attempt", "provider", "elapsed", "reason"]);
     if left_out > 0 {
         page.block(&format!("… and {left_out} more instances, of which none failed, runs or waits"));
     }
@@ -175,7 +175,7 @@ fn attention(
             let reason = node.extensions.reason;
             let message = if node.message.is_empty() { String::new() } else { format!(": {}", node.message) };
             let what = if phase == NodePhase::Blocked { waits_for(reason) } else { "failed" };
-            page.block(&format!("{id} {what}{message}"));
+            page.sentence(&format!("{id} {what}{message}"));
             let gate = graph.and_then(|graph| graph.asked_gate(id, reason, home));
             let situation = NodeSituation { execution: key, node: id, phase, reason, gate: gate.as_ref() };
             for step in next_steps(&situation) {
@@ -251,7 +251,7 @@ fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
         return;
     }
     page.heading("Files");
-    page.table(&table);
+    page.table(table, &["branch", "lines"]);
     if kept {
         let command = format!("planspec diff execution/{} -n {}", key.name, key.namespace);
         page.out.push_str(&format!("    run: {}\n", Tone::Strong.paint(command)));
@@ -283,7 +283,7 @@ fn criteria(status: &ExecutionStatus, page: &mut DescribePage) {
     }
     if !table.is_empty() {
         page.heading("Acceptance criteria");
-        page.table(&table);
+        page.table(table, &["checked", "criterion"]);
     }
 }
 
@@ -308,7 +308,7 @@ fn usage(status: &ExecutionStatus, page: &mut DescribePage) {
     }
     if !table.is_empty() {
         page.heading("Usage");
-        page.table(&table);
+        page.table(table, &["turns"]);
     }
 }
 
@@ -326,7 +326,7 @@ fn outputs((status, graph): (&ExecutionStatus, Option<&PlanGraph>), page: &mut D
     }
     if !table.is_empty() {
         page.heading("Outputs");
-        page.table(&table);
+        page.table(table, &[]);
     }
 }
 
@@ -344,7 +344,7 @@ fn artifacts(status: &ExecutionStatus, page: &mut DescribePage) {
             artifact.checksum.as_ref().map_or("-".to_owned(), |sum| text::shortened(sum.as_str(), 20));
         table.row(vec![artifact.name.as_str().into(), place.into(), size.into(), checksum.into()]);
     }
-    page.table(&table);
+    page.table(table, &["checksum", "bytes"]);
     left_out(status, page);
 }
 
@@ -357,7 +357,7 @@ fn left_out(status: &ExecutionStatus, page: &mut DescribePage) {
         }
     }
     if !table.is_empty() {
-        page.table(&table);
+        page.table(table, &[]);
     }
 }
 

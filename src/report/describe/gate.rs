@@ -60,5 +60,5 @@ pub(super) fn describe(spec: Option<&Spec>, implicit: bool, status: &GateStatus,
             review.comment.as_deref().unwrap_or_default().into(),
         ]);
     }
-    page.table(&table);
+    page.table(table, &["generation", "commit", "time"]);
 }

@@ -19,14 +19,16 @@ use crate::model::{
 };
 
 /// The text, with a line end at its end. `graph` is the one that an execution runs, where it is at hand: it names the gates.
+/// `width` is that of the terminal; elsewhere, nothing is left out and no line is broken.
 #[must_use]
 pub(crate) fn describe(
     object: &LiveObject,
     graph: Option<&PlanGraph>,
     events: &[HistoryEntry],
     now: Timestamp,
+    width: Option<usize>,
 ) -> String {
-    let mut page = DescribePage::default();
+    let mut page = DescribePage { out: String::new(), width };
     identity(object, now, &mut page);
     if let Some(resource) = &object.resource {
         spec(&resource.spec, &mut page);
@@ -73,7 +75,7 @@ pub(crate) fn describe(
     conditions(conditions_of(object), now, &mut page);
     if !events.is_empty() {
         page.heading("History");
-        page.table(&history::table(events, false, false));
+        page.table(history::table(events, false, false), &["desired", "by"]);
     }
     page.out
 }
@@ -82,13 +84,37 @@ pub(crate) fn describe(
 #[derive(Default)]
 struct DescribePage {
     out: String,
+    width: Option<usize>,
 }
+
+/// The room for the name of a field and the blank behind it.
+const FIELD: usize = 15;
 
 impl DescribePage {
     fn field(&mut self, name: &str, value: &str) {
         // Padded before it is painted: escape sequences would count as width.
         let name = format!("{name}:");
-        self.out.push_str(&format!("{} {}\n", Tone::Muted.paint(format!("{name:14}")), text::line(value)));
+        let value = text::line(value);
+        let lines = match self.width {
+            Some(width) if FIELD + value.chars().count() > width => {
+                text::wrapped(&value, width.saturating_sub(FIELD))
+            }
+            _ => vec![value.into_owned()],
+        };
+        let value = lines.join(&format!("\n{:FIELD$}", ""));
+        self.out.push_str(&format!("{} {value}\n", Tone::Muted.paint(format!("{name:14}"))));
+    }
+
+    /// A sentence of a safe text, indented, as long as the terminal is wide.
+    fn sentence(&mut self, sentence: &str) {
+        let sentence = text::line(sentence);
+        let lines = match self.width {
+            Some(width) => text::wrapped(&sentence, width.saturating_sub(2)),
+            None => vec![sentence.into_owned()],
+        };
+        for line in lines {
+            self.out.push_str(&format!("  {line}\n"));
+        }
     }
 
     fn heading(&mut self, name: &str) {
@@ -103,8 +129,13 @@ impl DescribePage {
         }
     }
 
-    fn table(&mut self, table: &Table) {
-        for line in table.lines() {
+    /// A table; on a narrow terminal without columns that can be missed, in this order.
+    fn table(&mut self, table: Table, missable: &[&str]) {
+        let lines = match self.width {
+            Some(width) => table.wrapped(missable, width.saturating_sub(2)),
+            None => table.lines(),
+        };
+        for line in lines {
             self.out.push_str(&format!("  {line}\n"));
         }
     }
@@ -172,7 +203,7 @@ fn spec(spec: &Spec, page: &mut DescribePage) {
     let Spec::Plan(plan) = spec else { return };
     if !plan.parameters.is_empty() {
         page.heading("Parameters");
-        page.table(&parameters(&plan.parameters));
+        page.table(parameters(&plan.parameters), &["values", "default"]);
     }
     page.heading("Nodes");
     let mut table = Table::new(["node", "kind", "after", "needs", "description"]);
@@ -192,7 +223,7 @@ fn spec(spec: &Spec, page: &mut DescribePage) {
             text::shortened(description, 60).into(),
         ]);
     }
-    page.table(&table);
+    page.table(table, &["needs", "kind", "after"]);
 }
 
 /// The parameters of a plan as `planspec run` takes them.
@@ -244,7 +275,7 @@ fn conditions(list: &[Condition], now: Timestamp, page: &mut DescribePage) {
             condition.message.as_str().into(),
         ]);
     }
-    page.table(&table);
+    page.table(table, &["age", "reason"]);
 }
 
 fn dash(text: &str) -> &str {
@@ -263,7 +294,7 @@ mod tests {
     #[test]
     fn a_goal_is_described_from_name_to_conditions() {
         let now = "2026-03-04T12:05:00Z".parse().unwrap();
-        insta::assert_snapshot!(plain(&describe(&samples::goal(), None, &[], now)), @r#"
+        insta::assert_snapshot!(plain(&describe(&samples::goal(), None, &[], now, None)), @r#"
         Name:          sso
         Namespace:     team
         Kind:          Goal
@@ -292,7 +323,7 @@ mod tests {
 
     #[test]
     fn empty_lines_of_a_text_stay() {
-        let mut page = DescribePage { out: String::new() };
+        let mut page = DescribePage::default();
         page.block("text: |\n  one\n\n  two  \n");
         assert_eq!(page.out, "  text: |\n    one\n\n    two\n");
     }

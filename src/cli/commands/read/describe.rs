@@ -62,7 +62,8 @@ pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Resul
                     }
                     None => None,
                 };
-                let page = describe(object, graph.as_ref(), &events, context.now());
+                let width = context.out.width();
+                let page = describe(object, graph.as_ref(), &events, context.now(), width);
                 context.out.text(&page)?;
             }
         }
