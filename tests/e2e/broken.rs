@@ -83,6 +83,39 @@ fn a_command_that_names_a_broken_resource_says_where_it_is_broken() {
 }
 
 #[test]
+fn a_broken_manifest_is_opened_with_its_error_above_it_and_fixed_in_its_place() {
+    let environment = environment();
+    let shown = environment.root().join("shown");
+    let editor = |fix: &str| format!("sh -c 'cp \"$0\" {}; sed -i \"{fix}\" \"$0\"'", shown.display());
+    let edit = |fix: &str| environment.planspec(&["edit", "plan/y", "--editor", &editor(fix)]);
+    // Still broken: the text is kept, and nothing is committed.
+    edit("s/grap:.*/}/").exits(1);
+    assert_eq!(environment.git_output(&["log", "--oneline"]).lines().count(), 1);
+    let outcome = edit("s/grap:.*/graph: {nodes: [{id: a, kind: Task}]} }/").succeeds();
+    let opened = std::fs::read_to_string(&shown).unwrap();
+    let lines: Vec<&str> = opened.lines().take(4).collect();
+    assert_eq!(
+        lines,
+        [
+            "# planspec: This plan is broken. Fix it, save, and close the editor:",
+            "# planspec: plan.yaml:4: unknown field `grap`",
+            "# planspec: These lines are left out when you save.",
+            "apiVersion: planspec.io/v1alpha1",
+        ],
+        "{opened}"
+    );
+    assert!(outcome.stdout.contains("plan/y configured"), "{outcome:?}");
+    let written = environment.read("plan.yaml");
+    assert!(written.contains("graph:") && !written.contains("# planspec:"), "{written}");
+    environment.planspec(&["get", "plan/y"]).succeeds();
+    // A command that puts a resource into its file finds the file of a broken one as well.
+    let whole = "apiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata: {name: g, namespace: t}\nspec: {description: Whole}\n";
+    let applied = environment.planspec_with_input(&["apply", "-f", "-"], whole).succeeds();
+    assert!(applied.stdout.contains("goal/g configured"), "{applied:?}");
+    assert!(environment.read("goal.yaml").contains("Whole"));
+}
+
+#[test]
 fn what_waits_for_a_broken_resource_says_where_it_is_broken() {
     let environment = environment();
     let outcome = environment.planspec(&["reconcile", "--max-duration", "10m"]);

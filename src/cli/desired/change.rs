@@ -9,12 +9,12 @@ use crate::cli::drive::registry_to_check;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::config::Config;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Location, Severity};
 use crate::git::ObjectId;
 use crate::index::ManifestFilter;
 use crate::manifest;
 use crate::manifest::documents;
-use crate::model::{Resource, ResourceKey, Reuse};
+use crate::model::{Resource, ResourceKey, Reuse, SourceLocation};
 
 /// What a change does to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -116,6 +116,16 @@ impl<'w> DesiredChange<'w> {
         self.before.resources.iter().find(|resource| resource.key() == *key)
     }
 
+    /// The document that declares a resource, also where it has an error.
+    pub(crate) fn source(&self, key: &ResourceKey) -> Option<SourceLocation> {
+        let broken = || {
+            let found = self.before.diagnostics.iter().find(|found| found.breaks(key))?;
+            let Location { path, document, .. } = found.location.clone();
+            Some(SourceLocation { path, document })
+        };
+        self.find(key).map(|resource| resource.source.clone()).or_else(broken)
+    }
+
     /// Takes a file over as it is, at its own path.
     pub(crate) fn take_file(&mut self, path: &str, bytes: &[u8], resources: &[Resource]) {
         for resource in resources {
@@ -136,7 +146,8 @@ impl<'w> DesiredChange<'w> {
         if change == ChangeKind::Unchanged {
             return Ok(());
         }
-        let Some(old) = self.find(&key).map(|old| old.source.clone()) else {
+        // Where it is broken it is fixed in its place: a second file would declare it twice.
+        let Some(old) = self.source(&key) else {
             let path = self.new_path(&key)?;
             self.edits.insert(path, Some(format!("{}\n", text.trim_end()).into_bytes()));
             return Ok(());
@@ -177,6 +188,7 @@ impl<'w> DesiredChange<'w> {
 
     fn kind_of_change(&self, resource: &Resource) -> ChangeKind {
         match self.find(&resource.key()) {
+            None if self.source(&resource.key()).is_some() => ChangeKind::Configured,
             None => ChangeKind::Created,
             Some(old) if old.metadata == resource.metadata && old.spec_digest == resource.spec_digest => {
                 ChangeKind::Unchanged

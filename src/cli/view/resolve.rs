@@ -43,18 +43,26 @@ pub(crate) fn name_of(target: &ResourceSelector) -> Result<&Name, CliError> {
     target.name.as_ref().ok_or_else(|| CliError::usage("a name is required, as in KIND/NAME"))
 }
 
+/// The first resource that a target selects and whose manifest has an error.
+pub(crate) fn broken_key<'a>(
+    found: &'a [Diagnostic],
+    target: &ResourceSelector,
+    namespace: Option<&Name>,
+) -> Option<&'a ResourceKey> {
+    let broken = found
+        .iter()
+        .filter_map(|diagnostic| diagnostic.resource.as_ref().filter(|key| diagnostic.breaks(key)));
+    broken.into_iter().find(|key| selects(target, namespace, key))
+}
+
 /// The answer for a resource that is declared by a manifest with an error: to whoever committed it, it is there.
 pub(crate) fn broken(
     found: &[Diagnostic],
     target: &ResourceSelector,
     namespace: Option<&Name>,
 ) -> Option<CliError> {
-    let of_target = |diagnostic: &&Diagnostic| {
-        let key = diagnostic.resource.as_ref().filter(|key| diagnostic.breaks(key));
-        key.is_some_and(|key| selects(target, namespace, key))
-    };
-    let first = found.iter().find(of_target)?;
-    let key = first.resource.as_ref()?;
+    let key = broken_key(found, target, namespace)?;
+    let first = found.iter().find(|diagnostic| diagnostic.breaks(key))?;
     let error = CliError::no(format!("{} {} is broken: {}", key.kind.singular(), key.name, first.brief()));
     Some(error.hint("`planspec validate` shows the place"))
 }

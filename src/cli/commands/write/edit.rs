@@ -14,14 +14,19 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::signals;
 use crate::cli::view::resolve::{self, IN_DESIRED_STATE};
 use crate::cli::view::selector;
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::manifest;
 use crate::manifest::documents;
 use crate::model::ResourceKey;
+use crate::report::text;
+
+/// How a line of the note begins.
+const NOTE: &str = "# planspec:";
 
 /// Edit a manifest in your editor and commit it
 ///
 /// The editor is `--editor`, or else Git's (GIT_EDITOR, `core.editor`), VISUAL, or EDITOR. Only the document of the resource is edited.
+/// A manifest with an error is opened with the error above it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -52,8 +57,16 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
         return Err(CliError::usage("one resource is edited at a time"));
     };
     let namespace = context.options.namespace.as_ref();
-    let key = resolve::one(&revision.keys(), target, namespace, IN_DESIRED_STATE, revision.found())?;
-    let source = revision.find(&key).map(|resource| resource.source.clone()).unwrap_or_default();
+    let found = resolve::one(&revision.keys(), target, namespace, IN_DESIRED_STATE, revision.found());
+    // What is broken is what most needs to be edited.
+    let (key, broken) = match found {
+        Ok(key) => (key, None),
+        Err(error) => match resolve::broken_key(revision.found(), target, namespace) {
+            Some(key) => (key.clone(), Some(error)),
+            None => return Err(error),
+        },
+    };
+    let source = revision.source(&key).unwrap_or_default();
     let whole =
         revision.reader()(&source.path).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let index = usize::try_from(source.document).unwrap_or(usize::MAX);
@@ -65,9 +78,13 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
         None => workspace.repo.configured(&["core.editor"])?,
     };
     let editor = arguments.editor.clone().or(git).or_else(|| context.environment.editor().map(str::to_owned));
-    let new = edited(old, &key, editor.as_deref())?;
+    let shown = format!("{}{old}", note(&key, revision.found()));
+    let new = without_note(&edited(&shown, &key, editor.as_deref())?);
     // Many editors add a line end when they save.
     if new.trim() == old.trim() {
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
         context.out.note("no changes made")?;
         return Ok(Exit::Done);
     }
@@ -86,6 +103,24 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
         return Ok(Exit::Done);
     }
     Err(kept(&new, "the change was rejected")?)
+}
+
+/// What stands above the text of a resource whose manifest has an error, as `kubectl edit` shows what it refused.
+fn note(key: &ResourceKey, found: &[Diagnostic]) -> String {
+    let broken: Vec<String> = found.iter().filter(|found| found.breaks(key)).map(Diagnostic::brief).collect();
+    if broken.is_empty() {
+        return String::new();
+    }
+    let first = format!("This {} is broken. Fix it, save, and close the editor:", key.kind.singular());
+    let last = "These lines are left out when you save.".to_owned();
+    // On one line each: what a manifest says must not end the comment (Invariant 8).
+    let lines = [first].into_iter().chain(broken).chain([last]);
+    lines.map(|line| format!("{NOTE} {}\n", text::line(&line))).collect()
+}
+
+/// The text without the note, however it was edited.
+fn without_note(text: &str) -> String {
+    text.split_inclusive('\n').skip_while(|line| line.starts_with(NOTE)).collect()
 }
 
 /// Lets the user edit a text in a file of its own.
