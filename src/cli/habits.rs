@@ -18,6 +18,11 @@ const FLAGS: &[FlagHabit] = &[
         "`planspec run … --wait` waits; `planspec watch executions` shows changes",
     ),
     (
+        &["-w"],
+        &["reconcile"],
+        "`planspec reconcile --watch` keeps driving; `planspec watch executions` shows changes",
+    ),
+    (
         &["-w", "--watch"],
         &[],
         "`planspec watch KIND` shows objects whenever they change, and so does `planspec get KIND -w`",
@@ -290,6 +295,7 @@ mod tests {
     fn a_habit_of_another_tool_gets_the_word_that_is_right_here() {
         for (line, advice) in [
             ("planspec describe executions -w", "planspec watch KIND"),
+            ("planspec reconcile -w", "planspec reconcile --watch"),
             ("planspec logs x -w", "-f` follows a log"),
             ("planspec run plan/x --set a=b", "-p NAME=TEXT"),
             ("planspec get goals --server=http://x", "--repo PATH|URL"),

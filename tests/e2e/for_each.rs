@@ -90,7 +90,9 @@ fn an_instance_is_rerun_alone_and_a_new_list_brings_new_instances() {
         ["list", "load-0", "load-1", "load-2"]
             .map(|id| status["nodeStatuses"][id]["attempt"].as_u64().unwrap())
     };
-    let retried = environment.planspec(&["retry", "x", "--from", "load-1", "-n", "team"]).succeeds().stdout;
+    let two = environment.planspec(&["retry", "x/load-1", "load-2", "-n", "team"]).exits(2).stderr;
+    assert!(two.contains("`load-1` and `load-2` are two nodes"), "{two}");
+    let retried = environment.planspec(&["retry", "x", "load-1", "-n", "team"]).succeeds().stdout;
     assert!(retried.contains("retried: report, load-1"), "{retried}");
     let status = again(&environment);
     assert_eq!(attempts(&status), [1, 1, 2, 1]);

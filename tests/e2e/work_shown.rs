@@ -22,6 +22,14 @@ fn the_work_of_an_execution_is_shown_as_a_difference_and_as_a_working_tree() {
     let all = stage.environment.planspec(&["diff", "execution/shown", "-n", "team"]).exits(1).stdout;
     assert!(all.contains("+left\n") && all.contains("+right"), "{all}");
     assert!(!all.contains('\u{1b}'), "control characters reach no terminal: {all:?}");
+    // The name alone, as in every other command, unless Git knows it as something else.
+    assert_eq!(stage.environment.planspec(&["diff", "shown"]).exits(1).stdout, all);
+    let named = stage.environment.planspec(&["diff", "shown/left", "--stat"]).exits(1).stdout;
+    assert!(named.contains("left | 1 +") && !named.contains("right"), "{named}");
+    stage.environment.git(&["branch", "shown"]).succeeds();
+    stage.environment.planspec(&["diff", "shown"]).succeeds();
+    let error = stage.environment.planspec(&["diff", "showm"]).exits(3).stderr;
+    assert!(error.contains("`showm`") && error.contains("planspec get executions"), "{error}");
     let one =
         stage.environment.planspec(&["diff", "execution/shown", "--node", "left", "--stat"]).exits(1).stdout;
     assert!(one.contains("left | 1 +") && !one.contains("right"), "{one}");

@@ -34,11 +34,15 @@ pub(crate) fn cancel(arguments: &CancelArguments, context: &mut Context) -> Resu
 #[command(after_help = "\
 Examples:
   planspec retry sso-exec-001
-  planspec retry sso-exec-001 --from implement")]
+  planspec retry sso-exec-001 implement
+  planspec retry nightly-20261129 load-3")]
 pub(crate) struct RetryArguments {
-    /// The execution, as NAME or execution/NAME
+    /// The execution, as NAME or execution/NAME; EXECUTION/NODE names a node too
     execution: String,
     /// Rerun this node and everything after it, even what succeeded
+    #[arg(value_name = "NODE", conflicts_with = "from")]
+    node: Option<NodeId>,
+    /// The same as NODE
     #[arg(long, value_name = "NODE")]
     from: Option<NodeId>,
     /// The reason, which is recorded
@@ -48,8 +52,13 @@ pub(crate) struct RetryArguments {
 
 pub(crate) fn retry(arguments: &RetryArguments, context: &mut Context) -> Result<Exit, CliError> {
     let wanted = selector::execution(&arguments.execution)?;
-    // `EXECUTION/NODE` says the same as `--from NODE`, and other commands take it.
-    let from = arguments.from.clone().or_else(|| wanted.node.clone());
+    let from = match (arguments.node.as_ref().or(arguments.from.as_ref()), &wanted.node) {
+        (Some(one), Some(other)) if one != other => {
+            return Err(CliError::usage(format!("`{other}` and `{one}` are two nodes"))
+                .hint("one node, and everything after it, is rerun at a time"));
+        }
+        (named, within) => named.or(within.as_ref()).cloned(),
+    };
     let execution = execution_of(&wanted, context)?;
     record(&Decision::Retry { execution, from, comment: arguments.message.clone() }, context)
 }

@@ -15,6 +15,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::{self, ExecutionTarget};
 use crate::cli::view::work::ShownWork;
 use crate::config::Config;
@@ -27,7 +28,8 @@ use crate::report::text;
 /// Show what a change means: resources, fields, and what the next reconcile would do
 ///
 /// Compares BASE with HEAD. Without HEAD, the working tree is the new state; without BASE, the commit of the
-/// branch is the old one. With an execution, as `execution/NAME`, the files are compared that it changed.
+/// branch is the old one. With an execution, as `execution/NAME`, or as NAME if that is no branch or commit, shows the
+/// files that it changed.
 /// Exits with 1 when there are differences. Nothing is executed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -38,9 +40,10 @@ Examples:
   planspec diff origin/main..HEAD
   planspec diff origin/main --markdown > preview.md
   planspec diff -f goal.yaml
+  planspec diff sso-exec-001
   planspec diff execution/sso-exec-001 --node implement")]
 pub(crate) struct DiffArguments {
-    /// The old state: a branch or commit; or an execution, as `execution/NAME`
+    /// The old state: a branch or commit; or an execution, whose changes are shown
     #[arg(value_name = "BASE")]
     base: Option<String>,
     /// The new state: a branch or commit
@@ -65,13 +68,13 @@ pub(crate) struct DiffArguments {
 
 pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Exit, CliError> {
     let workspace = RepoContext::open(context)?;
-    if let Some(target) = execution_of(arguments)? {
+    if let Some(target) = execution_of(arguments, &workspace, context)? {
         return show_work(&target, arguments.stat, &workspace, context);
     }
     let tips = workspace.tips(context)?;
     let (base, head) = sides(arguments)?;
     let base = match base {
-        Some(revision) => Some(workspace.repo.resolve_commit(revision)?),
+        Some(revision) => Some(commit(revision, &workspace)?),
         // The branch as it is here, not on the remote: the question is what these files change in it.
         None => workspace.local_desired()?,
     };
@@ -156,26 +159,58 @@ fn applied(old: &Desired, files: Vec<InputFile>, config: &Config) -> (Desired, H
 }
 
 /// The execution whose files are to be compared, if BASE names one.
-fn execution_of(arguments: &DiffArguments) -> Result<Option<ExecutionTarget>, CliError> {
-    let named = arguments.base.as_deref().filter(|base| {
-        let words: Vec<&str> = base.split('/').collect();
-        let is_kind = |word: &&str| word.parse() == Ok(Kind::Execution);
-        // The kind spelled out: a bare name is a branch.
-        words.len() > 1 && words.iter().take(2).any(is_kind)
-    });
-    let Some(named) = named else {
-        return match arguments.node.is_some() || arguments.stat {
+fn execution_of(
+    arguments: &DiffArguments,
+    workspace: &RepoContext,
+    context: &mut Context,
+) -> Result<Option<ExecutionTarget>, CliError> {
+    let needs_one = arguments.node.is_some() || arguments.stat;
+    let Some(named) = arguments.base.as_deref() else {
+        return match needs_one {
             true => Err(CliError::usage("`--node` and `--stat` need an execution")
-                .hint("write `planspec diff execution/NAME --node NODE`")),
+                .hint("write `planspec diff EXECUTION --node NODE`")),
             false => Ok(None),
         };
     };
+    let words: Vec<&str> = named.split('/').collect();
+    let is_kind = |word: &&str| word.parse() == Ok(Kind::Execution);
+    let spelled_out = words.len() > 1 && words.iter().take(2).any(is_kind);
+    // Of a bare name, the commit wins, as everywhere in Git: what a branch means must not depend on what has run.
+    if !spelled_out && !needs_one && !is_known_execution(named, arguments, workspace, context)? {
+        return Ok(None);
+    }
     if arguments.head.is_some() || arguments.markdown {
         return Err(CliError::usage("the files of an execution are compared with what it works on"));
     }
     let mut target = selector::execution(named)?;
     target.node = arguments.node.clone().or(target.node);
     Ok(Some(target))
+}
+
+fn commit(revision: &str, workspace: &RepoContext) -> Result<ObjectId, CliError> {
+    let found = workspace.repo.resolve_commit(revision);
+    found.map_err(|error| {
+        CliError::from(error).hint("or name an execution; `planspec get executions` lists them")
+    })
+}
+
+/// Whether a word that is no commit is the name of an execution.
+fn is_known_execution(
+    word: &str,
+    arguments: &DiffArguments,
+    workspace: &RepoContext,
+    context: &mut Context,
+) -> Result<bool, CliError> {
+    let compares = arguments.head.is_some() || !arguments.filename.is_empty() || arguments.markdown;
+    if compares || word.contains("..") || workspace.repo.resolve_commit(word).is_ok() {
+        return Ok(false);
+    }
+    // What cannot be a name is left to Git, which says what is wrong with it.
+    let Ok(target) = selector::execution(word) else { return Ok(false) };
+    let tips = workspace.tips(context)?;
+    let inventory = Inventory::load(workspace, &tips)?;
+    let found = inventory.keys(&target.into(), context.options.namespace.as_ref())?;
+    Ok(!found.is_empty())
 }
 
 fn show_work(
