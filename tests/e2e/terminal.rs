@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use crate::environment::TestEnvironment;
+use crate::fixtures::goal;
 
 /// A program on a terminal of its own, without a shell in between: that one would be interrupted too, and what it does then
 /// differs from one shell to the next. It ends by itself where a question is not the one that is waited for.
@@ -148,4 +149,31 @@ fn a_page_on_a_narrow_terminal_leaves_out_columns_and_breaks_lines_between_words
     // A pipe gets everything, on one line each.
     let piped = environment.planspec(&["describe", "execution/e"]).succeeds().stdout;
     assert!(piped.contains("PROVIDER") && piped.lines().any(|line| line.chars().count() > 150), "{piped}");
+}
+
+#[test]
+fn what_is_not_found_may_only_be_uncommitted() {
+    let environment = TestEnvironment::with_files(&[("goal.yaml", &goal("sell", "Sell"))]);
+    environment.planspec(&["reconcile", "-q"]).succeeds();
+    environment.write("plan.yaml", PLAN);
+    let said = ["not committed: plan.yaml", "planspec apply -f plan.yaml"];
+    for (line, code) in
+        [(&["get", "plans"] as &[&str], 0), (&["get", "plan/ship"], 1), (&["run", "plan/ship"], 1)]
+    {
+        let outcome = environment.planspec(line).exits(code);
+        assert!(said.iter().all(|words| outcome.stderr.contains(words)), "{line:?}: {outcome:?}");
+    }
+    // For a person who looks, a pass that has nothing to do says it as well.
+    let idle = || {
+        let outcome = in_terminal(&environment, NARROW, &["reconcile"]).output().unwrap();
+        assert!(outcome.status.success(), "{outcome:?}");
+        String::from_utf8_lossy(&outcome.stdout).into_owned()
+    };
+    let seen = idle();
+    assert!(said.iter().all(|words| seen.contains(words)), "{seen}");
+    environment.planspec(&["apply", "-q", "-f", "plan.yaml"]).succeeds();
+    let seen = idle();
+    assert!(!seen.contains("not committed"), "{seen}");
+    let found = environment.planspec(&["get", "executions"]).succeeds();
+    assert!(!found.stderr.contains("not committed"), "{found:?}");
 }

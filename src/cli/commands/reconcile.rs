@@ -6,6 +6,7 @@ use crate::cli::Context;
 use crate::cli::drive::{PassBounds, drive, verdict};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
+use crate::cli::view::local_changes::LocalChanges;
 use crate::engine::ReconcileOptions;
 use crate::model::{Duration, DurationError};
 
@@ -51,6 +52,14 @@ pub(crate) fn run(arguments: &ReconcileArguments, context: &mut Context) -> Resu
     };
     let options = ReconcileOptions { watch, ..arguments.bounds.options(context) };
     let summary = drive(workspace, options, context)?;
+    let idle = summary.commits == 0 && summary.started == 0 && summary.waiting_count == 0;
+    // Only for a person who looks: it reads the whole working tree, and a machine that reconciles every minute has none that
+    // anybody edits.
+    if idle && arguments.watch.is_none() && context.out.width().is_some() {
+        let workspace = RepoContext::open(context)?;
+        let config = workspace.config_at(workspace.local_desired()?)?;
+        LocalChanges::of(&workspace, &config)?.note(&mut context.out)?;
+    }
     let given = |what| arguments.fail_on.contains(&what);
     // After the verdict: an invalid manifest or a fault of this machine is the more important answer.
     match verdict(&summary)? {

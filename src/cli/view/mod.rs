@@ -4,6 +4,7 @@ pub(crate) mod execution_files;
 pub(crate) mod execution_progress;
 pub(crate) mod filter;
 pub(crate) mod inventory;
+pub(crate) mod local_changes;
 pub(crate) mod log_window;
 pub(crate) mod pinned_plan;
 pub(crate) mod polling;

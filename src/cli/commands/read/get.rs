@@ -9,6 +9,7 @@ use crate::cli::output_format::{OutputChoice, OutputFormat};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::filter::ObjectFilter;
 use crate::cli::view::inventory::Inventory;
+use crate::cli::view::local_changes::LocalChanges;
 use crate::cli::view::pinned_plan::note_summaries;
 use crate::cli::view::selector::ResourceSelector;
 use crate::cli::view::{print, selector, signatures};
@@ -62,7 +63,8 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
     let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let inventory = Inventory::load(&workspace, &tips)?;
-    let mut objects = inventory.select(&targets, context)?;
+    let selected = inventory.select(&targets, context);
+    let mut objects = LocalChanges::hinted(selected, &workspace, &tips.config)?;
     objects.retain(|object| arguments.filter.lets_through(object));
     // Tables do not show it.
     if !matches!(form, OutputChoice::Plain(OutputFormat::Table | OutputFormat::Wide | OutputFormat::Name)) {
@@ -87,6 +89,7 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
         OutputChoice::Template(template) => context.out.text(&text::block(&template.render(&whole())))?,
         _ if objects.is_empty() && form != OutputChoice::Plain(OutputFormat::Name) => {
             context.out.note("no resources found")?;
+            LocalChanges::of(&workspace, &tips.config)?.note(&mut context.out)?;
         }
         _ => print::print_rows(&objects, &form, !arguments.no_headers, context)?,
     }

@@ -1,17 +1,16 @@
 //! `planspec status`: the whole repository on one screen, from the branch that counts to what waits for the reader.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::Context;
-use crate::cli::desired::{self, input};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output_format::OutputFormat;
-use crate::cli::repo_context::{RepoContext, SelectedCommits, full};
+use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
+use crate::cli::view::local_changes::LocalChanges;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::cli::view::selector::ResourceSelector;
 use crate::config::Config;
@@ -26,9 +25,6 @@ use crate::run::gate::owning_team;
 
 /// How many lines of a failed node's log are shown.
 const LOG_LINES: usize = 3;
-
-/// How many files that are not committed the command for them names.
-const NAMED_FILES: usize = 3;
 
 /// How many failed Executions are shown.
 const FAILURES: usize = 5;
@@ -49,11 +45,7 @@ pub(crate) struct StatusArguments {}
 struct Overview {
     branch: String,
     commit: Option<String>,
-    uncommitted: Vec<String>,
-    /// The command that commits those.
-    apply: String,
-    /// Whether the branch here holds commits that the remote does not have.
-    unpushed: bool,
+    changes: LocalChanges,
     sections: Sections,
     /// How many failed Executions are not shown.
     more_failed: usize,
@@ -78,11 +70,9 @@ pub(crate) fn run(_: &StatusArguments, context: &mut Context) -> Result<Exit, Cl
     let mut overview = Overview {
         branch: workspace.branch()?,
         commit: tips.desired.map(|commit| commit.short().to_string()),
-        uncommitted: uncommitted(&workspace, &tips)?,
-        unpushed: is_unpushed(&workspace)?,
+        changes: LocalChanges::of(&workspace, &tips.config)?,
         ..Overview::default()
     };
-    overview.apply = apply_command(&overview.uncommitted, workspace.repo.work_tree(), &workspace.here);
     let inventory = Inventory::load(&workspace, &tips)?;
     let failures;
     (overview.sections, failures) = sections(&workspace, &tips.config, &inventory, context)?;
@@ -93,54 +83,6 @@ pub(crate) fn run(_: &StatusArguments, context: &mut Context) -> Result<Exit, Cl
         _ => context.out.text(&overview.render())?,
     }
     Ok(Exit::Done)
-}
-
-/// The manifests of the working tree that differ from the desired commit; nothing where another branch is checked out, on
-/// which other files are right.
-fn uncommitted(workspace: &RepoContext, tips: &SelectedCommits) -> Result<Vec<String>, CliError> {
-    let Some(root) = workspace.repo.work_tree().map(Path::to_owned) else { return Ok(Vec::new()) };
-    if workspace.repo.head_branch()?.as_deref() != Some(&*workspace.branch()?) {
-        return Ok(Vec::new());
-    }
-    let Some(commit) = workspace.local_desired()? else { return Ok(Vec::new()) };
-    let limits = &tips.config.limits;
-    let mut found = Vec::new();
-    for file in input::read_work_tree(&workspace.repo, &root, &tips.config)? {
-        // The bytes first: most files are as they were, and then nothing has to be parsed.
-        let committed = desired::read_at(&workspace.repo, commit, &file.path, limits);
-        if committed.as_ref() != Some(&file.bytes) && file.parse(limits).manifest {
-            found.push(file.path);
-        }
-    }
-    Ok(found)
-}
-
-/// The command that commits these files, as it works in the folder where somebody asks.
-fn apply_command(paths: &[String], root: Option<&Path>, here: &Path) -> String {
-    let below = root.and_then(|root| here.strip_prefix(root).ok()).unwrap_or(Path::new(""));
-    let up = "../".repeat(below.components().count());
-    if paths.len() > NAMED_FILES {
-        let top = up.trim_end_matches('/');
-        return format!("planspec apply -R -f {}", if top.is_empty() { "." } else { top });
-    }
-    let way = |path: &String| match Path::new(path).strip_prefix(below) {
-        Ok(near) => near.display().to_string(),
-        Err(_) => format!("{up}{path}"),
-    };
-    // Quoted as a shell needs it: this is copied and run.
-    let files = paths.iter().map(|path| format!(" -f {}", shell_words::quote(&text::line(&way(path)))));
-    format!("planspec apply{}", files.collect::<String>())
-}
-
-/// A reconcile takes the branch of the remote (Invariant 13), so what is only here does not count yet.
-fn is_unpushed(workspace: &RepoContext) -> Result<bool, CliError> {
-    let Some(remote) = &workspace.remote else { return Ok(false) };
-    let theirs = workspace.repo.read_ref(&remote.local_name(&full(&workspace.branch()?))?)?;
-    let (Some(ours), theirs) = (workspace.local_desired()?, theirs) else { return Ok(false) };
-    match theirs {
-        Some(theirs) => Ok(ours != theirs && workspace.repo.is_ancestor(theirs, ours)? == Some(true)),
-        None => Ok(true),
-    }
 }
 
 /// What is shown, and how many Executions failed in all.
@@ -285,19 +227,8 @@ impl Overview {
             .as_ref()
             .map_or("which has no commit yet".to_owned(), |commit| format!("at {commit}"));
         let mut page = format!("Desired branch {} {commit}\n", Tone::Strong.paint(text::line(&self.branch)));
-        if !self.uncommitted.is_empty() {
-            let paths = text::line(&self.uncommitted.join(", ")).into_owned();
-            page.push_str(&format!(
-                "  not committed: {}\n    run: {}\n",
-                text::shortened(&paths, 200),
-                self.apply
-            ));
-        }
-        if self.unpushed {
-            page.push_str(&format!(
-                "  not pushed: a reconcile reads the remote\n    run: git push origin {}\n",
-                text::line(&self.branch)
-            ));
+        for (what, command) in self.changes.said() {
+            page.push_str(&format!("  {what}\n    run: {command}\n"));
         }
         let tones = [Tone::Waiting, Tone::Bad, Tone::Active, Tone::Muted];
         for ((heading, reports), tone) in
@@ -342,7 +273,7 @@ impl Overview {
         };
         json!({
             "branch": self.branch, "commit": self.commit,
-            "uncommitted": self.uncommitted, "unpushed": self.unpushed,
+            "uncommitted": self.changes.uncommitted(), "unpushed": self.changes.is_unpushed(),
             "waitsForYou": section(0), "failed": section(1), "running": section(2), "waits": section(3),
             "moreFailed": self.more_failed,
         })

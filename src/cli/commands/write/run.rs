@@ -14,6 +14,7 @@ use crate::cli::drive::{PassBounds, drive};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
+use crate::cli::view::local_changes::LocalChanges;
 use crate::cli::view::resolve::{self, IN_DESIRED_STATE};
 use crate::cli::view::selector::{self, ResourceSelector};
 use crate::config::Config;
@@ -97,7 +98,10 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
         None => None,
     };
     let mut planned = match &arguments.target {
-        Some(target) => Some(planned(&revision, target, context)?),
+        Some(target) => {
+            let found = planned(&revision, target, context);
+            Some(LocalChanges::hinted(found, &workspace, revision.config())?)
+        }
         None => None,
     };
     let earlier = match (&inventory, &arguments.from_execution) {
