@@ -12,12 +12,18 @@ use crate::run::shell_line::{HOW_TO_PASS_A_VALUE, has_expression_in_shell_line, 
 /// settings, and only the node what its variables hold.
 pub(super) fn check(spec: &BindingSpec, problems: &mut Vec<Problem>) {
     for (index, rule) in spec.rules.iter().enumerate() {
-        let config = format!("/spec/rules/{index}/target/config");
+        let target = format!("/spec/rules/{index}/target");
+        let config = format!("{target}/config");
+        // A person may be named by an expression, as in `human://${{ inputs.owner }}`.
+        let provider = Template::compile(&Value::from(rule.target.provider.as_str()));
+        let settings = Template::compile_map(&rule.target.config);
         // Said here and not only when the node would start: then the change is merged, and waits.
-        for wrong in Template::compile_map(&rule.target.config).err().into_iter().flatten() {
-            let pointer = format!("{config}{}", wrong.pointer);
-            let problem = Problem::new(codes::BAD_EXPRESSION, pointer, wrong.error.message);
-            problems.push(problem.within(wrong.error.offset).hint(wrong.error.hint));
+        for (place, compiled) in [(format!("{target}/provider"), provider), (config.clone(), settings)] {
+            for wrong in compiled.err().into_iter().flatten() {
+                let pointer = format!("{place}{}", wrong.pointer);
+                let problem = Problem::new(codes::BAD_EXPRESSION, pointer, wrong.error.message);
+                problems.push(problem.within(wrong.error.offset).hint(wrong.error.hint));
+            }
         }
         if !is_local_command(&rule.target) || !has_expression_in_shell_line(&rule.target.config) {
             continue;
@@ -35,14 +41,29 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn problems(rules: &Value) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        check(&serde_json::from_value(json!({ "rules": rules })).unwrap(), &mut problems);
+        problems
+    }
+
     fn found(command: &str) -> usize {
-        let spec = json!({ "rules": [
+        let rules = json!([
             { "selector": { "planRef": { "name": "p" } }, "target": { "provider": "tool://x", "config": { "command": command } } },
             { "selector": { "planRef": { "name": "p" } }, "target": { "provider": "robot://x", "config": { "command": command } } },
-        ] });
-        let mut problems = Vec::new();
-        check(&serde_json::from_value(spec).unwrap(), &mut problems);
-        problems.len()
+        ]);
+        problems(&rules).len()
+    }
+
+    #[test]
+    fn an_expression_that_names_a_person_is_compiled_too() {
+        let of = |provider: &str| {
+            let rule =
+                json!({ "selector": { "planRef": { "name": "p" } }, "target": { "provider": provider } });
+            problems(&json!([rule])).into_iter().map(|problem| problem.pointer).collect::<Vec<_>>()
+        };
+        assert_eq!(of("human://${{ inputs.on call }}"), ["/spec/rules/0/target/provider"]);
+        assert!(of("human://${{ inputs.owner }}").is_empty());
     }
 
     #[test]
