@@ -10,7 +10,7 @@ use crate::model::Duration;
 /// The part of a log that the user wants.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct LogWindow {
-    /// Only the last lines, so many of each log; -1 for all
+    /// Only this many lines at the end of each log; -1 for all
     #[arg(long, value_name = "LINES", allow_negative_numbers = true)]
     tail: Option<i64>,
     /// Only what was printed within this time, as in `10m`

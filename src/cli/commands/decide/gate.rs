@@ -12,7 +12,7 @@ use crate::model::{Kind, ReviewAction};
 /// Approve a gate, for the execution that waits at it
 ///
 /// The approval is bound to the gate's generation, to the graph and commit that the execution is pinned to, to what the nodes
-/// before the gate gave, and to the providers and settings of the nodes up to the next gate; when one of them changes, it no
+/// before the gate produced, and to the providers and settings of the nodes up to the next gate; when one of them changes, it no
 /// longer counts. `planspec describe gate/NAME` shows the digest of all that.
 #[derive(Debug, Args)]
 #[command(after_help = "\

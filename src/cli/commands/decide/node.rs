@@ -17,7 +17,7 @@ use crate::run::parameter::assignment;
 /// Outputs must be those that the node declares, and match its capabilities. If the work runs
 /// remotely, the next reconcile cancels it first; then the decision takes effect.
 /// `--commit` hands in what a person changed as the result of the node, on which the next nodes build: commits on top of what the node
-/// works on (`planspec checkout EXECUTION/NODE`), which may not touch what a task may not touch.
+/// works on (`planspec checkout EXECUTION/NODE`), and they may change only what a task may change.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

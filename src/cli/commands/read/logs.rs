@@ -55,7 +55,7 @@ pub(crate) struct LogsArguments {
     /// Keep printing until the node has ended, across attempts; with `--attempt`, until that attempt has ended
     #[arg(short, long, conflicts_with = "previous")]
     follow: bool,
-    /// All nodes, also of an execution that failed
+    /// All nodes, even of an execution that failed
     #[arg(long)]
     all: bool,
     #[command(flatten)]

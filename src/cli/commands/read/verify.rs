@@ -14,7 +14,7 @@ use crate::report::text;
 
 /// Check signatures: who recorded what, who brought what into force, and the first commit that does not hold
 ///
-/// Asked for by `trust.status` and `trust.desired` of .planspec.yaml. Exit code 0: every commit holds; 1: one does not, or nothing has
+/// `trust.status` and `trust.desired` of .planspec.yaml require signatures. Exit code 0: every commit holds; 1: one does not, or nothing has
 /// to be signed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
