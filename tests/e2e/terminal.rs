@@ -164,10 +164,15 @@ fn what_is_not_found_may_only_be_uncommitted() {
         assert!(said.iter().all(|words| outcome.stderr.contains(words)), "{line:?}: {outcome:?}");
     }
     // For a person who looks, a pass that has nothing to do says it as well.
-    let (code, seen) = on_terminal(&environment, &["reconcile"], &[]);
-    assert!(code == Some(0) && said.iter().all(|words| seen.contains(words)), "{seen}");
+    let idle = || {
+        let outcome = in_terminal(&environment, NARROW, &["reconcile"]).output().unwrap();
+        assert!(outcome.status.success(), "{outcome:?}");
+        String::from_utf8_lossy(&outcome.stdout).into_owned()
+    };
+    let seen = idle();
+    assert!(said.iter().all(|words| seen.contains(words)), "{seen}");
     environment.planspec(&["apply", "-q", "-f", "plan.yaml"]).succeeds();
-    let (_, seen) = on_terminal(&environment, &["reconcile"], &[]);
+    let seen = idle();
     assert!(!seen.contains("not committed"), "{seen}");
     let found = environment.planspec(&["get", "executions"]).succeeds();
     assert!(!found.stderr.contains("not committed"), "{found:?}");
