@@ -120,11 +120,11 @@ fn graph(choices: Choices, count: usize) -> Value {
 }
 
 fn compiled(choices: Choices, count: usize) -> CompiledPlan {
-    compiled_from(graph(choices, count))
+    compiled_from(&graph(choices, count))
 }
 
 /// What an Execution of this graph runs.
-pub(super) fn compiled_from(graph: Value) -> CompiledPlan {
+pub(super) fn compiled_from(graph: &Value) -> CompiledPlan {
     let plan = json!({ "description": "d", "graph": graph });
     CompiledPlan::build(PlanSources {
         key: key(Kind::Execution, "e"),
@@ -337,7 +337,10 @@ impl<'a> Simulation<'a> {
             draft.start(&ready, None, None, self.runner, self.now);
         }
         finish(&mut draft, self.compiled, false, self.now);
-        self.plan(&mut draft);
+        // And what would follow, ahead of publication.
+        if self.choices.of("ahead", self.rounds, 2) == 0 {
+            self.plan(&mut draft);
+        }
     }
 
     /// Runs until nothing moves any more, whatever time it takes.
@@ -487,6 +490,38 @@ fn essence(status: &ExecutionStatus) -> Vec<(String, NodePhase, JsonMap, u32)> {
     nodes
         .map(|(id, node)| (id.to_string(), node.phase, node.outputs.clone(), node.extensions.failures))
         .collect()
+}
+
+#[test]
+fn what_runs_here_in_no_process_of_this_runner_begins_again() {
+    let compiled = compiled_from(&json!({ "nodes": [{ "id": "n0", "kind": "Task" }] }));
+    let mut simulation = Simulation::new(&compiled, Choices(0));
+    let now = simulation.now;
+    let id = compiled.ids[0].clone();
+    let mut draft = Draft::new(simulation.status.clone());
+    let lease = next_lease(&draft.status.extensions, "one", TERMS, now);
+    assert!(draft.execution(ExecutionChange::AcquireLease(lease), now));
+    let around = Around::generous(now);
+    let nothing = BTreeSet::new();
+    let view = ExecutionView {
+        compiled: &compiled,
+        uid: "u",
+        removed: false,
+        overdue: None,
+        local_attempts: &nothing,
+        remote_cancelled: &Default::default(),
+        reuse: None,
+    };
+    plan_execution(view, &mut draft, &around, now);
+    let ready = draft.ready[0].clone();
+    assert!(draft.start(&ready, None, None, "one", now));
+    simulation.record(draft);
+    // The lease is this runner's and the attempt, too; but no process of it knows of that.
+    let mut draft = Draft::new(simulation.status.clone());
+    plan_execution(view, &mut draft, &around, now);
+    let node = &draft.status.node_statuses[&id];
+    assert_eq!((node.phase, node.extensions.reason), (NodePhase::Pending, Some(NodeReason::RunnerLost)));
+    assert_eq!(draft.ready.len(), 1, "it may start at once");
 }
 
 proptest! {

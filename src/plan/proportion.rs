@@ -105,8 +105,8 @@ fn layers(count: usize) -> Value {
 #[test]
 fn a_step_of_a_plan_of_ten_thousand_nodes_looks_at_those_that_it_concerns() {
     for graph in [chain, layers] {
-        let small = drive(&compiled_from(graph(100)), 14);
-        let large = drive(&compiled_from(graph(10_000)), 14);
+        let small = drive(&compiled_from(&graph(100)), 14);
+        let large = drive(&compiled_from(&graph(10_000)), 14);
         assert_eq!(small, large, "a hundred times as many nodes make a step no dearer");
         // Those of two layers at most, and what starts and ends.
         assert!(large.looked_at <= 40 && large.copied <= 6, "{large:?}");

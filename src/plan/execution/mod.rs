@@ -14,7 +14,6 @@ mod readiness;
 mod remote_work;
 mod repeat;
 mod reuse;
-mod settled;
 
 use std::collections::HashMap;
 
@@ -28,8 +27,8 @@ pub(crate) use self::lookup::{
     ChildProgress, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
 };
 pub(crate) use self::outcome::{after_attempt, after_poll};
+pub(crate) use self::readiness::settled::SettledNodes;
 pub(crate) use self::remote_work::poll_applies;
-pub(crate) use self::settled::SettledNodes;
 
 use self::context::PlanContext;
 use self::node::plan_node;
@@ -94,6 +93,7 @@ pub(crate) fn plan_changed(
             queue.looked_at(&context, ix);
             visited += 1;
         }
+        queue.end(compiled, context.draft);
         if let Some(reuse) = reuse {
             reuse.close(context.draft, now);
         }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::context::PlanContext;
-use super::draft::Draft;
-use super::readiness::{EdgeState, edge_state};
+use super::{EdgeState, edge_state};
 use crate::graph::NodeIx;
 use crate::model::{InstanceJoin, NodeId, NodeKind, NodePhase, NodeStatus, NodeStatuses};
+use crate::plan::execution::context::PlanContext;
+use crate::plan::execution::draft::Draft;
 use crate::run::CompiledPlan;
 
 /// What planning remembers of one compiled plan. With none of it every node is looked at, which comes to the same (Invariant
@@ -26,7 +26,7 @@ pub(crate) struct SettledNodes {
 
 /// The nodes that one planning has yet to look at.
 #[derive(Debug)]
-pub(super) struct NodeQueue<'s> {
+pub(in crate::plan::execution) struct NodeQueue<'s> {
     settled: &'s mut SettledNodes,
     /// Places in the order of the graph.
     todo: BTreeSet<usize>,
@@ -38,7 +38,12 @@ pub(super) struct NodeQueue<'s> {
 
 impl SettledNodes {
     /// What has to be looked at now; `all` where more than nodes decides, such as an earlier Execution.
-    pub(super) fn begin(&mut self, compiled: &CompiledPlan, draft: &Draft, all: bool) -> NodeQueue<'_> {
+    pub(in crate::plan::execution) fn begin(
+        &mut self,
+        compiled: &CompiledPlan,
+        draft: &Draft,
+        all: bool,
+    ) -> NodeQueue<'_> {
         let count = compiled.topology.order().len();
         if self.places.len() != count {
             self.learn(compiled);
@@ -60,8 +65,8 @@ impl SettledNodes {
             None => (0..count).collect(),
         };
         self.open.clear();
-        // From before anything is planned: whatever this planning changes is looked at once more by the next, whichever way it
-        // was changed.
+        // From before anything is planned: what this planning changes is looked at once more by the next. That may begin here
+        // again, where the step is lost or dropped (see `end`).
         self.seen = Some(now.clone());
         NodeQueue { settled: self, todo, at: 0, moves: draft.moves.len() }
     }
@@ -99,13 +104,13 @@ impl SettledNodes {
 
 impl NodeQueue<'_> {
     /// The next node to look at, in the order of the graph.
-    pub(super) fn next(&mut self, compiled: &CompiledPlan) -> Option<NodeIx> {
+    pub(in crate::plan::execution) fn next(&mut self, compiled: &CompiledPlan) -> Option<NodeIx> {
         self.at = self.todo.pop_first()?;
         compiled.topology.order().get(self.at).copied()
     }
 
     /// Takes in what came of a look at a node.
-    pub(super) fn looked_at(&mut self, context: &PlanContext<'_>, ix: NodeIx) {
+    pub(in crate::plan::execution) fn looked_at(&mut self, context: &PlanContext<'_>, ix: NodeIx) {
         if !is_settled(context, ix) {
             self.settled.open.insert(self.at);
         }
@@ -114,15 +119,28 @@ impl NodeQueue<'_> {
             let Some(moved) = context.compiled().topology.find(moved.node.as_str()) else { continue };
             let affected: Vec<usize> = self.settled.affected(moved).collect();
             for place in affected {
+                // What is behind already is looked at by the next planning (see `end`).
                 if place > self.at {
                     self.todo.insert(place);
-                } else if place < self.at {
-                    // Behind already: as before, it is looked at by the next planning.
-                    self.settled.open.insert(place);
                 }
             }
         }
         self.moves = context.draft.moves.len();
+    }
+
+    /// Every node is looked at. A step that is lost or dropped leaves the status as it was, and with it those for which something
+    /// was decided: that they have ended in the draft says nothing then.
+    pub(in crate::plan::execution) fn end(self, compiled: &CompiledPlan, draft: &Draft) {
+        let begun = self.settled.seen.as_ref();
+        let changed = begun.and_then(|begun| draft.status.node_statuses.changed_since(begun));
+        let Some(changed) = changed else {
+            // A list became known: the graph is another one from here on.
+            *self.settled = SettledNodes::default();
+            return;
+        };
+        let changed = changed.into_iter().filter_map(|(id, _)| compiled.topology.find(id.as_str()));
+        let places: Vec<usize> = changed.flat_map(|ix| self.settled.affected(ix)).collect();
+        self.settled.open.extend(places);
     }
 }
 
