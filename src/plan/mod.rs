@@ -12,6 +12,8 @@ mod lease;
 mod lease_model;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod proportion;
 pub(crate) mod recurrence;
 pub(crate) mod required_gates;
 mod schedule;
@@ -20,9 +22,10 @@ mod work;
 pub(crate) use binding::capability;
 pub(crate) use execution::{
     CancelResult, ChildProgress, Dependency, Draft, ExecutionView, GateProposal, GateRequest, GateVerdict,
-    PULL_REQUEST, PlanLookup, ProviderResolution, RemoteWork, ResourceProgress, ReuseSource, after_attempt,
-    after_poll, child_key, child_spec, dynamic_assignee, explain, fingerprint, finish, has_begun, hold,
-    inputs, plan_execution, plan_named, poll_applies, provider, settings, sum_groups,
+    PULL_REQUEST, PlanLookup, ProviderResolution, RemoteWork, ResourceProgress, ReuseSource, SettledNodes,
+    after_attempt, after_poll, child_key, child_spec, dynamic_assignee, explain, fingerprint, finish,
+    has_begun, hold, inputs, plan_changed, plan_execution, plan_named, poll_applies, provider, settings,
+    sum_groups,
 };
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};

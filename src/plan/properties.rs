@@ -1,6 +1,7 @@
 //! Properties of planning and of the fold, over random graphs with random outcomes: everything ends or waits for
 //! something that is named, planning again changes nothing, and a log cut off anywhere replays and goes on.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::{
     Draft, ExecutionView, GateVerdict, LeaseState, LeaseTerms, PlanLookup, ProviderResolution,
-    ResourceProgress, ReuseSource, after_attempt, fingerprint, finish, lease_state, next_lease,
-    plan_execution,
+    ResourceProgress, ReuseSource, SettledNodes, after_attempt, fingerprint, finish, lease_state, next_lease,
+    plan_changed, plan_execution,
 };
 use crate::graph::NodeIx;
 use crate::model::{
@@ -119,7 +120,12 @@ fn graph(choices: Choices, count: usize) -> Value {
 }
 
 fn compiled(choices: Choices, count: usize) -> CompiledPlan {
-    let plan = json!({ "description": "d", "graph": graph(choices, count) });
+    compiled_from(&graph(choices, count))
+}
+
+/// What an Execution of this graph runs.
+pub(super) fn compiled_from(graph: &Value) -> CompiledPlan {
+    let plan = json!({ "description": "d", "graph": graph });
     CompiledPlan::build(PlanSources {
         key: key(Kind::Execution, "e"),
         spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
@@ -133,15 +139,23 @@ fn compiled(choices: Choices, count: usize) -> CompiledPlan {
 }
 
 /// Surroundings that answer by choice; some gates and bindings come late, some never.
-struct ChosenLookup {
+pub(super) struct ChosenLookup {
     choices: Choices,
     now: Timestamp,
+    /// Whether nothing is missing.
+    generous: bool,
 }
 
 impl ChosenLookup {
+    /// Those in which nothing is missing.
+    pub(super) fn generous(now: Timestamp) -> Self {
+        Self { choices: Choices(0), now, generous: true }
+    }
+
     /// Whether what arrives at some time, or never, is there.
     fn is_there(&self, what: &str, index: usize) -> bool {
         match self.choices.of(what, index, 5) {
+            _ if self.generous => true,
             0 => false,
             1 => self.now >= arrival(),
             _ => true,
@@ -244,16 +258,15 @@ struct Simulation<'a> {
     rounds: usize,
     /// An earlier run, whose work is taken over.
     past: Option<ExecutionStatus>,
+    /// What planning remembers of the nodes.
+    settled: RefCell<SettledNodes>,
 }
 
 impl<'a> Simulation<'a> {
     fn new(compiled: &'a CompiledPlan, choices: Choices) -> Self {
         let now = Timestamp::from_second(0).unwrap();
         let status = ExecutionStatus::default();
-        let log = Vec::new();
-        let statuses = Vec::new();
-        let mut this =
-            Self { compiled, choices, runner: "one", now, status, log, statuses, rounds: 0, past: None };
+        let mut this = Self::on(compiled, choices, "one", now, status);
         let mut draft = Draft::new(this.status.clone());
         let digest = compiled.digest.clone();
         let spec_hash = digest.clone();
@@ -269,9 +282,20 @@ impl<'a> Simulation<'a> {
 
     /// Goes on from a status that another runner left behind.
     fn resume(compiled: &'a CompiledPlan, choices: Choices, status: ExecutionStatus, now: Timestamp) -> Self {
+        Self::on(compiled, choices, "two", now, status)
+    }
+
+    fn on(
+        compiled: &'a CompiledPlan,
+        choices: Choices,
+        runner: &'static str,
+        now: Timestamp,
+        status: ExecutionStatus,
+    ) -> Self {
         let log = Vec::new();
         let statuses = Vec::new();
-        Self { compiled, choices, runner: "two", now, status, log, statuses, rounds: 0, past: None }
+        let settled = RefCell::default();
+        Self { compiled, choices, runner, now, status, log, statuses, rounds: 0, past: None, settled }
     }
 
     fn record(&mut self, draft: Draft) {
@@ -282,7 +306,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn lookup(&self) -> ChosenLookup {
-        ChosenLookup { choices: self.choices, now: self.now }
+        ChosenLookup { choices: self.choices, now: self.now, generous: false }
     }
 
     fn plan(&self, draft: &mut Draft) {
@@ -298,7 +322,27 @@ impl<'a> Simulation<'a> {
             remote_cancelled: &Default::default(),
             reuse: past,
         };
-        plan_execution(view, draft, &self.lookup(), self.now);
+        let mut whole = draft.clone();
+        plan_changed(view, draft, &self.lookup(), &mut self.settled.borrow_mut(), self.now);
+        // Looking at every node comes to the same.
+        plan_execution(view, &mut whole, &self.lookup(), self.now);
+        assert_eq!((&draft.changes, &draft.status), (&whole.changes, &whole.status));
+        assert_eq!((&draft.ready, draft.wake, &draft.on), (&whole.ready, whole.wake, &whole.on));
+        assert_eq!((&draft.gates, &draft.moves), (&whole.gates, &whole.moves));
+    }
+
+    /// Plans a step that is lost: another runner was faster, or the remote refused it.
+    fn lose(&self, mut draft: Draft) {
+        self.end_some(&mut draft);
+        self.plan(&mut draft);
+        for ready in draft.ready.clone() {
+            draft.start(&ready, None, None, self.runner, self.now);
+        }
+        finish(&mut draft, self.compiled, false, self.now);
+        // And what would follow, ahead of publication.
+        if self.choices.of("ahead", self.rounds, 2) == 0 {
+            self.plan(&mut draft);
+        }
     }
 
     /// Runs until nothing moves any more, whatever time it takes.
@@ -325,6 +369,9 @@ impl<'a> Simulation<'a> {
                 self.now = until.saturating_add(SignedDuration::from_millis(1)).unwrap();
                 return true;
             }
+        }
+        if self.choices.of("lost", self.rounds, 4) == 0 {
+            self.lose(draft.clone());
         }
         self.end_some(&mut draft);
         self.plan(&mut draft);
@@ -445,6 +492,38 @@ fn essence(status: &ExecutionStatus) -> Vec<(String, NodePhase, JsonMap, u32)> {
     nodes
         .map(|(id, node)| (id.to_string(), node.phase, node.outputs.clone(), node.extensions.failures))
         .collect()
+}
+
+#[test]
+fn what_runs_here_in_no_process_of_this_runner_begins_again() {
+    let compiled = compiled_from(&json!({ "nodes": [{ "id": "n0", "kind": "Task" }] }));
+    let mut simulation = Simulation::new(&compiled, Choices(0));
+    let now = simulation.now;
+    let id = compiled.ids[0].clone();
+    let mut draft = Draft::new(simulation.status.clone());
+    let lease = next_lease(&draft.status.extensions, "one", TERMS, now);
+    assert!(draft.execution(ExecutionChange::AcquireLease(lease), now));
+    let around = ChosenLookup::generous(now);
+    let nothing = BTreeSet::new();
+    let view = ExecutionView {
+        compiled: &compiled,
+        uid: "u",
+        removed: false,
+        overdue: None,
+        local_attempts: &nothing,
+        remote_cancelled: &Default::default(),
+        reuse: None,
+    };
+    plan_execution(view, &mut draft, &around, now);
+    let ready = draft.ready[0].clone();
+    assert!(draft.start(&ready, None, None, "one", now));
+    simulation.record(draft);
+    // The lease is this runner's and the attempt, too; but no process of it knows of that.
+    let mut draft = Draft::new(simulation.status.clone());
+    plan_execution(view, &mut draft, &around, now);
+    let node = &draft.status.node_statuses[&id];
+    assert_eq!((node.phase, node.extensions.reason), (NodePhase::Pending, Some(NodeReason::RunnerLost)));
+    assert_eq!(draft.ready.len(), 1, "it may start at once");
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use crate::git::GitError;
 use crate::model::{
     Duration, ExecutionStatus, LeftOutFile, NodeId, NodePhase, NodeReason, ResourceKey, StatusRecord,
 };
-use crate::plan::{CancelResult, LeaseTerms};
+use crate::plan::{CancelResult, LeaseTerms, SettledNodes};
 use crate::record::ARTIFACT_REFS;
 use crate::run::{AttemptName, AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
 
@@ -24,6 +24,8 @@ pub(crate) struct ActiveExecution {
     pub(crate) record: Option<Arc<StatusRecord>>,
     /// What it runs, once it is pinned.
     pub(crate) compiled: Option<Arc<CompiledPlan>>,
+    /// Which nodes of which compiled plan need no look.
+    settled: Option<(Arc<CompiledPlan>, SettledNodes)>,
     /// The pin that the compiled plan was made of, as it was checked.
     pub(crate) checked: Option<CheckedPin>,
     /// The priority of its goal.
@@ -54,6 +56,7 @@ impl ActiveExecution {
             key,
             record,
             compiled: None,
+            settled: None,
             checked: None,
             priority,
             finished: Vec::new(),
@@ -67,6 +70,17 @@ impl ActiveExecution {
             hungry: false,
             renew_at: None,
         }
+    }
+
+    /// Which nodes of this compiled plan were found to need no look; of another one, none.
+    pub(super) fn take_settled(&mut self, compiled: &Arc<CompiledPlan>) -> SettledNodes {
+        let known = self.settled.take().filter(|(known, _)| Arc::ptr_eq(known, compiled));
+        known.map(|(_, settled)| settled).unwrap_or_default()
+    }
+
+    /// Keeps that for the next step.
+    pub(super) fn keep_settled(&mut self, compiled: &Arc<CompiledPlan>, settled: SettledNodes) {
+        self.settled = Some((Arc::clone(compiled), settled));
     }
 
     /// The status as it is published.

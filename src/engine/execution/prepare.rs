@@ -23,7 +23,7 @@ use crate::engine::snapshot::mutex::exclude;
 use crate::index::Declaration;
 use crate::model::{ExecutionStatus, NodePhase, PersonRequest};
 use crate::plan::{
-    Dependency, Draft, ExecutionView, LeaseState, after_attempt, lease_state, next_lease, plan_execution,
+    Dependency, Draft, ExecutionView, LeaseState, after_attempt, lease_state, next_lease, plan_changed,
 };
 use crate::run::{AttemptName, CompiledPlan, ExecutionChange};
 
@@ -260,6 +260,7 @@ impl ActiveExecution {
         let mut expanded = false;
         loop {
             let earlier = ReuseCandidate::of(lookup.snapshot, &compiled, &step.draft.status, expanded)?;
+            let mut settled = self.take_settled(&compiled);
             let view = ExecutionView {
                 compiled: &compiled,
                 uid: &step.metadata.uid,
@@ -269,7 +270,8 @@ impl ActiveExecution {
                 remote_cancelled: &self.remote_cancelled,
                 reuse: earlier.as_ref().map(ReuseCandidate::past),
             };
-            plan_execution(view, &mut step.draft, lookup, now);
+            plan_changed(view, &mut step.draft, lookup, &mut settled, now);
+            self.keep_settled(&compiled, settled);
             if !step.draft.expanded {
                 return Ok(());
             }

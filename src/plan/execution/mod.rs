@@ -27,6 +27,7 @@ pub(crate) use self::lookup::{
     ChildProgress, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
 };
 pub(crate) use self::outcome::{after_attempt, after_poll};
+pub(crate) use self::readiness::settled::SettledNodes;
 pub(crate) use self::remote_work::poll_applies;
 
 use self::context::PlanContext;
@@ -44,13 +45,27 @@ pub(crate) fn plan_execution(
     lookup: &dyn PlanLookup,
     now: Timestamp,
 ) {
+    plan_changed(view, draft, lookup, &mut SettledNodes::default(), now);
+}
+
+/// The same, looking only at nodes that could have something to decide. `settled` is what an earlier planning of the same
+/// compiled plan left there. Says how many nodes were looked at.
+pub(crate) fn plan_changed(
+    view: ExecutionView<'_>,
+    draft: &mut Draft,
+    lookup: &dyn PlanLookup,
+    settled: &mut SettledNodes,
+    now: Timestamp,
+) -> usize {
     let compiled = view.compiled;
     let span = tracing::debug_span!("plan", execution = %compiled.key, nodes = compiled.ids.len());
     let _entered = span.enter();
     let mut context = PlanContext { view, lookup, draft: &mut *draft, now, passed: HashMap::new() };
+    let mut visited = 0_usize;
     // Before everything else, and in place of it: what is to end must not start another node in the same pass.
     if let Some((reason, message)) = cancellation(&context.view, &context.draft.status) {
         tracing::debug!(%reason, message, "cancelling");
+        *settled = SettledNodes::default();
         let begun = has_begun(compiled, &context.draft.status);
         cancel_nodes(&mut context, reason, &message, begun);
         // What cleans up runs all the same, once everything else has ended: its edges see to that.
@@ -67,23 +82,28 @@ pub(crate) fn plan_execution(
         // Before any node is planned, so that what runs again is ready in this very pass.
         remote_work::run_again(&mut context);
         repeat::begin(&mut context);
-        for &ix in compiled.topology.order() {
+        let mut queue = settled.begin(compiled, context.draft, reuse.is_some());
+        while let Some(ix) = queue.next(compiled) {
             // Before the node is planned: what is reused must never have been offered to the scheduler.
             if let Some(reuse) = &mut reuse {
                 reuse.consider(&mut context, ix);
             }
             // Also a node that was just taken over is planned: it is terminal by now, and planning leaves it alone.
             plan_node(&mut context, ix);
+            queue.looked_at(&context, ix);
+            visited += 1;
         }
+        queue.end(compiled, context.draft);
         if let Some(reuse) = reuse {
             reuse.close(context.draft, now);
         }
         repeat::bound(&mut context);
     }
     tracing::debug!(
-        changes = draft.changes.len(), ready = draft.ready.len(), polls = draft.polls.len(),
+        visited, changes = draft.changes.len(), ready = draft.ready.len(), polls = draft.polls.len(),
         cancels = draft.remote_cancels.len(), wake = ?draft.wake, "planned"
     );
+    visited
 }
 
 /// Whether any work was begun: what nothing was done for needs no clean-up after a cancellation.

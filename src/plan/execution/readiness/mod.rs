@@ -1,5 +1,7 @@
 //! Whether a node may go on: its edges, what its expressions read, its condition, and what it may still use up.
 
+pub(crate) mod settled;
+
 use super::context::PlanContext;
 use crate::graph::NodeIx;
 use crate::model::{EdgeType, ExecutionStatus, NextStep, Node, NodePhase, NodeReason, Usage};
