@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::environment::TestEnvironment;
 
 const ACTION: &str = "wendy/planspec/action@08c6903cd8c0fde910a37f88322edcfb5dd907a8";
@@ -62,6 +64,52 @@ fn the_documentation_shows_the_workflows_as_they_are_written() {
             "docs/github.md does not show {file}:\n{text}"
         );
     }
+}
+
+/// What SECURITY.md says of a stolen token, and that no job leaves it in a file.
+#[test]
+fn the_tokens_of_the_workflows_may_do_what_is_said_and_are_left_in_no_file() {
+    let written = |more: &[&str]| {
+        let environment = TestEnvironment::with_repository();
+        let arguments = [&["init", "--github", "--no-example", "--action", ACTION][..], more].concat();
+        environment.planspec(&arguments).succeeds();
+        environment
+    };
+    let (plain, auto) = (written(&[]), written(&["--schedule", "auto"]));
+    let pass = json!({ "contents": "write", "issues": "write", "pull-requests": "write" });
+    let mut switch = pass.clone();
+    switch["actions"] = json!("write");
+    let check = json!({ "contents": "read", "pull-requests": "write" });
+    let all = [
+        (&plain, APPLY, Some(pass)),
+        (&auto, APPLY, Some(switch.clone())),
+        (&auto, SCHEDULE, Some(switch)),
+        (&plain, VALIDATE, Some(check)),
+        (&plain, REPORT, None),
+    ];
+    for (environment, file, expected) in all {
+        let workflow: Value = serde_yaml::from_str(&environment.read(file)).unwrap();
+        assert_eq!(workflow["permissions"], json!({}), "{file}");
+        for job in workflow["jobs"].as_object().unwrap().values() {
+            match &expected {
+                Some(expected) => assert_eq!(&job["permissions"], expected, "{file}"),
+                None => assert_ne!(job["permissions"]["contents"], "write", "{file}"),
+            }
+            for step in job["steps"].as_array().unwrap() {
+                if step["uses"].as_str().is_some_and(|action| action.starts_with("actions/checkout@")) {
+                    assert_eq!(step["with"]["persist-credentials"], false, "{file}");
+                }
+            }
+        }
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("`contents: write`, `issues: write` and `pull-requests: write`"));
+    assert!(
+        page.contains(
+            "those of `planspec-apply.yml` and `planspec-schedule.yml` have\n`actions: write`, too"
+        )
+    );
 }
 
 #[test]
@@ -138,14 +186,14 @@ fn actions_of_the_host_run_on_node_24() {
 fn the_workflow_that_comments_for_forks_takes_nothing_of_the_change_but_data() {
     let environment = TestEnvironment::with_repository();
     environment.planspec(&["init", "--github", "--no-example", "--action", ACTION]).succeeds();
-    let read = |file: &str| serde_yaml::from_str::<serde_json::Value>(&environment.read(file)).unwrap();
+    let read = |file: &str| serde_yaml::from_str::<Value>(&environment.read(file)).unwrap();
     let (validate, report) = (read(VALIDATE), read(REPORT));
-    assert_eq!(report["on"]["workflow_run"]["workflows"], serde_json::json!([validate["name"]]));
+    assert_eq!(report["on"]["workflow_run"]["workflows"], json!([validate["name"]]));
     let job = &report["jobs"]["report"];
-    assert_eq!(report["permissions"], serde_json::json!({}));
-    let permissions = serde_json::json!({ "actions": "read", "pull-requests": "write" });
+    assert_eq!(report["permissions"], json!({}));
+    let permissions = json!({ "actions": "read", "pull-requests": "write" });
     assert_eq!(job["permissions"], permissions);
-    let steps = |job: &serde_json::Value| {
+    let steps = |job: &Value| {
         let steps = job["steps"].as_array().unwrap().iter();
         steps
             .map(|step| step["uses"].as_str().unwrap().split('@').next().unwrap().to_owned())

@@ -31,7 +31,7 @@ impl Signed {
     fn unsigned() -> Option<Self> {
         let files = [(".planspec.yaml", CONFIG), ("work.yaml", WORK), ("fixed", "")];
         let stage = Self { environment: TestEnvironment::with_files(&files) };
-        for name in ["ci", "wendy", "rosa", "mallory"] {
+        for name in ["ci", "next", "wendy", "rosa", "mallory"] {
             let mut keygen = Command::new("ssh-keygen");
             keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f"]).arg(stage.key(name));
             skip::unless_found(skip::program(&mut keygen, "openssh-client"))?;
@@ -45,8 +45,13 @@ impl Signed {
 
     /// The configuration in which status commits are signed.
     fn config(&self) -> String {
+        self.config_of(&[("ci", "runner"), ("wendy", "person"), ("rosa", "person")])
+    }
+
+    /// The same, with these signers.
+    fn config_of(&self, signers: &[(&str, &str)]) -> String {
         let mut config = format!("{CONFIG}\ntrust:\n  status:\n    signers:\n");
-        for (name, role) in [("ci", "runner"), ("wendy", "person"), ("rosa", "person")] {
+        for (name, role) in signers {
             config.push_str(&format!(
                 "      - {{name: {name}, role: {role}, keys: ['{}']}}\n",
                 self.public(name)
@@ -97,8 +102,12 @@ impl Signed {
 
     /// A runner with its key as the text of a secret, without its last line end.
     pub(crate) fn runner(&self, arguments: &[&str]) -> Outcome {
+        self.runner_with("ci", arguments)
+    }
+
+    fn runner_with(&self, key: &str, arguments: &[&str]) -> Outcome {
         let mut command = self.environment.planspec_command(&self.environment.repo());
-        let key = fs::read_to_string(self.key("ci")).unwrap();
+        let key = fs::read_to_string(self.key(key)).unwrap();
         command.args(arguments).env("PLANSPEC_SIGNING_KEY", key.trim_end());
         Self::finish(command)
     }
@@ -186,6 +195,8 @@ impl Signed {
         }
         let verified = self.runner(&["verify"]).exits(1);
         assert!(verified.stderr.contains(why), "{verified:?}");
+        // What only shows something refuses nothing.
+        self.environment.planspec(&["get", "plans", "-A"]).succeeds();
         assert_eq!(self.git(&["rev-parse", STATUS]), tip);
         self.git(&["update-ref", STATUS_REF, &before]);
     }
@@ -327,6 +338,42 @@ fn an_unsigned_history_is_taken_over_by_a_runner_alone() {
     stage.runner(&["verify"]).succeeds();
     stage.decides("wendy", &["approve", "look"]);
     stage.runner(&["verify"]).succeeds();
+}
+
+/// As the page about signing says: both are listed, the new one records something, the old one goes.
+#[test]
+fn a_key_is_replaced_and_what_the_old_one_signed_still_holds() {
+    let Some(stage) = Signed::new() else { return };
+    stage.runner(&["reconcile"]).succeeds();
+    stage.decides("wendy", &["approve", "look"]);
+    let people = [("wendy", "person"), ("rosa", "person")];
+    let both = stage.config_of(&[&[("ci", "runner"), ("next", "runner")][..], &people].concat());
+    let again = WORK.rsplit("---").next().unwrap().replace("name: e,", "name: f,");
+    stage.environment.commit_files(&[(".planspec.yaml", &both), ("again.yaml", &again)], "List both");
+    stage.runner_with("next", &["reconcile"]).succeeds();
+    let listed = stage.git(&["rev-parse", "main"]);
+    assert!(stage.git(&["log", "-1", "--format=%B", STATUS]).contains(&listed), "it records nothing");
+    // The runner's old key and one of a person go.
+    let fewer = stage.config_of(&[("next", "runner"), ("rosa", "person")]);
+    stage.environment.commit_files(&[(".planspec.yaml", &fewer)], "List one");
+    stage.runner_with("next", &["reconcile"]).succeeds();
+    stage.runner_with("next", &["verify"]).succeeds();
+    // Nobody can go on with them, and no commit that names the time at which they were listed brings them back.
+    let suspend = ["suspend", "f", "-n", "team"];
+    for outcome in [stage.runner(&suspend), stage.person("wendy", None, &suspend)] {
+        let outcome = outcome.exits(3);
+        assert!(outcome.stderr.contains("is not listed"), "{outcome:?}");
+    }
+    let message = format!("x\n\nPlanspec-Desired-Commit: {listed}\nPlanspec-Runner: ci\n");
+    let now = stage.git(&["rev-parse", STATUS]);
+    let tree = stage.edited(&now, EXECUTION, Some(("phase: ", "phase:  ")));
+    let arguments = ["commit-tree", "-S", "-p", &now, "-m", &message, &tree];
+    let forged = stage.person("ci", Some("git"), &arguments).succeeds().stdout.trim().to_owned();
+    stage.git(&["update-ref", STATUS_REF, &forged]);
+    let refused = stage.runner_with("next", &["reconcile"]).exits(3);
+    assert!(refused.stderr.contains("does not hold"), "{refused:?}");
+    stage.git(&["update-ref", STATUS_REF, &now]);
+    stage.runner_with("next", &["reconcile"]).succeeds();
 }
 
 #[test]

@@ -24,8 +24,10 @@ const LONGEST_TOGETHER: usize = 2 << 10;
 /// The values that must not be seen.
 #[derive(Debug, Default)]
 pub(in crate::provider) struct Redactor {
-    /// All of them.
+    /// All of them, the longest first.
     values: Vec<Vec<u8>>,
+    /// The bytes that one of them begins with: most ends of a text are told by their first byte to begin none.
+    starts: FirstBytes,
     /// One search for many: the forms of a secret are a dozen, and each search reads the whole text.
     together: Option<Regex>,
     /// Those that are searched for alone.
@@ -64,7 +66,8 @@ impl Redactor {
             values.iter().cloned().partition(|value| value.len() <= LONGEST_TOGETHER);
         let together = search_for(&short);
         let alone = if together.is_some() { long } else { values.clone() };
-        Self { values, together, alone: alone.into_iter().map(SecretPattern::new).collect() }
+        let starts = FirstBytes::of(&values);
+        Self { values, starts, together, alone: alone.into_iter().map(SecretPattern::new).collect() }
     }
 
     /// A text without secrets.
@@ -142,7 +145,14 @@ impl Redactor {
 
     /// The length of the longest end of `bytes` that may turn out to begin a secret.
     fn undecided(&self, bytes: &[u8]) -> usize {
-        let begun = self.values.iter().map(|value| begins_at_end_of(value, bytes)).max().unwrap_or(0);
+        let longest = self.values.first().map_or(0, |value| value.len() - 1);
+        let from = bytes.len().saturating_sub(longest);
+        let begins = |at: &usize| {
+            let end = bytes.get(*at..).unwrap_or_default();
+            self.starts.has(end)
+                && self.values.iter().any(|value| value.len() > end.len() && value.starts_with(end))
+        };
+        let begun = (from..bytes.len()).find(begins).map_or(0, |at| bytes.len() - at);
         begun.max(token_shapes::undecided(bytes))
     }
 }
@@ -163,10 +173,27 @@ fn search_for(values: &[Vec<u8>]) -> Option<Regex> {
     search.filter(|_| !values.is_empty())
 }
 
-/// The length of the longest end of `bytes` that begins `value` and is not all of it.
-fn begins_at_end_of(value: &[u8], bytes: &[u8]) -> usize {
-    let longest = (value.len() - 1).min(bytes.len());
-    (1..=longest).rev().find(|len| value.get(..*len).is_some_and(|start| bytes.ends_with(start))).unwrap_or(0)
+/// Which bytes some values begin with.
+#[derive(Debug, Default)]
+struct FirstBytes([u64; 4]);
+
+impl FirstBytes {
+    fn of(values: &[Vec<u8>]) -> Self {
+        let mut this = Self::default();
+        for byte in values.iter().filter_map(|value| value.first()) {
+            if let Some(word) = this.0.get_mut(usize::from(byte >> 6)) {
+                *word |= 1 << (byte & 63);
+            }
+        }
+        this
+    }
+
+    /// Whether a text begins as one of the values does.
+    fn has(&self, text: &[u8]) -> bool {
+        let word =
+            |byte: &u8| self.0.get(usize::from(byte >> 6)).is_some_and(|word| word >> (byte & 63) & 1 == 1);
+        text.first().is_some_and(word)
+    }
 }
 
 impl SecretPattern {
