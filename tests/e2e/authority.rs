@@ -1,6 +1,8 @@
 //! What the repository's word forbids, whatever a Plan or a Binding says: required gates, commands that data would become, tokens
 //! that tasks could read.
 
+use std::io::Write as _;
+
 use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
 use serde_json::json;
 
@@ -324,11 +326,18 @@ fn no_task_reads_the_memory_of_the_runner_that_holds_credentials() {
     let mut command = match rustix::process::geteuid().is_root() {
         // Root may look at everything, by capabilities that can be taken away.
         true => {
-            let mut command = stage.environment.command("setpriv", &repo);
             let without = "-sys_ptrace,-perfmon,-sys_admin";
-            command.args(["--bounding-set", without, "--inh-caps", without]);
-            command.arg(env!("CARGO_BIN_EXE_planspec"));
-            command
+            let lesser = |program: &str| {
+                let mut command = stage.environment.command("setpriv", &repo);
+                command.args(["--bounding-set", without, "--inh-caps", without, program]);
+                command
+            };
+            if let Err(missing) = skip::program(&mut lesser("true"), "util-linux") {
+                // In CI too: the root of a container may not be allowed to give any away.
+                let _ = writeln!(std::io::stderr(), "skipped: {missing} (no_task_reads_the_memory)");
+                return;
+            }
+            lesser(env!("CARGO_BIN_EXE_planspec"))
         }
         false => stage.environment.planspec_command(&repo),
     };

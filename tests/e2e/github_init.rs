@@ -137,7 +137,7 @@ fn one_job_checks_pull_requests_and_the_merge_queue_by_a_name_of_its_own() {
     assert!(outcome.stderr.contains("the required check \"planspec / validate\""), "{}", outcome.stderr);
     let mut checks = Vec::new();
     for file in [VALIDATE, REPORT, APPLY, SCHEDULE] {
-        let workflow: serde_json::Value = serde_yaml::from_str(&environment.read(file)).unwrap();
+        let workflow: Value = serde_yaml::from_str(&environment.read(file)).unwrap();
         for job in workflow["jobs"].as_object().unwrap().values() {
             let started = ["pull_request", "merge_group"].map(|event| workflow["on"].get(event).is_some());
             checks.push((job["name"].as_str().unwrap().to_owned(), started));
