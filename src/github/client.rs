@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::pacer::{RequestPacer, pace_of};
-use super::retry::{HostResponse, RetryAdvice, judge, moved};
+use super::retry::{HostResponse, RetryAdvice, judge, moved, seconds};
 use super::wire::{after_mark, encoded};
 use crate::host::{HostError, shown};
 
@@ -363,7 +363,7 @@ impl GitHub {
                 Method::Graph => self.inner.graph._post(path, body).await,
             };
             let mut response = send(&path).await.map_err(|error| reason(&error))?;
-            // The library follows what is read, and sends no body a second time. The host asks for just that, and did nothing yet.
+            // The library follows what is read, but sends no body twice. The host asks for just that, and did nothing yet.
             for _ in 0..MOST_MOVES {
                 let location = response.headers().get("location").and_then(|value| value.to_str().ok());
                 let status = response.status().as_u16();
@@ -413,12 +413,6 @@ impl GitHub {
             None => text.to_owned(),
         }
     }
-}
-
-/// The seconds since 1970 that a `date` header means.
-fn seconds(date: &str) -> Option<u64> {
-    let at = jiff::fmt::rfc2822::parse(date).ok()?;
-    u64::try_from(at.timestamp().as_second()).ok()
 }
 
 /// The causes of a failure, in one line.

@@ -57,6 +57,12 @@ pub(super) fn judge(answer: &HostResponse, what: &str, needs: &'static str) -> R
     }
 }
 
+/// The seconds since 1970 that a `date` header means.
+pub(super) fn seconds(date: &str) -> Option<u64> {
+    let at = jiff::fmt::rfc2822::parse(date).ok()?;
+    u64::try_from(at.timestamp().as_second()).ok()
+}
+
 /// The path to which the host sends a request with its body, because the repository was renamed. On the same host alone: the request
 /// has the token.
 pub(super) fn moved<'a>(status: u16, location: Option<&'a str>, api: &str) -> Option<&'a str> {

@@ -128,6 +128,27 @@ fn the_documentation_shows_the_step_that_makes_the_token_of_an_app() {
     environment.planspec(&["init", "--app"]).exits(2);
 }
 
+/// An App that is registered as the documentation says has what the step asks for, and no more than that.
+#[test]
+fn the_manifest_of_an_app_grants_what_the_workflow_asks_for() {
+    let environment = TestEnvironment::with_repository();
+    environment.planspec(&["init", "--github", "--app", "--no-example", "--action", ACTION]).succeeds();
+    let apply: serde_json::Value = serde_yaml::from_str(&environment.read(APPLY)).unwrap();
+    let steps = apply["jobs"]["apply"]["steps"].as_array().unwrap();
+    let token = steps.iter().find(|step| step["id"] == "app").unwrap()["with"].as_object().unwrap();
+    let asked = token.iter().filter_map(|(name, value)| {
+        Some((name.strip_prefix("permission-")?.replace('-', "_"), value.as_str()?.to_owned()))
+    });
+    let mut asked: std::collections::BTreeMap<String, String> = asked.collect();
+    // Every App has it.
+    asked.insert("metadata".to_owned(), "read".to_owned());
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/github.md")).unwrap();
+    let manifest = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(manifest).unwrap();
+    assert_eq!(manifest["default_permissions"], serde_json::json!(asked));
+    assert_eq!((&manifest["public"], &manifest["hook_attributes"]["active"]), (&false.into(), &false.into()));
+}
+
 /// A ruleset names a check, and two jobs of one name, or a job that the merge queue does not start, would hold up every merge.
 #[test]
 fn one_job_checks_pull_requests_and_the_merge_queue_by_a_name_of_its_own() {

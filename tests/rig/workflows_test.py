@@ -69,6 +69,10 @@ class Workflows(unittest.TestCase):
         for event in ["schedule", "workflow_dispatch"]:
             found, text = self.act(event, "planspec-apply.yml", {})
             self.assertEqual((found["event"], found["branch"]), (event, "main"), text)
+            self.assertNotIn("--allow-mass-delete", found["arguments"], text)
+        # The way on from the host for deletions that a pass held back.
+        found, text = self.act("workflow_dispatch", "planspec-apply.yml", {"inputs": {"allow-mass-delete": "true"}})
+        self.assertEqual(found["arguments"], "ci --max-duration=50m --allow-mass-delete", text)
 
     def test_the_schedule_that_turns_itself_off_does_the_same_pass(self):
         world = self.world
