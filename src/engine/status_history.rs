@@ -256,6 +256,18 @@ fn is_behind(status: &ExecutionStatus, other: &ExecutionStatus) -> bool {
         return true;
     }
     let reset = mine.retries > theirs.retries;
+    // Nothing of it would run again, but work that somebody stopped would go on.
+    if theirs.cancel.is_some() && mine.cancel.is_none() && !reset {
+        return true;
+    }
+    // A holder that renewed its lease relies on the time which it has by that; by the older record another runner may take the
+    // lease over before, and both work.
+    if let (Some(mine), Some(theirs)) = (&mine.lease, &theirs.lease)
+        && mine.token == theirs.token
+        && mine.renew_time < theirs.renew_time
+    {
+        return true;
+    }
     other.node_statuses.iter().any(|(id, other)| {
         let ended = |node: &NodeStatus| node.phase.is_terminal();
         status
@@ -363,4 +375,32 @@ fn continued(old: &StatusRecord, before: &ExecutionStatus, new: Option<&StatusRe
         status.extensions.last_token = status.extensions.last_token.max(before.extensions.last_token);
     }
     record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Lease, PersonRequest};
+
+    fn lease(renewed: i64) -> Option<Lease> {
+        let renew_time = Timestamp::from_second(renewed).unwrap();
+        let acquire_time = Timestamp::from_second(1).unwrap();
+        Some(Lease { holder: "one".to_owned(), token: 1, acquire_time, renew_time, duration_millis: 60_000 })
+    }
+
+    #[test]
+    fn what_somebody_relies_on_is_not_lost_in_silence() {
+        let mut before = ExecutionStatus::default();
+        before.extensions.last_token = 1;
+        before.extensions.lease = lease(10);
+        let mut after = before.clone();
+        after.extensions.lease = lease(20);
+        assert!(is_behind(&before, &after), "its holder relies on the renewal");
+        assert!(!is_behind(&after, &before));
+        let mut cancelled = before.clone();
+        let at = Timestamp::UNIX_EPOCH;
+        cancelled.extensions.cancel = Some(PersonRequest { by: "ada".to_owned(), at, comment: None });
+        assert!(is_behind(&before, &cancelled), "what was stopped would go on");
+        assert!(!is_behind(&cancelled, &before));
+    }
 }

@@ -59,7 +59,8 @@ fn a_remote_that_falls_silent_does_not_delay_a_stop() {
         let asked = Instant::now();
         runner.signal(signal);
         runner.ends();
-        assert!(asked.elapsed() < Duration::from_secs(8), "{signal:?}: {:?}", asked.elapsed());
+        // A second for the call that hangs, and one for a last word to a remote that may be back; the rest is for a busy machine.
+        assert!(asked.elapsed() < Duration::from_secs(4), "{signal:?}: {:?}", asked.elapsed());
     }
 }
 
