@@ -147,14 +147,18 @@ fn work_elsewhere_is_called_off_with_its_node_and_at_its_timeout() {
         assert!(node.message.contains(expected), "{}", node.message);
         assert_eq!(words(&stage, "cancel"), ["cancel 1 job-1"]);
     }
-    // Long enough to hand the work in on a busy machine.
-    let stage = stage(&json!({ "timeout": "12s" }));
-    stage.reconcile(&[]);
-    let node = stage.node("e", "t");
-    assert_eq!(
-        (node.phase, node.extensions.reason),
-        (NodePhase::Failed, Some(NodeReason::Timeout)),
-        "{node:?}"
-    );
-    assert_eq!(words(&stage, "cancel"), ["cancel 1 job-1"]);
+    let timed_out = |timeout: &str| {
+        let stage = stage(&json!({ "timeout": timeout }));
+        stage.reconcile(&[]);
+        let node = stage.node("e", "t");
+        assert_eq!(
+            (node.phase, node.extensions.reason),
+            (NodePhase::Failed, Some(NodeReason::Timeout)),
+            "{node:?}"
+        );
+        words(&stage, "cancel")
+    };
+    // On a busy machine, the shorter one may end before the work is handed in, and then nothing is to be called off.
+    let called_off = Some(timed_out("8s")).filter(|words| !words.is_empty());
+    assert_eq!(called_off.unwrap_or_else(|| timed_out("60s")), ["cancel 1 job-1"]);
 }
