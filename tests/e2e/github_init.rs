@@ -133,7 +133,7 @@ fn the_documentation_shows_the_step_that_makes_the_token_of_an_app() {
 fn the_manifest_of_an_app_grants_what_the_workflow_asks_for() {
     let environment = TestEnvironment::with_repository();
     environment.planspec(&["init", "--github", "--app", "--no-example", "--action", ACTION]).succeeds();
-    let apply: serde_json::Value = serde_yaml::from_str(&environment.read(APPLY)).unwrap();
+    let apply: Value = serde_yaml::from_str(&environment.read(APPLY)).unwrap();
     let steps = apply["jobs"]["apply"]["steps"].as_array().unwrap();
     let token = steps.iter().find(|step| step["id"] == "app").unwrap()["with"].as_object().unwrap();
     let asked = token.iter().filter_map(|(name, value)| {
@@ -144,7 +144,7 @@ fn the_manifest_of_an_app_grants_what_the_workflow_asks_for() {
     asked.insert("metadata".to_owned(), "read".to_owned());
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/github.md")).unwrap();
     let manifest = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
-    let manifest: serde_json::Value = serde_json::from_str(manifest).unwrap();
+    let manifest: Value = serde_json::from_str(manifest).unwrap();
     assert_eq!(manifest["default_permissions"], serde_json::json!(asked));
     assert_eq!((&manifest["public"], &manifest["hook_attributes"]["active"]), (&false.into(), &false.into()));
 }
