@@ -27,7 +27,7 @@ pub(crate) struct RepoContext {
     pub(crate) here: PathBuf,
     choice: BranchChoice,
     /// A change whose configuration counts where the one at a commit is not valid.
-    repair: Option<ObjectId>,
+    repair: Option<Repair>,
     /// The desired branch, as far as it is known here; asked for once.
     branch: OnceCell<String>,
     /// Whether it was said that the remote cannot be reached.
@@ -42,6 +42,15 @@ pub(crate) struct SelectedCommits {
     pub(crate) status: Option<ObjectId>,
     /// The configuration at the desired commit.
     pub(crate) config: Config,
+}
+
+/// Where a change is that may repair a configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Repair {
+    /// In a commit.
+    Commit(ObjectId),
+    /// In the files of the working tree.
+    WorkingTree,
 }
 
 impl RepoContext {
@@ -79,9 +88,9 @@ impl RepoContext {
         Ok(Self { repo, remote, here, choice, repair: None, branch, warned })
     }
 
-    /// The same, for a change that may repair a configuration: where the one at a commit is not valid, that of this commit counts.
+    /// The same, for a change that may repair a configuration: where the one at a commit is not valid, that of the change counts.
     /// Otherwise the check of the change that repairs it could never pass.
-    pub(crate) fn repaired_by(mut self, change: ObjectId) -> Self {
+    pub(crate) fn repaired_by(mut self, change: Repair) -> Self {
         self.repair = Some(change);
         self
     }
@@ -278,8 +287,13 @@ impl RepoContext {
         let Some(commit) = commit else { return Ok(Config::default()) };
         let found = self.config_of(commit);
         let Some(change) = self.repair.filter(|_| found.is_err()) else { return found };
+        let repaired = match (change, self.repo.work_tree()) {
+            (Repair::Commit(change), _) => self.config_of(change),
+            (Repair::WorkingTree, Some(root)) => config_here(root),
+            (Repair::WorkingTree, None) => return found,
+        };
         // Where the change is no better, what is wrong with the commit itself is said.
-        self.config_of(change).or(found)
+        repaired.or(found)
     }
 
     fn config_of(&self, commit: ObjectId) -> Result<Config, CliError> {
@@ -367,6 +381,16 @@ pub(crate) fn identified(repo: Repo, environment: &Environment) -> Repo {
 /// The full name of a branch.
 pub(crate) fn full(branch: &str) -> String {
     format!("refs/heads/{branch}")
+}
+
+/// The configuration in a working tree, committed or not.
+pub(crate) fn config_here(root: &Path) -> Result<Config, CliError> {
+    checked_config(manifest::read_config(|name| match std::fs::read(root.join(name)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // By the defaults, the repository would look better than it is.
+        Err(error) => Err(CliError::caused(&format!("cannot read {name}"), &error)),
+    })?)
 }
 
 /// The configuration, if nothing is wrong with it: everything else follows from it.

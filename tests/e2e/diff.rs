@@ -88,3 +88,22 @@ fn a_revision_that_does_not_exist_is_the_environments_fault() {
     let outcome = environment.planspec(&["diff", "nowhere"]).exits(3);
     assert!(outcome.stderr.contains("nowhere"), "{}", outcome.stderr);
 }
+
+/// Otherwise the change that repairs it could not be looked at.
+#[test]
+fn a_change_that_repairs_the_configuration_is_read_by_its_own() {
+    let goal_of = |words: &str| goal("ship", words);
+    let environment =
+        TestEnvironment::with_files(&[(".planspec.yaml", "limits: many\n"), ("goal.yaml", &goal_of("Ship"))]);
+    let broken = environment.planspec(&["diff", "HEAD", "HEAD"]).exits(1);
+    assert!(broken.stderr.contains(".planspec.yaml:1:"), "{}", broken.stderr);
+    environment.write(".planspec.yaml", "{}\n");
+    environment.write("goal.yaml", &goal_of("Ship it"));
+    let seen = environment.planspec(&["diff"]).exits(1);
+    assert!(seen.stdout.contains("\"Ship\" → \"Ship it\""), "{seen:?}");
+    environment.planspec(&["validate", "--base", "HEAD"]).succeeds();
+    environment.commit_files(&[], "Repair it");
+    let seen = environment.planspec(&["diff", "HEAD~1", "HEAD"]).exits(1);
+    assert!(seen.stdout.contains("\"Ship\" → \"Ship it\""), "{seen:?}");
+    environment.planspec(&["validate", "--ref", "main", "--base", "HEAD~1"]).succeeds();
+}

@@ -16,7 +16,7 @@ use crate::cli::desired::difference::DesiredDiff;
 use crate::cli::desired::preview;
 use crate::cli::desired::{self, Desired};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::repo_context::{RepoContext, SelectedCommits};
+use crate::cli::repo_context::{Repair, RepoContext, SelectedCommits};
 use crate::config::{Actions, CONFIG_FILE, Config, MISNAMED_CONFIG_FILES};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::code_owners;
@@ -230,7 +230,7 @@ fn compare(proposal: &Proposal<'_>, context: &mut Context) -> Result<MergePrevie
     let desired_branch = desired_branch(proposal, head, context)?;
     // The base, whatever the job has checked out: usually that is the merge result, which must not choose the rules.
     context.options.reference = Some(proposal.base.to_owned());
-    let workspace = RepoContext::open(context)?.repaired_by(head);
+    let workspace = RepoContext::open(context)?.repaired_by(Repair::Commit(head));
     let tips = workspace.tips(context)?;
     let base =
         tips.desired.ok_or_else(|| CliError::environment("the base commit is not in this repository"))?;
@@ -279,7 +279,7 @@ fn desired_branch(
     if let Some(given) = &context.options.reference {
         return Ok(Some(given.clone()));
     }
-    RepoContext::open(context)?.repaired_by(head).current_branch(context).map(Some)
+    RepoContext::open(context)?.repaired_by(Repair::Commit(head)).current_branch(context).map(Some)
 }
 
 fn difference(

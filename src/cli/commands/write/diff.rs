@@ -14,7 +14,7 @@ use crate::cli::desired::{self, Desired};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
 use crate::cli::output_format::OutputFormat;
-use crate::cli::repo_context::RepoContext;
+use crate::cli::repo_context::{Repair, RepoContext};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::{self, ExecutionTarget};
 use crate::cli::view::work::ShownWork;
@@ -71,8 +71,16 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
     if let Some(target) = execution_of(arguments, &workspace, context)? {
         return show_work(&target, arguments.stat, &workspace, context);
     }
-    let tips = workspace.tips(context)?;
     let (base, head) = sides(arguments)?;
+    let workspace = match head {
+        _ if !arguments.filename.is_empty() => workspace,
+        Some(revision) => {
+            let change = workspace.repo.resolve_commit(revision)?;
+            workspace.repaired_by(Repair::Commit(change))
+        }
+        None => workspace.repaired_by(Repair::WorkingTree),
+    };
+    let tips = workspace.tips(context)?;
     let base = match base {
         Some(revision) => Some(commit(revision, &workspace)?),
         // The branch as it is here, not on the remote: the question is what these files change in it.
@@ -85,23 +93,10 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         (None, Some(_)) => None,
         (None, None) => tips.desired,
     };
-    // The configuration is the base's: a change does not choose the rules that it is read by.
+    // The configuration is the base's: a change does not choose the rules that it is read by, unless it repairs them.
     let config = workspace.config_at(base)?;
     let old = load(&workspace, base, &config)?;
-    let (new, texts) = match (head, workspace.repo.work_tree()) {
-        _ if !arguments.filename.is_empty() => {
-            let names = &arguments.filename;
-            let files = input::read_named(names, arguments.recursive, &workspace.here, &config.limits)?;
-            applied(&old, files, &config)
-        }
-        (None, Some(root)) => {
-            let files = input::read_work_tree(&workspace.repo, root, &config)?;
-            let new = input::parse_all(&files, &config.limits);
-            let texts = files.into_iter().map(|file| (file.path, file.bytes)).collect::<HashMap<_, _>>();
-            (new, texts)
-        }
-        (head, _) => (load(&workspace, head, &config)?, HashMap::new()),
-    };
+    let (new, texts) = new_state(arguments, head, &workspace, &old, &config)?;
     let read = |path: &str| match (texts.get(path), head.or(base)) {
         (Some(bytes), _) => Some(bytes.clone()),
         (None, Some(commit)) => desired::read_at(&workspace.repo, commit, path, &config.limits),
@@ -129,6 +124,29 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         }
     }
     Ok(exit(&difference))
+}
+
+/// The state that is compared with the old one, and the texts of files that are in no commit.
+fn new_state(
+    arguments: &DiffArguments,
+    head: Option<ObjectId>,
+    workspace: &RepoContext,
+    old: &Desired,
+    config: &Config,
+) -> Result<(Desired, HashMap<String, Vec<u8>>), CliError> {
+    Ok(match (head, workspace.repo.work_tree()) {
+        _ if !arguments.filename.is_empty() => {
+            let names = &arguments.filename;
+            let files = input::read_named(names, arguments.recursive, &workspace.here, &config.limits)?;
+            applied(old, files, config)
+        }
+        (None, Some(root)) => {
+            let files = input::read_work_tree(&workspace.repo, root, config)?;
+            let new = input::parse_all(&files, &config.limits);
+            (new, files.into_iter().map(|file| (file.path, file.bytes)).collect())
+        }
+        (head, _) => (load(workspace, head, config)?, HashMap::new()),
+    })
 }
 
 /// The two commits that are named: apart, or as one range, which is how `git diff` takes them too.

@@ -15,7 +15,7 @@ use crate::cli::desired::{self, Desired, DesiredFacts};
 use crate::cli::drive::registry_to_check;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::findings::print_findings;
-use crate::cli::repo_context::{RepoContext, checked_config, here};
+use crate::cli::repo_context::{Repair, RepoContext, config_here, here};
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::git::{ObjectId, Repo};
@@ -149,7 +149,9 @@ fn check_repository(
     let now = context.now();
     let workspace = RepoContext::open(context)?;
     match (workspace.repo.work_tree().map(Path::to_owned), &context.options.reference) {
-        (Some(root), None) => check_work_tree(arguments, &workspace, root, now),
+        (Some(root), None) => {
+            check_work_tree(arguments, &workspace.repaired_by(Repair::WorkingTree), root, now)
+        }
         _ => check_commit(arguments, workspace, context),
     }
 }
@@ -160,14 +162,8 @@ fn check_work_tree(
     root: PathBuf,
     now: Timestamp,
 ) -> Result<ValidationInput, CliError> {
-    let read = |name: &str| match std::fs::read(root.join(name)) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        // Checked by the defaults, the repository would look better than it is.
-        Err(error) => Err(CliError::caused(&format!("cannot read {name}"), &error)),
-    };
     // The one of the working tree, because it is a part of what is checked.
-    let config = checked_config(manifest::read_config(read)?)?;
+    let config = config_here(&root)?;
     let registry = registry_to_check(&config);
     let (survey, resources) = input::survey_work_tree(workspace, &root, &config, &registry, now)?;
     let survey = survey.unwrap_or_default();
@@ -228,8 +224,10 @@ fn moves_since(
     read: impl FnMut(&str) -> Option<Vec<u8>>,
 ) -> Result<Vec<Diagnostic>, CliError> {
     let base = workspace.repo.resolve_commit(base)?;
-    // Each commit by its own configuration: a path that is excluded now was declared then.
-    let old = desired::load(&workspace.repo, base, &workspace.config_at(Some(base))?)?;
+    // Each commit by its own configuration: a path that is excluded now was declared then. One that was not valid excluded nothing,
+    // and what is checked may be its repair.
+    let then = workspace.config_at(Some(base));
+    let old = desired::load(&workspace.repo, base, then.as_ref().unwrap_or(config))?;
     let mut moved = desired::transitions(&old.resources, new);
     manifest::locate(&mut moved, &config.limits, read);
     Ok(moved)
