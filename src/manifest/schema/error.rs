@@ -208,6 +208,14 @@ fn type_hint(at: &str, expected: &str, value: &Value) -> Option<String> {
         ("object", Value::String(text)) if field.ends_with("Ref") => {
             Some(format!("write {{name: {}}}", short(text)))
         }
+        // Where other tools take the list itself.
+        ("object", Value::String(_) | Value::Array(_)) if field == "forEach" => {
+            Some("write `forEach: {items: LIST}`, where LIST is a list or an expression".to_owned())
+        }
+        ("string", Value::Object(map)) if map.len() == 1 => map
+            .get("name")
+            .and_then(Value::as_str)
+            .map(|name| format!("write only the name: {}", short(name))),
         ("array", Value::String(_) | Value::Object(_)) => {
             Some("write a list, each item behind a `-`".to_owned())
         }
