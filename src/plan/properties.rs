@@ -16,12 +16,10 @@ use super::{
 };
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, EdgeType, ExecutionStatus, InputFingerprint, JsonMap, Kind, Name, NodeId, NodeKind,
-    NodePhase, NodeReason, NodeStatus, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
+    BindingTarget, EdgeType, ExecutionStatus, InputFingerprint, JsonMap, NodeId, NodeKind, NodePhase,
+    NodeReason, NodeStatus, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding,
 };
-use crate::run::{
-    AttemptName, AttemptOutcome, Change, CompiledPlan, ExecutionChange, PlanSources, apply, derive_phase,
-};
+use crate::run::{AttemptName, AttemptOutcome, Change, CompiledPlan, ExecutionChange, apply, derive_phase};
 
 const TERMS: LeaseTerms = LeaseTerms {
     duration: Duration::from_secs(5),
@@ -32,10 +30,6 @@ const TERMS: LeaseTerms = LeaseTerms {
 /// When what comes late is there.
 fn arrival() -> Timestamp {
     Timestamp::from_second(40).unwrap()
-}
-
-fn key(kind: Kind, name: &str) -> ResourceKey {
-    ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
 }
 
 /// A small generator of choices, so that a case is one number and shrinks well enough.
@@ -120,22 +114,7 @@ fn graph(choices: Choices, count: usize) -> Value {
 }
 
 fn compiled(choices: Choices, count: usize) -> CompiledPlan {
-    compiled_from(&graph(choices, count))
-}
-
-/// What an Execution of this graph runs.
-pub(super) fn compiled_from(graph: &Value) -> CompiledPlan {
-    let plan = json!({ "description": "d", "graph": graph });
-    CompiledPlan::build(PlanSources {
-        key: key(Kind::Execution, "e"),
-        spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
-        plan_key: key(Kind::Plan, "p"),
-        plan_labels: Default::default(),
-        plan: serde_json::from_value(plan).unwrap(),
-        goal: None,
-        annotations: Default::default(),
-    })
-    .unwrap()
+    CompiledPlan::of_graph(&graph(choices, count))
 }
 
 /// Surroundings that answer by choice; some gates and bindings come late, some never.
@@ -496,7 +475,7 @@ fn essence(status: &ExecutionStatus) -> Vec<(String, NodePhase, JsonMap, u32)> {
 
 #[test]
 fn what_runs_here_in_no_process_of_this_runner_begins_again() {
-    let compiled = compiled_from(&json!({ "nodes": [{ "id": "n0", "kind": "Task" }] }));
+    let compiled = CompiledPlan::of_graph(&json!({ "nodes": [{ "id": "n0", "kind": "Task" }] }));
     let mut simulation = Simulation::new(&compiled, Choices(0));
     let now = simulation.now;
     let id = compiled.ids[0].clone();

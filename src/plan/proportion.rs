@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::properties::{ChosenLookup, attempts_of, compiled_from};
+use super::properties::{ChosenLookup, attempts_of};
 use super::{Draft, ExecutionView, LeaseTerms, SettledNodes, finish, next_lease, plan_changed};
 use crate::model::{ExecutionStatus, JsonMap, NodeId, PinnedGraph};
 use crate::run::{CompiledPlan, Evidence, ExecutionChange, NodeChange};
@@ -106,8 +106,8 @@ fn layers(count: usize) -> Value {
 #[test]
 fn a_step_of_a_plan_of_ten_thousand_nodes_looks_at_those_that_it_concerns() {
     for graph in [chain, layers] {
-        let small = drive(&compiled_from(&graph(100)), 14);
-        let large = drive(&compiled_from(&graph(10_000)), 14);
+        let small = drive(&CompiledPlan::of_graph(&graph(100)), 14);
+        let large = drive(&CompiledPlan::of_graph(&graph(10_000)), 14);
         assert_eq!(small, large, "a hundred times as many nodes make a step no dearer");
         // Those of two layers at most, and what starts and ends.
         assert!(large.looked_at <= 40 && large.copied <= 6, "{large:?}");

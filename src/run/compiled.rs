@@ -119,6 +119,32 @@ pub(crate) struct PlanSources {
     pub annotations: StringMap,
 }
 
+#[cfg(test)]
+impl CompiledPlan {
+    /// What an Execution with this spec runs of a Plan with that one.
+    #[track_caller]
+    pub(crate) fn of_specs(spec: Value, plan: Value) -> Self {
+        let key = |text: &str| text.parse().unwrap();
+        Self::build(PlanSources {
+            key: key("n/execution/e"),
+            spec: serde_json::from_value(spec).unwrap(),
+            plan_key: key("n/plan/p"),
+            plan_labels: StringMap::default(),
+            plan: serde_json::from_value(plan).unwrap(),
+            goal: None,
+            annotations: StringMap::default(),
+        })
+        .unwrap()
+    }
+
+    /// The same of a Plan with this graph.
+    #[track_caller]
+    pub(crate) fn of_graph(graph: &Value) -> Self {
+        let plan = serde_json::json!({ "description": "d", "graph": graph });
+        Self::of_specs(serde_json::json!({ "planRef": { "name": "p" } }), plan)
+    }
+}
+
 impl CompiledPlan {
     /// Checks the graph and compiles the expressions. No list that is computed is known yet.
     ///

@@ -20,12 +20,10 @@ use super::{
 };
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, ExecutionPhase, ExecutionStatus, JsonMap, Kind, Name, NodeId, NodeKind, NodePhase,
-    NodeReason, NodeStatus, PersonRequest, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding, after,
+    BindingTarget, ExecutionPhase, ExecutionStatus, JsonMap, NodeId, NodeKind, NodePhase, NodeReason,
+    NodeStatus, PersonRequest, PinnedGraph, ResolvedBinding, ResourceKey, ReviewBinding, after,
 };
-use crate::run::{
-    AttemptOutcome, CompiledPlan, Evidence, ExecutionChange, NodeChange, PlanSources, Stop, derive_phase,
-};
+use crate::run::{AttemptOutcome, CompiledPlan, Evidence, ExecutionChange, NodeChange, Stop, derive_phase};
 
 const RUNNER: &str = "one";
 const GONE: &str = "gone";
@@ -34,23 +32,10 @@ const HANDLE: &str = "what the provider needs";
 const ARRIVAL: i64 = 40;
 const BETWEEN_POLLS: Duration = Duration::from_secs(10);
 
-fn key(kind: Kind, name: &str) -> ResourceKey {
-    ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
-}
-
 fn compiled(case: &Case, specs: &[Spec]) -> CompiledPlan {
     let [p0, p1, p2] = case.flags;
     let spec = json!({ "planRef": { "name": "p" }, "parameters": { "p0": p0, "p1": p1, "p2": p2 } });
-    let sources = PlanSources {
-        key: key(Kind::Execution, "e"),
-        spec: serde_json::from_value(spec).unwrap(),
-        annotations: Default::default(),
-        plan_key: key(Kind::Plan, "p"),
-        plan_labels: Default::default(),
-        plan: serde_json::from_value(case.plan(specs)).unwrap(),
-        goal: None,
-    };
-    CompiledPlan::build(sources).unwrap()
+    CompiledPlan::of_specs(spec, case.plan(specs))
 }
 
 /// The index that a name ends in.

@@ -165,12 +165,6 @@ fn short(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Kind, Name, ResourceKey};
-    use crate::run::PlanSources;
-
-    fn key(kind: Kind, name: &str) -> ResourceKey {
-        ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
-    }
 
     /// The fingerprint of a task that hands the parameter `x` on, in a plan with this description.
     fn of(description: &str, node: &Value, x: &Value, config: &Value) -> InputFingerprint {
@@ -178,20 +172,11 @@ mod tests {
         whole.as_object_mut().unwrap().extend(node.as_object().unwrap().clone());
         let plan = json!({ "description": description, "graph": { "nodes": [whole] } });
         let spec = json!({ "planRef": { "name": "p" }, "parameters": { "x": x } });
-        let compiled = CompiledPlan::build(PlanSources {
-            key: key(Kind::Execution, "e"),
-            spec: serde_json::from_value(spec).unwrap(),
-            plan_key: key(Kind::Plan, "p"),
-            plan_labels: Default::default(),
-            plan: serde_json::from_value(plan).unwrap(),
-            goal: None,
-            annotations: Default::default(),
-        })
-        .unwrap();
+        let compiled = CompiledPlan::of_specs(spec, plan);
         let spec =
             json!({ "description": "c", "inputs": [{ "name": "width", "type": "number", "default": 80 }] });
         let capability = Capability {
-            key: key(Kind::Capability, "c"),
+            key: "n/capability/c".parse().unwrap(),
             generation: 7,
             spec: serde_json::from_value(spec).unwrap(),
         };

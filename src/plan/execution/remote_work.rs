@@ -337,13 +337,12 @@ mod tests {
     use super::super::{finish, plan_execution};
     use super::*;
     use crate::model::{
-        ExecutionStatus, JsonMap, Kind, Name, PersonRequest, QuestionAnswer, ResolvedBinding, ResourceKey,
-        ReviewBinding,
+        ExecutionStatus, JsonMap, PersonRequest, QuestionAnswer, ResolvedBinding, ResourceKey, ReviewBinding,
     };
     use crate::plan::PlanLookup;
     use crate::plan::capability::Capability;
     use crate::run::CompiledPlan;
-    use crate::run::{Change, PlanSources, apply};
+    use crate::run::{Change, apply};
     use serde_json::json;
 
     /// Resolves every task to this provider, or to none.
@@ -390,15 +389,11 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    fn key(kind: Kind, name: &str) -> ResourceKey {
-        ResourceKey::new(kind, Name::new("n").unwrap(), Name::new(name).unwrap())
-    }
-
     /// A node that was handed over at 0 and is polled from 10 on.
     fn handed_over(fields: &serde_json::Value) -> (CompiledPlan, ExecutionStatus, NodeId) {
         let mut node = json!({ "id": "a", "kind": "Task", "timeout": "100s" });
         node.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let compiled = compiled(&json!([node]));
+        let compiled = CompiledPlan::of_graph(&json!({ "nodes": [node] }));
         let mut status = ExecutionStatus::default();
         let id = NodeId::new("a").unwrap();
         status.node_statuses.insert(id.clone(), NodeStatus::default());
@@ -423,20 +418,6 @@ mod tests {
             apply(&mut status, &Change::Node(id.clone(), change), at(0)).unwrap();
         }
         (compiled, status, id)
-    }
-
-    fn compiled(nodes: &serde_json::Value) -> CompiledPlan {
-        let plan = json!({ "description": "d", "graph": { "nodes": nodes } });
-        CompiledPlan::build(PlanSources {
-            key: key(Kind::Execution, "e"),
-            spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
-            plan_key: key(Kind::Plan, "p"),
-            plan_labels: Default::default(),
-            plan: serde_json::from_value(plan).unwrap(),
-            goal: None,
-            annotations: Default::default(),
-        })
-        .unwrap()
     }
 
     fn plan(
@@ -472,7 +453,7 @@ mod tests {
             { "id": "a", "kind": "Task" },
             { "id": "b", "kind": "Task", "dependsOn": ["a"] },
         ]);
-        let compiled = compiled(&nodes);
+        let compiled = CompiledPlan::of_graph(&json!({ "nodes": nodes }));
         let again = |provider: &'static str, branch: &str| {
             let mut status = ExecutionStatus::default();
             let a = NodeId::new("a").unwrap();

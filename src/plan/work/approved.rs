@@ -54,14 +54,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::{Kind, Name, ResourceKey};
-    use crate::run::PlanSources;
 
     /// Tasks `a` and `b` with results, the gate `g`, and the delivery `d`.
     #[track_caller]
     fn check(edges: &[(&str, &str)], gate: &str, expected: &[&str]) {
-        let key =
-            |kind, name: &str| ResourceKey::new(kind, Name::new("t").unwrap(), Name::new(name).unwrap());
         let node = |id: &str| match id {
             "g" => json!({ "id": id, "kind": "Gate", "gateRef": { "name": "g" } }),
             _ => json!({ "id": id, "kind": "Task" }),
@@ -69,16 +65,7 @@ mod tests {
         let edges: Vec<Value> = edges.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
         let nodes = ["a", "b", "g", "d"].map(node);
         let graph = json!({ "nodes": nodes, "edges": edges });
-        let compiled = CompiledPlan::build(PlanSources {
-            key: key(Kind::Execution, "e"),
-            spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
-            plan_key: key(Kind::Plan, "p"),
-            plan_labels: Default::default(),
-            plan: serde_json::from_value(json!({ "description": "d", "graph": graph })).unwrap(),
-            goal: None,
-            annotations: Default::default(),
-        })
-        .unwrap();
+        let compiled = CompiledPlan::of_graph(&graph);
         let result = json!({ "commit": "c", "base": "p", "files": 1, "insertions": 1, "deletions": 0 });
         let done = json!({ "phase": "Succeeded", "extensions": { "result": result } });
         let nodes = json!({ "a": done, "b": done, "g": { "phase": gate }, "d": { "phase": "Pending" } });

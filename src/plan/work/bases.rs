@@ -135,25 +135,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::{Kind, Name, ResourceKey};
-    use crate::run::PlanSources;
 
     fn compiled(edges: &[(&str, &str)], ids: &[&str]) -> CompiledPlan {
-        let key =
-            |kind, name: &str| ResourceKey::new(kind, Name::new("t").unwrap(), Name::new(name).unwrap());
         let nodes: Vec<Value> = ids.iter().map(|id| json!({ "id": id, "kind": "Task" })).collect();
         let edges: Vec<Value> = edges.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
-        let plan = json!({ "description": "d", "graph": { "nodes": nodes, "edges": edges } });
-        CompiledPlan::build(PlanSources {
-            key: key(Kind::Execution, "e"),
-            spec: serde_json::from_value(json!({ "planRef": { "name": "p" } })).unwrap(),
-            plan_key: key(Kind::Plan, "p"),
-            plan_labels: Default::default(),
-            plan: serde_json::from_value(plan).unwrap(),
-            goal: None,
-            annotations: Default::default(),
-        })
-        .unwrap()
+        CompiledPlan::of_graph(&json!({ "nodes": nodes, "edges": edges }))
     }
 
     fn status(results: &[&str], ids: &[&str]) -> ExecutionStatus {
