@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::cli::Context;
 use crate::cli::ci::authority::authorize::gates_of;
+use crate::cli::ci::authority::draft_reviews;
+use crate::cli::ci::authority::reviewed::ReviewedStates;
 use crate::cli::ci::authority::reviews::{AskedGate, approvers, count};
-use crate::cli::ci::authority::{draft_reviews, reviewed};
 use crate::cli::ci::host::Host;
 use crate::cli::ci::pass_view::PassView;
 use crate::cli::desired::{Desired, load};
@@ -51,9 +52,10 @@ fn count_origins(
         }
     }
     let pulls = view.pulls(host, &asked.keys().cloned().collect())?;
+    let mut states = ReviewedStates::new(view, desired);
     for (execution, pull) in pulls {
         // What changed between the review and the wait is not what the reviewer saw (Invariant 11).
-        if let Some(why) = reviewed::difference(view, &execution, &pull, desired)? {
+        if let Some(why) = states.difference(&execution, &pull)? {
             let name = format!("{}/{}", execution.namespace, execution.name);
             context.out.note(format!("reviews of #{} do not count for {name}: {why}", pull.number))?;
             continue;

@@ -1,5 +1,8 @@
 //! Whether an Execution runs what the reviewers of its pull request saw: the graph, and what does the work of each task.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use tracing::debug;
 
 use crate::cli::ci::pass_view::PassView;
@@ -10,73 +13,88 @@ use crate::engine::approvable;
 use crate::git::ObjectId;
 use crate::host::PullRequest;
 use crate::model::{
-    ApprovedTarget, DerivedExecution, ExecutionSpec, Node, NodeKind, Resource, ResourceKey, Spec,
+    ApprovedTarget, DerivedExecution, ExecutionSpec, Node, NodeKind, PlanSpec, Resource, ResourceKey, Spec,
 };
 use crate::plan::binding::TaskToBind;
 
 /// What is said where the Plan is not the one that was merged.
 const OTHER_GRAPH: &str = "it runs a different graph than the merge introduced";
 
-/// What of an Execution is not as the merge of this pull request left it, in words; `now` is what the desired branch declares.
-/// Whoever may merge after the review would else choose what it approved (Invariant 11).
-pub(super) fn difference(
-    view: &PassView,
-    execution: &ResourceKey,
-    pull: &PullRequest,
-    now: &Desired,
-) -> Result<Option<String>, CliError> {
-    let record = view.record(execution)?;
-    let pin = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.clone());
-    let merge = pull.merge_commit.as_deref().and_then(|sha| sha.parse::<ObjectId>().ok());
-    let (Some(record), Some(pin), Some(merge)) = (record, pin, merge) else { return other_graph() };
-    let repo = &view.workspace().repo;
-    let config = &view.tips().config;
-    // What cannot be read was not seen by anybody.
-    let Ok(merged) = load(repo, merge, config) else { return other_graph() };
-    let Ok(config_then) = view.workspace().config_at(Some(merge)) else { return other_graph() };
-    let merged = by_key(&merged.resources);
-    let Some((reviewed, plan)) = plan_of(&merged, &pin.plan) else { return other_graph() };
-    let pinned;
-    let mut runs = reviewed;
-    if pin.commit != merge.to_string() {
-        let Ok(found) = pin.commit.parse::<ObjectId>().map(|commit| load(repo, commit, config)) else {
-            return other_graph();
-        };
-        pinned = found?;
-        let Some((found, spec)) = plan_of(&by_key(&pinned.resources), &pin.plan) else {
-            return other_graph();
-        };
-        if spec.digest() != pin.graph_digest || plan.digest() != pin.graph_digest {
-            return other_graph();
-        }
-        // Its labels are not in the digest, and a rule may choose by them.
-        runs = found;
+/// The states that Executions are compared with. Each is read once: one merge may bring many Executions.
+pub(super) struct ReviewedStates<'a> {
+    view: &'a PassView,
+    /// What the desired branch declares.
+    now: ByKey<'a>,
+    read: HashMap<ObjectId, Rc<Desired>>,
+}
+
+impl<'a> ReviewedStates<'a> {
+    pub(super) fn new(view: &'a PassView, now: &'a Desired) -> Self {
+        Self { view, now: by_key(&now.resources), read: HashMap::new() }
     }
-    let spec = match (DerivedExecution::of(&record), merged.get(execution).map(|found| &found.spec)) {
-        (Some(derived), _) => derived.spec,
-        (None, Some(Spec::Execution(spec))) => spec.clone(),
-        (None, _) => return other_graph(),
-    };
-    let now = by_key(&now.resources);
-    let then = DeclaredTargets { plan: reviewed, declared: &merged, providers: &config_then.providers };
-    let now = DeclaredTargets { plan: runs, declared: &now, providers: &config.providers };
-    // Also of the tasks before the gate: what they gave is not what a review of the pull request saw.
-    let mut tasks = plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Task);
-    let changed = tasks.find(|node| then.of(node, execution, &spec) != now.of(node, execution, &spec));
-    debug!(%execution, pull = pull.number, changed = ?changed.map(|node| &node.id), "compared with what was merged");
-    Ok(changed.map(|node| {
-        format!("node `{}` has another target than the merge introduced; approve with a comment", node.id)
-    }))
+
+    fn at(&mut self, commit: ObjectId) -> Result<Rc<Desired>, CliError> {
+        if let Some(known) = self.read.get(&commit) {
+            return Ok(Rc::clone(known));
+        }
+        let found = Rc::new(load(&self.view.workspace().repo, commit, &self.view.tips().config)?);
+        self.read.insert(commit, Rc::clone(&found));
+        Ok(found)
+    }
+
+    /// What of an Execution is not as the merge of this pull request left it, in words. Whoever may merge after the review would
+    /// else choose what it approved (Invariant 11).
+    pub(super) fn difference(
+        &mut self,
+        execution: &ResourceKey,
+        pull: &PullRequest,
+    ) -> Result<Option<String>, CliError> {
+        let record = self.view.record(execution)?;
+        let pin = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.clone());
+        let merge = pull.merge_commit.as_deref().and_then(|sha| sha.parse::<ObjectId>().ok());
+        let (Some(record), Some(pin), Some(merge)) = (record, pin, merge) else { return other_graph() };
+        // What cannot be read was not seen by anybody.
+        let Ok(merged) = self.at(merge) else { return other_graph() };
+        let Ok(config_then) = self.view.workspace().config_at(Some(merge)) else { return other_graph() };
+        let merged = by_key(&merged.resources);
+        let Some((reviewed, plan)) = plan_of(&merged, &pin.plan) else { return other_graph() };
+        let pinned;
+        let mut runs = reviewed;
+        if pin.commit != merge.to_string() {
+            let Ok(commit) = pin.commit.parse::<ObjectId>() else { return other_graph() };
+            pinned = self.at(commit)?;
+            let Some((found, spec)) = plan_of(&by_key(&pinned.resources), &pin.plan) else {
+                return other_graph();
+            };
+            if spec.digest() != pin.graph_digest || plan.digest() != pin.graph_digest {
+                return other_graph();
+            }
+            // Its labels are not in the digest, and a rule may choose by them.
+            runs = found;
+        }
+        let spec = match (DerivedExecution::of(&record), merged.get(execution).map(|found| &found.spec)) {
+            (Some(derived), _) => derived.spec,
+            (None, Some(Spec::Execution(spec))) => spec.clone(),
+            (None, _) => return other_graph(),
+        };
+        let providers = &self.view.tips().config.providers;
+        let then = DeclaredTargets { plan: reviewed, declared: &merged, providers: &config_then.providers };
+        let now = DeclaredTargets { plan: runs, declared: &self.now, providers };
+        // Also of the tasks before the gate: what they gave is not what a review of the pull request saw.
+        let mut tasks = plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Task);
+        let changed = tasks.find(|node| then.of(node, execution, &spec) != now.of(node, execution, &spec));
+        debug!(%execution, pull = pull.number, changed = ?changed.map(|node| &node.id), "compared with what was merged");
+        Ok(changed.map(|node| {
+            format!("node `{}` has another target than the merge introduced; approve with a comment", node.id)
+        }))
+    }
 }
 
 fn other_graph() -> Result<Option<String>, CliError> {
     Ok(Some(OTHER_GRAPH.to_owned()))
 }
 
-fn plan_of<'a>(
-    declared: &ByKey<'a>,
-    key: &ResourceKey,
-) -> Option<(&'a Resource, &'a crate::model::PlanSpec)> {
+fn plan_of<'a>(declared: &ByKey<'a>, key: &ResourceKey) -> Option<(&'a Resource, &'a PlanSpec)> {
     let found: &'a Resource = declared.get(key)?;
     match &found.spec {
         Spec::Plan(spec) => Some((found, spec)),
