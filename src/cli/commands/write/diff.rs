@@ -72,12 +72,10 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         return show_work(&target, arguments.stat, &workspace, context);
     }
     let (base, head) = sides(arguments)?;
-    let workspace = match head {
+    let named = head.map(|revision| workspace.repo.resolve_commit(revision)).transpose()?;
+    let workspace = match named {
         _ if !arguments.filename.is_empty() => workspace,
-        Some(revision) => {
-            let change = workspace.repo.resolve_commit(revision)?;
-            workspace.repaired_by(Repair::Commit(change))
-        }
+        Some(change) => workspace.repaired_by(Repair::Commit(change)),
         None => workspace.repaired_by(Repair::WorkingTree),
     };
     let tips = workspace.tips(context)?;
@@ -86,10 +84,10 @@ pub(crate) fn run(arguments: &DiffArguments, context: &mut Context) -> Result<Ex
         // The branch as it is here, not on the remote: the question is what these files change in it.
         None => workspace.local_desired()?,
     };
-    let head = match (head, workspace.repo.work_tree()) {
+    let head = match (named, workspace.repo.work_tree()) {
         // The rest of the branch stays as it is.
         _ if !arguments.filename.is_empty() => base,
-        (Some(revision), _) => Some(workspace.repo.resolve_commit(revision)?),
+        (Some(named), _) => Some(named),
         (None, Some(_)) => None,
         (None, None) => tips.desired,
     };

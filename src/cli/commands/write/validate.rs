@@ -194,6 +194,7 @@ fn check_commit(
 ) -> Result<ValidationInput, CliError> {
     let commit = workspace.tips(context)?.desired;
     let commit = commit.ok_or_else(|| CliError::environment("the branch has no commit yet"))?;
+    let workspace = workspace.repaired_by(Repair::Commit(commit));
     let config = workspace.config_at(Some(commit))?;
     let registry = registry_to_check(&config);
     let DesiredFacts { facts, mut diagnostics } =
@@ -224,10 +225,8 @@ fn moves_since(
     read: impl FnMut(&str) -> Option<Vec<u8>>,
 ) -> Result<Vec<Diagnostic>, CliError> {
     let base = workspace.repo.resolve_commit(base)?;
-    // Each commit by its own configuration: a path that is excluded now was declared then. One that was not valid excluded nothing,
-    // and what is checked may be its repair.
-    let then = workspace.config_at(Some(base));
-    let old = desired::load(&workspace.repo, base, then.as_ref().unwrap_or(config))?;
+    // Each commit by its own configuration: a path that is excluded now was declared then.
+    let old = desired::load(&workspace.repo, base, &workspace.config_at(Some(base))?)?;
     let mut moved = desired::transitions(&old.resources, new);
     manifest::locate(&mut moved, &config.limits, read);
     Ok(moved)
