@@ -76,6 +76,13 @@ pub fn artifacts_ref(execution: &ResourceKey) -> String {
     format!("{ARTIFACT_REFS}{}/{}", execution.namespace, execution.name)
 }
 
+/// The Execution that `NAMESPACE/NAME` at the end of a reference names.
+#[must_use]
+pub fn execution_of(rest: &str) -> Option<ResourceKey> {
+    let (namespace, name) = rest.split_once('/')?;
+    Some(ResourceKey::new(Kind::Execution, Name::new(namespace).ok()?, Name::new(name).ok()?))
+}
+
 /// How the branches begin that show people work, without `refs/heads/`.
 pub const WORK_BRANCHES: &str = "planspec/work/";
 

@@ -20,7 +20,7 @@ pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WaitingFor, 
 pub use gc::{Squash, squash, squash_with};
 pub use layout::{
     ARTIFACT_REFS, DASHBOARD, MAX_RECORD_BYTES, PinKind, RESULT_REFS, SPLIT_LIMIT, StatusPath, WORK_BRANCHES,
-    artifacts_ref, key_of_path, may_hold_records, record_path, results_ref, work_branch,
+    artifacts_ref, execution_of, key_of_path, may_hold_records, record_path, results_ref, work_branch,
 };
 pub use message::{
     DESIRED_BRANCH, DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, SQUASHED,

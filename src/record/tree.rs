@@ -95,6 +95,14 @@ impl StatusTree {
         Ok(Some(record))
     }
 
+    /// The record of a resource; one in parts without its nodes.
+    ///
+    /// # Errors
+    /// Those of [`Self::get`].
+    pub fn head(&self, repo: &Repo, key: &ResourceKey) -> Result<Option<StatusRecord>, RecordError> {
+        Ok(self.file(repo, key)?.map(|file| file.record))
+    }
+
     /// The record of a resource as [`Self::get`] gives it, where `old` is the one at `before`: of a record in parts, only those
     /// that changed since are read.
     ///

@@ -8,8 +8,8 @@ use tracing::info;
 
 use crate::engine::{Branches, EngineError};
 use crate::git::{GitError, ObjectId, SwapResult};
-use crate::model::{ExecutionPhase, ExecutionStatus, Kind, Name, NodePhase, ResourceKey};
-use crate::record::{ARTIFACT_REFS, RESULT_REFS, StatusTree, WORK_BRANCHES};
+use crate::model::{ExecutionPhase, ExecutionStatus, NodePhase, ResourceKey};
+use crate::record::{ARTIFACT_REFS, RESULT_REFS, StatusTree, WORK_BRANCHES, execution_of};
 
 /// How many references go with one push; the arguments of a program are limited.
 const BATCH: usize = 200;
@@ -88,7 +88,7 @@ impl ReferenceCollector<'_> {
     /// Whether a reference that keeps results or artifacts goes.
     fn keeping_goes(&self, name: &str, tip: ObjectId) -> Result<bool, EngineError> {
         let rest = [RESULT_REFS, ARTIFACT_REFS].iter().find_map(|prefix| name.strip_prefix(prefix));
-        let Some(key) = rest.and_then(execution_key) else { return Ok(false) };
+        let Some(key) = rest.and_then(execution_of) else { return Ok(false) };
         match self.known.get(&key) {
             Some(known) => Ok(known.ended_before(self.cutoff)),
             // Its manifest was removed, and the record with it. The commit says when it was last used.
@@ -99,7 +99,7 @@ impl ReferenceCollector<'_> {
     /// Whether a branch that shows work goes.
     fn branch_goes(&self, shown: &str, tip: ObjectId) -> Result<bool, EngineError> {
         let Some((execution, node)) = shown.rsplit_once('/') else { return Ok(false) };
-        let Some(key) = execution_key(execution) else { return Ok(false) };
+        let Some(key) = execution_of(execution) else { return Ok(false) };
         let Some(known) = self.known.get(&key) else {
             let name = format!("refs/heads/{WORK_BRANCHES}{shown}");
             // Ours by its trailer: what a person pushed onto it stays, whatever became of the Execution.
@@ -131,7 +131,7 @@ impl ReferenceCollector<'_> {
             .iter()
             .filter(|reference| !gone.contains(reference))
             .filter_map(|reference| {
-                let key = execution_key(reference.0.strip_prefix(ARTIFACT_REFS)?)?;
+                let key = execution_of(reference.0.strip_prefix(ARTIFACT_REFS)?)?;
                 Some((self.known.get(&key)?, reference))
             })
             .collect();
@@ -179,12 +179,6 @@ impl ReferenceCollector<'_> {
         }
         Ok(removed)
     }
-}
-
-/// The Execution that `NAMESPACE/NAME` at the end of a reference names.
-fn execution_key(rest: &str) -> Option<ResourceKey> {
-    let (namespace, name) = rest.split_once('/')?;
-    Some(ResourceKey::new(Kind::Execution, Name::new(namespace).ok()?, Name::new(name).ok()?))
 }
 
 /// Whether what an Execution changed has come where it was to go.

@@ -6,8 +6,8 @@ use tracing::debug;
 
 use crate::engine::EngineError;
 use crate::git::{Remote, Repo};
-use crate::model::{ExecutionStatus, Kind, Name, ResourceKey};
-use crate::record::{ARTIFACT_REFS, MAX_RECORD_BYTES, StatusTree, parse_record};
+use crate::model::{ExecutionStatus, ResourceKey};
+use crate::record::{ARTIFACT_REFS, StatusTree, execution_of};
 
 /// How many bytes of artifacts and logs are kept in Git, by the uid of the Execution.
 #[derive(Debug, Default)]
@@ -33,14 +33,14 @@ impl TotalKept {
         let local = remote.map(|remote| remote.local_name(status_ref)).transpose()?;
         let status = StatusTree::at(repo, repo.read_ref(local.as_deref().unwrap_or(status_ref))?)?;
         for (name, _) in &references {
-            let Some(key) = execution_of(name) else { continue };
+            let Some(key) = name.strip_prefix(ARTIFACT_REFS).and_then(execution_of) else { continue };
             // Without a record it is a reference of the past: `gc` removes it, and nobody knows its size without fetching it.
-            let Some((uid, head)) = head_of(repo, &status, &key)? else { continue };
+            let Some((uid, head)) = head_of(repo, &status, &key) else { continue };
             total.counted.insert(uid, head.extensions.stored_bytes);
         }
         for (uid, (key, bytes)) in &self.own {
             // Without a reference: it comes with the record of the attempt, or `gc` removed it since the Execution ended.
-            let is_open = match head_of(repo, &status, key)? {
+            let is_open = match head_of(repo, &status, key) {
                 Some((found, head)) => found == *uid && !head.phase.is_terminal(),
                 None => true,
             };
@@ -67,22 +67,9 @@ impl TotalKept {
 }
 
 /// The uid and the head of a record; none where it cannot be read.
-fn head_of(
-    repo: &Repo,
-    status: &StatusTree,
-    key: &ResourceKey,
-) -> Result<Option<(String, ExecutionStatus)>, EngineError> {
-    let Some((_, blob)) = status.locate(repo, key)? else { return Ok(None) };
-    let Ok(bytes) = repo.blob(blob, MAX_RECORD_BYTES) else { return Ok(None) };
-    let Ok(file) = parse_record(&bytes) else { return Ok(None) };
-    let head = file.record.execution().cloned();
-    Ok(head.map(|head| (file.record.metadata.uid.clone(), head)))
-}
-
-/// The Execution whose files a reference keeps.
-fn execution_of(reference: &str) -> Option<ResourceKey> {
-    let (namespace, name) = reference.strip_prefix(ARTIFACT_REFS)?.split_once('/')?;
-    Some(ResourceKey::new(Kind::Execution, Name::new(namespace).ok()?, Name::new(name).ok()?))
+fn head_of(repo: &Repo, status: &StatusTree, key: &ResourceKey) -> Option<(String, ExecutionStatus)> {
+    let record = status.head(repo, key).ok()??;
+    Some((record.metadata.uid.clone(), record.execution()?.clone()))
 }
 
 #[cfg(test)]
