@@ -94,11 +94,7 @@ impl SettledNodes {
     /// The places of a node and of those that ask how it is.
     fn affected(&self, ix: NodeIx) -> impl Iterator<Item = usize> + '_ {
         let askers = self.askers.get(ix).map_or(&[][..], Vec::as_slice);
-        std::iter::once(&ix)
-            .chain(askers)
-            .filter_map(|ix| self.places.get(*ix).copied())
-            .collect::<Vec<_>>()
-            .into_iter()
+        std::iter::once(ix).chain(askers.iter().copied()).filter_map(|ix| self.places.get(ix).copied())
     }
 }
 
@@ -117,13 +113,8 @@ impl NodeQueue<'_> {
         let moves = context.draft.moves.get(self.moves..).unwrap_or_default();
         for moved in moves {
             let Some(moved) = context.compiled().topology.find(moved.node.as_str()) else { continue };
-            let affected: Vec<usize> = self.settled.affected(moved).collect();
-            for place in affected {
-                // What is behind already is looked at by the next planning (see `end`).
-                if place > self.at {
-                    self.todo.insert(place);
-                }
-            }
+            // What is behind already is looked at by the next planning (see `end`).
+            self.todo.extend(self.settled.affected(moved).filter(|place| *place > self.at));
         }
         self.moves = context.draft.moves.len();
     }
