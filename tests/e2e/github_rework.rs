@@ -141,19 +141,20 @@ fn pushed(offer: &Offer, files: &[(&str, &str)]) {
     git(&["push", "--quiet", "origin", "HEAD:main"]);
 }
 
-#[test]
-fn a_base_that_conflicts_is_merged_into_the_work_and_resolved_by_the_node_that_rework_names() {
+/// What the node `implement` makes is offered, and may be made again once; with the commit that is offered first.
+fn reworked_once(implement: Graph) -> (Offer, String) {
     let config = json!({ "pollInterval": "50ms", "rework": "implement", "maxRework": 1 });
-    let graph = Graph::new("ship").editor("implement", &[], RESOLVES).field("retries", json!(1)).provided(
-        "offer",
-        &["implement"],
-        "pull-request://main",
-        &config,
-    );
-    let offer = Offer::of(&graph);
+    let offer = Offer::of(&implement.provided("offer", &["implement"], "pull-request://main", &config));
     offer.host.with(|state| state.follows_branches = true);
     offer.reconcile();
     let first = offer.node().extensions.base.unwrap();
+    (offer, first)
+}
+
+#[test]
+fn a_base_that_conflicts_is_merged_into_the_work_and_resolved_by_the_node_that_rework_names() {
+    let implement = Graph::new("ship").editor("implement", &[], RESOLVES).field("retries", json!(1));
+    let (offer, first) = reworked_once(implement);
     pushed(&offer, &[("made", "theirs\n"), ("elsewhere", "others\n")]);
     offer.change(&json!({ "mergeable_state": "dirty" }));
     // The second attempt leaves the markers, which fails it; the third resolves them.
@@ -199,18 +200,8 @@ fn a_base_that_conflicts_is_merged_into_the_work_and_resolved_by_the_node_that_r
 
 #[test]
 fn a_node_that_runs_again_and_changes_nothing_keeps_what_it_had_made() {
-    let config = json!({ "pollInterval": "50ms", "rework": "implement", "maxRework": 1 });
     let script = "test \"$PLANSPEC_ATTEMPT\" != 1 || echo words > made";
-    let graph = Graph::new("ship").editor("implement", &[], script).provided(
-        "offer",
-        &["implement"],
-        "pull-request://main",
-        &config,
-    );
-    let offer = Offer::of(&graph);
-    offer.host.with(|state| state.follows_branches = true);
-    offer.reconcile();
-    let first = offer.node().extensions.base.unwrap();
+    let (offer, first) = reworked_once(Graph::new("ship").editor("implement", &[], script));
     offer.review("wendy", "CHANGES_REQUESTED", "Shorter");
     offer.until_attempt("implement", 2, "offer");
     assert_eq!(offer.node().extensions.base, Some(first));
