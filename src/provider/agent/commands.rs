@@ -66,7 +66,7 @@ impl AgentCommands {
         let config = ToolConfig::read(&attempt.provider, &config)?;
         let input = if reads_brief { ProcessInput::Bytes(Vec::new()) } else { ProcessInput::Empty };
         // Empty and not absent: criteria, too, find the file of the brief by its variable.
-        Ok(Job { config, input, brief: Some(String::new()), answer: None })
+        Ok(Job { config, input, brief: Some(String::new()), answer: None, is_question: false })
     }
 }
 

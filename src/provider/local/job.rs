@@ -22,12 +22,15 @@ pub(in crate::provider) struct Job {
     pub(in crate::provider) brief: Option<String>,
     /// Takes the answer on standard output; without it, that is part of the log, and outputs come in a file.
     pub(in crate::provider) answer: Option<ReadAnswer>,
+    // Taken for the end of the work, it would let another attempt run beside work that goes on.
+    /// It only asks about work elsewhere: without a response, nothing was learned of that.
+    pub(in crate::provider) is_question: bool,
 }
 
 impl Job {
     /// A command that gets nothing and gives its outputs in a file.
     pub(in crate::provider) fn command(config: ToolConfig) -> Self {
-        Self { config, input: ProcessInput::Empty, brief: None, answer: None }
+        Self { config, input: ProcessInput::Empty, brief: None, answer: None, is_question: false }
     }
 
     /// The same with what the work is about: in a file, and on standard input where that is what the job reads.

@@ -24,7 +24,7 @@ use crate::provider::process::{
     self, EnvVars, Interrupt, OutputStream, OwnPaths, ProcessEnd, SandboxCommand, is_machine_fault,
 };
 use crate::provider::settings::resolve;
-use crate::provider::{Attempt, AttemptOutcome, AttemptReport, ConfigError, PrivateCheckout};
+use crate::provider::{Attempt, AttemptOutcome, AttemptReport, ConfigError, PrivateCheckout, Stop};
 
 /// How long reading the artifacts of an attempt may take that failed, when its time is over.
 const EXPLAINED: Duration = Duration::from_secs(2);
@@ -152,7 +152,11 @@ impl<'a> LocalRun<'a> {
         if !status.success() {
             let why = line.why_not_run(status.code(), &place.directory);
             let why = why.map(|why| format!("; {why}")).unwrap_or_default();
-            return Err(failed_on(folder.path(), log, format!("{}{why}", how_it_ended(status))));
+            let how = format!("{}{why}", how_it_ended(status));
+            if self.job.is_question {
+                return Err(AttemptOutcome::broken_off_here(format!("the question about it {how}")));
+            }
+            return Err(failed_on(folder.path(), log, how));
         }
         let outputs = match self.job.answer {
             Some(read) => read(&answer, self.attempt)?,
@@ -248,6 +252,8 @@ impl<'a> LocalRun<'a> {
     fn exited(&self, end: ProcessEnd) -> Result<ExitStatus, AttemptOutcome> {
         match end {
             ProcessEnd::Exited(status) => Ok(status),
+            // That the time of the work is over, planning finds by itself, and has the work cancelled first.
+            ProcessEnd::TimedOut if self.job.is_question => Err(AttemptOutcome::Stopped(Stop::Shutdown)),
             ProcessEnd::TimedOut => Err(self.timed_out()),
             ProcessEnd::Stopped(stop) => Err(AttemptOutcome::Stopped(stop)),
         }

@@ -56,7 +56,8 @@ impl Plugin {
         let input = ProcessInput::Bytes(request(operation, &attempt).to_string().into_bytes());
         // Its handle is its own, and no question.
         let brief = Some(brief(&attempt, config.keeps_changes(), None));
-        let job = Job { config, input, brief, answer: Some(reply::read) };
+        let is_question = operation == "poll";
+        let job = Job { config, input, brief, answer: Some(reply::read), is_question };
         self.0.run_job(attempt, Ok(job), control)
     }
 }

@@ -80,6 +80,24 @@ fn work_elsewhere_is_looked_at_again_and_called_off() {
     assert_eq!(runtime.block_on(provider.cancel_remote(bench.attempt.clone())), Err("too late".to_owned()));
 }
 
+#[test]
+fn a_poll_without_a_response_says_nothing_of_the_work() {
+    let polled = |script: &str| {
+        let mut bench = plugin(script);
+        bench.attempt.handle = Some("job 7".to_owned());
+        bench.attempt.timeout = Some(Duration::from_secs(60));
+        bench.attempt.age = Duration::from_secs(59);
+        let registry = Registry::standard(bench.settings.clone());
+        let provider = registry.find("robot://arm").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let control = Control { stop: bench.stop.subscribe(), output: tokio::sync::mpsc::channel(9).0 };
+        runtime.block_on(provider.poll(bench.attempt.clone(), control)).outcome
+    };
+    assert_eq!(polled("sleep 600"), AttemptOutcome::Stopped(Stop::Shutdown), "its time is over");
+    let fell_over = AttemptOutcome::broken_off_here("the question about it exited with code 3".to_owned());
+    assert_eq!(polled("exit 3"), fell_over);
+}
+
 #[track_caller]
 fn check_malformed(script: &str, expected: &str) {
     let report = plugin(script).run();
