@@ -17,16 +17,17 @@ pub(crate) struct Bench {
     pub(crate) rounds: usize,
     planspec: PathBuf,
     peer: Option<PathBuf>,
+    dbos: Option<PathBuf>,
     keep: Option<PathBuf>,
     scratch: tempfile::TempDir,
     used: Cell<usize>,
 }
 
 const USAGE: &str = "arguments: [--size 1000,10000,100000] [--only NAME]… [--scale 1] [--rounds 5] [--peer PATH of planspec 0.1.0] \
-[--planspec PATH] [--keep DIR for generated repositories]";
+[--dbos PYTHON that has DBOS] [--planspec PATH] [--keep DIR for generated repositories]";
 
 impl Bench {
-    /// Reads the arguments. Environment: `PLANSPEC_PEER` is the default of `--peer`.
+    /// Reads the arguments. Environment: `PLANSPEC_PEER` and `PLANSPEC_DBOS` are the defaults of `--peer` and `--dbos`.
     pub(crate) fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Self> {
         let mut bench = Self {
             sizes: vec![1_000, 10_000, 100_000],
@@ -35,6 +36,7 @@ impl Bench {
             rounds: 5,
             planspec: PathBuf::from(env!("CARGO_BIN_EXE_planspec")),
             peer: std::env::var_os("PLANSPEC_PEER").map(PathBuf::from),
+            dbos: std::env::var_os("PLANSPEC_DBOS").map(PathBuf::from),
             keep: None,
             scratch: tempfile::Builder::new().prefix("planspec-bench-").tempdir()?,
             used: Cell::new(0),
@@ -55,6 +57,7 @@ impl Bench {
                 "--scale" => bench.scale = value.parse().context(USAGE)?,
                 "--rounds" => bench.rounds = value.parse::<usize>().context(USAGE)?.max(1),
                 "--peer" => bench.peer = Some(value.into()),
+                "--dbos" => bench.dbos = Some(value.into()),
                 "--planspec" => bench.planspec = std::path::absolute(value)?,
                 "--keep" => bench.keep = Some(std::path::absolute(value)?),
                 _ => bail!("unknown argument {name}; {USAGE}"),
@@ -110,6 +113,11 @@ impl Bench {
     /// Our program, in a directory.
     pub(crate) fn planspec(&self, directory: &Path) -> Command {
         hermetic(&self.planspec, directory)
+    }
+
+    /// A Python interpreter that has DBOS, if it was named and is there.
+    pub(crate) fn dbos(&self) -> Option<&Path> {
+        self.dbos.as_deref().filter(|path| path.is_file())
     }
 
     /// The published planspec 0.1.0, if it was named and can be run.

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::bench::{Bench, hermetic};
-use super::manifests::{File, tasks as manifests_of};
+use super::manifests::{File, Shape, tasks as manifests_of};
 use super::measure::{Sample, in_turn, run, run_and_watch, spawn_in_turn};
 use super::repository::Repository;
 use super::table::{Table, time};
@@ -26,7 +26,7 @@ pub(crate) fn tasks(bench: &Bench, table: &mut Table) -> Result<()> {
         let (theirs, own) = in_turn(
             bench.rounds,
             || if there { run(ninja().arg("-j2")) } else { Ok(Sample::default()) },
-            || drive(bench, TASKS, false, checkout),
+            || drive(bench, TASKS, Shape::Wide, checkout),
         )?;
         let work = format!("{TASKS} tasks{also}");
         table.ratio(&work, ("ninja -j2", there.then_some(theirs)), own, 1.5);
@@ -37,7 +37,7 @@ pub(crate) fn tasks(bench: &Bench, table: &mut Table) -> Result<()> {
 /// A chain, next to starting the same programs in turn.
 pub(crate) fn chain(bench: &Bench, table: &mut Table) -> Result<()> {
     let (theirs, own) =
-        in_turn(bench.rounds, || spawn_in_turn(CHAIN, "true"), || drive(bench, CHAIN, true, false))?;
+        in_turn(bench.rounds, || spawn_in_turn(CHAIN, "true"), || drive(bench, CHAIN, Shape::Chain, false))?;
     let on_top = |ours: Duration, theirs: Duration| {
         let span = ours.saturating_sub(theirs) / u32::try_from(CHAIN).unwrap_or(1);
         format!("+{:.2} ms a node", span.as_secs_f64() * 1e3)
@@ -48,12 +48,53 @@ pub(crate) fn chain(bench: &Bench, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
+/// What DBOS is asked to do: a workflow of so many steps, each of which starts `true`, on SQLite. The time that it prints begins after
+/// the start of the interpreter and of DBOS.
+const STEPS: &str = r#"
+import subprocess, sys, time
+from dbos import DBOS
+DBOS(config={"name": "chain", "system_database_url": "sqlite:///chain.sqlite", "log_level": "ERROR"})
+@DBOS.step()
+def step(number):
+    subprocess.run(["true"], check=True)
+@DBOS.workflow()
+def chain(count):
+    for number in range(count):
+        step(number)
+    return count
+DBOS.launch()
+begun = time.monotonic()
+assert chain(int(sys.argv[1])) == int(sys.argv[1])
+print(time.monotonic() - begun, flush=True)
+DBOS.destroy()
+"#;
+
+/// A chain, next to a workflow of as many steps that DBOS keeps in SQLite.
+pub(crate) fn dbos(bench: &Bench, table: &mut Table) -> Result<()> {
+    let count = bench.scaled(CHAIN);
+    let peer = || -> Result<Sample> {
+        let Some(python) = bench.dbos() else { return Ok(Sample::default()) };
+        let folder = bench.fresh("dbos");
+        std::fs::create_dir_all(&folder)?;
+        let output = hermetic(python, &folder).args(["-c", STEPS, &count.to_string()]).output()?;
+        let printed = String::from_utf8(output.stdout)?;
+        let seconds =
+            printed.trim().parse().with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        // Its start is no part of the figure, so the time of processors, which counts it, is left out.
+        Ok(Sample { wall: Duration::from_secs_f64(seconds), ..Sample::default() })
+    };
+    let (theirs, own) = in_turn(bench.rounds, peer, || drive(bench, count, Shape::Chain, false))?;
+    let theirs = bench.dbos().map(|_| theirs);
+    table.ratio(&format!("a chain of {count} tasks"), ("DBOS on SQLite", theirs), own, 0.7);
+    Ok(())
+}
+
 /// A long chain next to a short one: what a node costs must not grow with the plan.
 pub(crate) fn chain_length(bench: &Bench, table: &mut Table) -> Result<()> {
     let (few, many) = (bench.scaled(500), bench.scaled(2_000));
     let drive = |count: usize| -> Result<(Sample, u64)> {
         let path = bench.fresh("driven");
-        let repository = Repository::of_files(&path, &manifests_of(count, true, false))?;
+        let repository = Repository::of_files(&path, &manifests_of(count, Shape::Chain, false))?;
         let sample = run(bench.planspec(&path).args(["reconcile", "--quiet", "--jobs", "2"]))?;
         let done = repository.status_commits()?;
         ensure!(done > count / 2, "{done} commits for {count} nodes");
@@ -82,29 +123,55 @@ pub(crate) fn chain_length(bench: &Bench, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// One plan of very many independent tasks, next to ninja, and the memory that it takes.
+/// Plans of very many tasks, next to ninja, and the memory that they take: independent ones, and ones in layers of a hundred, each of
+/// which waits for two of the layer before.
 pub(crate) fn wide(bench: &Bench, table: &mut Table) -> Result<()> {
     let count = bench.scaled(10_000);
-    let folder = bench.fresh("ninja");
-    std::fs::create_dir_all(&folder)?;
-    let edges: String = (0..count).map(|number| format!("build t{number}: run\n")).collect();
-    std::fs::write(folder.join("build.ninja"), format!("rule run\n  command = true\n{edges}"))?;
-    let theirs = run(hermetic("ninja", &folder).arg("-j2")).ok();
+    for (shape, also) in [(Shape::Wide, ""), (Shape::Layers, " in layers")] {
+        let folder = bench.fresh("ninja");
+        std::fs::create_dir_all(&folder)?;
+        let edges: String = (0..count)
+            .map(|number| {
+                let before: String = shape.before(number).map(|before| format!(" t{before}")).collect();
+                format!("build t{number}: run{before}\n")
+            })
+            .collect();
+        std::fs::write(folder.join("build.ninja"), format!("rule run\n  command = true\n{edges}"))?;
+        let theirs = run(hermetic("ninja", &folder).arg("-j2")).ok();
+        let own = watched(bench, count, shape)?;
+        let work = format!("a plan of {count} tasks{also}");
+        table.ratio(&work, ("ninja -j2", theirs), own, 1.5);
+        table.row(&format!("{work}: memory"), "–", &peak(own), "–", "–", "≤ 300 MiB");
+    }
+    Ok(())
+}
+
+/// The largest plan, once: that it ends, and in how much memory.
+pub(crate) fn largest(bench: &Bench, table: &mut Table) -> Result<()> {
+    let count = bench.scaled(100_000);
+    let own = watched(bench, count, Shape::Layers)?;
+    let work = format!("a plan of {count} tasks in layers");
+    table.row(&work, "–", &format!("{}, {}", time(own.wall), peak(own)), "–", "–", "it ends, ≤ 2 GiB");
+    Ok(())
+}
+
+fn peak(sample: Sample) -> String {
+    format!("{} MiB", sample.peak / 1024)
+}
+
+/// Drives a plan of so many tasks to its end, and follows the memory that this takes.
+fn watched(bench: &Bench, count: usize, shape: Shape) -> Result<Sample> {
     let path = bench.fresh("driven");
-    let mut files = manifests_of(count, false, false);
+    let mut files = manifests_of(count, shape, false);
     // A plan of this size is a file of more than 1 MiB.
     let content = "limits: {fileBytes: 67108864}\n".to_owned();
     files.push(File { path: ".planspec.yaml".to_owned(), content });
     Repository::of_files(&path, &files)?;
-    let own = run_and_watch(bench.planspec(&path).args(["reconcile", "--quiet", "--jobs", "2"]))?;
-    table.ratio(&format!("a plan of {count} tasks"), ("ninja -j2", theirs), own, 1.5);
-    let peak = format!("{} MiB", own.peak / 1024);
-    table.row(&format!("a plan of {count} tasks: memory"), "–", &peak, "–", "–", "≤ 300 MiB");
-    Ok(())
+    run_and_watch(bench.planspec(&path).args(["reconcile", "--quiet", "--jobs", "2"]))
 }
 
 /// The size of all files below a folder.
-fn bytes_below(folder: &Path) -> Result<u64> {
+pub(crate) fn bytes_below(folder: &Path) -> Result<u64> {
     let mut sum = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -115,10 +182,10 @@ fn bytes_below(folder: &Path) -> Result<u64> {
 }
 
 /// Drives a new repository to the end, and checks that the status branch says so of every node.
-fn drive(bench: &Bench, count: usize, chained: bool, checkout: bool) -> Result<Sample> {
+fn drive(bench: &Bench, count: usize, shape: Shape, checkout: bool) -> Result<Sample> {
     // A new place each time: a file system takes its time with files where others were removed a moment ago.
     let path = bench.fresh("driven");
-    let repository = Repository::of_files(&path, &manifests_of(count, chained, checkout))?;
+    let repository = Repository::of_files(&path, &manifests_of(count, shape, checkout))?;
     let sample = run(bench.planspec(&path).args(["reconcile", "--quiet", "--jobs", "2"]))?;
     // Whole, as a person sees it: on the branch, a large record is in parts.
     let shown =

@@ -7,6 +7,7 @@
 
 mod bench;
 mod graphs;
+mod growth;
 mod manifests;
 mod measure;
 mod reconciles;
@@ -14,6 +15,7 @@ mod remotes;
 mod repository;
 mod table;
 mod validates;
+mod workspaces;
 
 use anyhow::Result;
 
@@ -26,18 +28,23 @@ type Work = fn(&Bench, &mut Table) -> Result<()>;
 fn main() -> Result<()> {
     let bench = Bench::from_arguments(std::env::args().skip(1))?;
     let mut table = Table::default();
-    let works: [(&str, Work); 11] = [
+    let works: [(&str, Work); 16] = [
         ("validate-files", validates::files),
         ("validate-commit", validates::commit),
         ("idle", reconciles::idle),
         ("one-goal", reconciles::one_goal),
         ("tasks", graphs::tasks),
         ("chain", graphs::chain),
+        ("dbos", graphs::dbos),
         ("chain-length", graphs::chain_length),
         ("wide", graphs::wide),
+        ("largest", graphs::largest),
+        ("workspaces", workspaces::chain),
+        ("first", reconciles::first),
         ("remote-chain", remotes::chain),
         ("remote-many", remotes::many),
         ("runners", remotes::runners),
+        ("year", growth::year),
     ];
     for (name, work) in works {
         if bench.wants(name) {

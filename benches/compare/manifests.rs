@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 
 /// How many manifests a namespace has.
 const NAMESPACE: usize = 1_000;
+/// How many tasks a layer has.
+const LAYER: usize = 100;
 
 /// A file of a repository.
 pub(crate) struct File {
@@ -148,8 +150,34 @@ pub(crate) fn capabilities(count: usize) -> impl Iterator<Item = File> {
     })
 }
 
-/// A Plan of `count` tasks that run `true`, its Binding and its Execution: all independent, or a chain.
-pub(crate) fn tasks(count: usize, chained: bool, checkout: bool) -> Vec<File> {
+/// How the tasks of a plan hang together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// Each by itself.
+    Wide,
+    /// Each waits for the one before it.
+    Chain,
+    /// Layers of a hundred; each task waits for two of the layer before.
+    Layers,
+}
+
+impl Shape {
+    /// What a task waits for.
+    pub(crate) fn before(self, number: usize) -> impl Iterator<Item = usize> {
+        let (one, other) = match self {
+            Self::Wide => (None, None),
+            Self::Chain => (number.checked_sub(1), None),
+            Self::Layers => {
+                let first = (number / LAYER).checked_sub(1).map(|layer| layer * LAYER);
+                (first.map(|first| first + number % LAYER), first.map(|first| first + (number + 1) % LAYER))
+            }
+        };
+        one.into_iter().chain(other)
+    }
+}
+
+/// A Plan of `count` tasks that run `true`, its Binding and its Execution.
+pub(crate) fn tasks(count: usize, shape: Shape, checkout: bool) -> Vec<File> {
     let head = |kind: &str| {
         format!(
             "apiVersion: planspec.io/v1alpha1\nkind: {kind}\nmetadata:\n  name: many\n  namespace: bench\nspec:\n"
@@ -158,8 +186,9 @@ pub(crate) fn tasks(count: usize, chained: bool, checkout: bool) -> Vec<File> {
     let mut plan = head("Plan") + "  description: Many tasks\n  graph:\n    nodes:\n";
     for number in 0..count {
         let _ = write!(plan, "      - id: t{number}\n        kind: Task\n");
-        if chained && number > 0 {
-            let _ = writeln!(plan, "        dependsOn: [t{}]", number - 1);
+        let before: Vec<String> = shape.before(number).map(|before| format!("t{before}")).collect();
+        if !before.is_empty() {
+            let _ = writeln!(plan, "        dependsOn: [{}]", before.join(", "));
         }
     }
     let binding = head("Binding")

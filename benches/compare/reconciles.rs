@@ -6,9 +6,9 @@ use anyhow::Result;
 
 use super::bench::{Bench, git};
 use super::manifests::changed_goal;
-use super::measure::{Sample, in_turn, run, run_often};
+use super::measure::{Sample, in_turn, run, run_and_watch, run_often};
 use super::repository::Repository;
-use super::table::Table;
+use super::table::{Table, time};
 
 /// How often a short program is run for one sample.
 const OFTEN: u32 = 10;
@@ -33,6 +33,17 @@ pub(crate) fn idle(bench: &Bench, table: &mut Table) -> Result<()> {
     anyhow::ensure!(commits == repository.status_commits()?, "there was something to do");
     let work = format!("reconcile, {count} manifests, nothing to do");
     table.ratio(&work, ("git diff-tree", Some(theirs)), own, 2.0);
+    Ok(())
+}
+
+/// The first reconcile of the large repository: all of it is read, judged and recorded.
+pub(crate) fn first(bench: &Bench, table: &mut Table) -> Result<()> {
+    let count = bench.large();
+    // Never in a kept repository, which has its records already.
+    let repository = Repository::of_manifests(&bench.fresh("first"), count)?;
+    let own = run_and_watch(bench.planspec(&repository.path).args(["reconcile", "--quiet"]))?;
+    let shown = format!("{}, {} of CPU, {} MiB", time(own.wall), time(own.cpu), own.peak / 1024);
+    table.row(&format!("the first reconcile of {count} manifests"), "–", &shown, "–", "–", "≤ 40 s of CPU");
     Ok(())
 }
 

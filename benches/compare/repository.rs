@@ -18,17 +18,28 @@ impl Repository {
     /// The repository with `count` manifests in two commits, the second of which changes one Goal. With a working tree.
     pub(crate) fn of_size(bench: &Bench, count: usize) -> Result<Self> {
         let path = bench.place().join(format!("manifests-{count}"));
-        let repository = Self { path };
-        if repository.path.join(".git/complete").exists() {
-            return Ok(repository);
+        if path.join(".git/complete").exists() {
+            return Ok(Self { path });
         }
-        eprintln!("  making a repository of {count} manifests");
-        repository.begin(&manifests(count).chain(capabilities(count)).collect::<Vec<_>>())?;
-        repository.change(&[changed_goal(0, 1)])?;
-        run(&mut git(&repository.path, &["gc", "--quiet"]))?;
-        run(&mut git(&repository.path, &["reset", "--hard", "--quiet"]))?;
+        let repository = Self::of_manifests(&path, count)?;
         std::fs::write(repository.path.join(".git/complete"), "")?;
         Ok(repository)
+    }
+
+    /// The same at this path, made anew.
+    pub(crate) fn of_manifests(path: &Path, count: usize) -> Result<Self> {
+        eprintln!("  making a repository of {count} manifests");
+        let repository = Self { path: path.to_owned() };
+        repository.begin(&manifests(count).chain(capabilities(count)).collect::<Vec<_>>())?;
+        repository.change(&[changed_goal(0, 1)])?;
+        repository.pack_and_check_out()?;
+        Ok(repository)
+    }
+
+    /// Packs it as a clone would be, and checks its files out.
+    pub(crate) fn pack_and_check_out(&self) -> Result<()> {
+        run(&mut git(&self.path, &["gc", "--quiet"]))?;
+        run(&mut git(&self.path, &["reset", "--hard", "--quiet"])).map(drop)
     }
 
     /// A small repository of these files, without a working tree of them.
