@@ -247,7 +247,7 @@ impl GitCommand {
         if too_long {
             // The pipes are left to their threads: a transport helper of the killed program may keep them open.
             if self.stop.left(started).is_some() {
-                self.stop.has_cut();
+                self.stop.has_cut(started);
                 return Err(GitError::Interrupted);
             }
             return Err(GitError::TimedOut { seconds: self.timeout.as_secs() });

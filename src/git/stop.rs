@@ -1,6 +1,6 @@
 //! Ending runs of the `git` program when this process is asked to end.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,17 +11,31 @@ const IN_PROGRESS: Duration = Duration::from_millis(800);
 /// How long a later run may take: what a runner has still to publish when its tasks have ended, its released leases above all.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// The same after a run was cut short, when the remote most likely does not answer at all.
+/// The same after a run was cut short that had just begun: a host takes about as long for a push, so the remote may be all right.
 const LAST_TRY: Duration = Duration::from_secs(1);
+
+/// The same where that run had been hanging for some time, and the remote most likely does not answer at all: whoever ends this
+/// process waits less than a second for all of it.
+const HARDLY: Duration = Duration::from_millis(100);
+
+/// How long before the signal a run must have begun to count as hanging.
+const HANGS_AFTER: Duration = Duration::from_secs(3);
 
 /// How often a wait asks whether it should end.
 pub(super) const POLL: Duration = Duration::from_millis(50);
 
 /// Shared between whoever handles signals and every remote. Once given, it bounds each further run on these remotes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct StopSignal {
     given: Arc<OnceLock<Instant>>,
-    has_cut: Arc<AtomicBool>,
+    /// How many milliseconds a run may take that begins after it.
+    later: Arc<AtomicU64>,
+}
+
+impl Default for StopSignal {
+    fn default() -> Self {
+        Self { given: Arc::default(), later: Arc::new(AtomicU64::new(millis(LAST_WORDS))) }
+    }
 }
 
 impl StopSignal {
@@ -38,20 +52,21 @@ impl StopSignal {
         // Counted from the signal and not from the start of the run, so that all that was in progress ends together.
         let until = if began < given {
             given + IN_PROGRESS
-        // A remote that did not respond in time once will not do so ten times; the process would seem to hang after
-        // Ctrl-C.
-        } else if self.has_cut.load(Ordering::Relaxed) {
-            began + LAST_TRY
         } else {
-            began + LAST_WORDS
+            began + Duration::from_millis(self.later.load(Ordering::Relaxed))
         };
         Some(until.saturating_duration_since(Instant::now()))
     }
 
-    /// A run was ended because of the signal.
-    pub(super) fn has_cut(&self) {
+    /// A run that began at `began` was ended because of the signal.
+    pub(super) fn has_cut(&self, began: Instant) {
+        let given = self.given.get().copied().unwrap_or_else(Instant::now);
+        let ran_before = given.saturating_duration_since(began);
+        // A remote that did not respond in time once will not do so ten times; the process would seem to hang after Ctrl-C.
+        let later = if ran_before >= HANGS_AFTER { HARDLY } else { LAST_TRY };
+        tracing::debug!(?ran_before, ?later, "a run was cut short, and later ones get less time:");
         // Relaxed: it only shortens waits, and nothing is read because of it.
-        self.has_cut.store(true, Ordering::Relaxed);
+        self.later.fetch_min(millis(later), Ordering::Relaxed);
     }
 
     /// Sleeps; `false` when the end was asked for before or meanwhile.
@@ -71,6 +86,10 @@ impl StopSignal {
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,8 +106,23 @@ mod tests {
         assert!(stop.left(later).unwrap() > Duration::from_secs(1));
         stop.clone().stop();
         assert!(stop.left(began).unwrap() < Duration::from_secs(1), "a second signal gives no more time");
-        stop.clone().has_cut();
-        assert!(stop.left(later).unwrap() <= Duration::from_secs(1), "the remote does not seem to answer");
+        stop.clone().has_cut(began);
+        let left = stop.left(Instant::now()).unwrap();
+        assert!(left <= LAST_TRY && left > LAST_TRY / 2, "the remote may be back");
+    }
+
+    #[test]
+    fn after_a_call_that_had_been_hanging_for_long_all_is_over_within_a_second() {
+        let stop = StopSignal::default();
+        let Some(long_ago) = Instant::now().checked_sub(HANGS_AFTER) else { return };
+        stop.stop();
+        let now = Instant::now();
+        assert!(stop.left(now).unwrap() > LAST_TRY);
+        stop.has_cut(long_ago);
+        // What was under way when the signal came, and a last word to a remote that does not seem to answer.
+        assert!(stop.left(long_ago).unwrap() + stop.left(now).unwrap() < Duration::from_secs(1));
+        stop.has_cut(now);
+        assert!(stop.left(now).unwrap() <= HARDLY, "it gets no more time again");
     }
 
     #[test]

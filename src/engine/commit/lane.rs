@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::builder::CommitBuilder;
-use super::pacing::{CommitPacer, PushLimiter};
+use super::pacing::{CommitPacer, PushLimiter, PushedBy};
 use super::publisher::Publisher;
 use super::refusals::Refusals;
 use super::turns::Turns;
@@ -19,7 +19,7 @@ use crate::engine::execution::step::PreparedStep;
 use crate::engine::{Branches, EngineError};
 use crate::git::{Commit, ObjectId, Repo};
 use crate::model::{ExecutionPhase, ResourceKey, StatusRecord};
-use crate::record::{RUNNER, parse_message};
+use crate::record::{RUNNER, Transition, parse_message};
 
 /// How many races may be lost in a row.
 const MOST_RACES: u32 = 200;
@@ -181,12 +181,19 @@ impl CommitLane {
     ) -> Result<(), EngineError> {
         let (Some(limiter), Some(new)) = (&mut self.limiter, new) else { return Ok(()) };
         let mut pushes = 0_usize;
+        let mut decisions = 0_usize;
         for commit in repo.log(new).take(HISTORY_READ) {
             let commit = commit?;
             // After `gc` the old tip is not in the history any more, and the bound above ends the search.
             // Counting too much only slows this runner down.
             if Some(commit.id) == old {
                 break;
+            }
+            let transitions = parse_message(&commit);
+            // Nobody who takes turns: a share of the budget and a place in the queue would be kept for them in vain.
+            if are_of_a_person(&transitions) {
+                decisions += 1;
+                continue;
             }
             // Pushes of its own were counted as they began, those with a lost acknowledgement too.
             let by = runner_of(&commit);
@@ -196,7 +203,11 @@ impl CommitLane {
             if let Some(by) = by {
                 self.turns.others_pushed(by, Instant::now());
             }
-            pushes += usize::from(is_counted(&commit));
+            pushes += usize::from(are_counted(&transitions));
+        }
+        if decisions > 0 {
+            debug!(decisions, "people decided");
+            limiter.count_decisions(decisions, Instant::now());
         }
         if pushes > 0 {
             debug!(pushes, "other runners pushed");
@@ -226,14 +237,19 @@ impl CommitLane {
             if age > window {
                 break;
             }
+            let transitions = parse_message(&commit);
+            if are_of_a_person(&transitions) {
+                ages.push((age, PushedBy::Person));
+                continue;
+            }
             // Before the first push, or a runner that begins late would take itself to be alone, and lease all that it can do.
             if age <= SEEN_AT_WORK
                 && let (Some(by), Some(at)) = (runner_of(&commit), Instant::now().checked_sub(age))
             {
                 self.turns.others_pushed(by, at);
             }
-            if is_counted(&commit) {
-                ages.push(age);
+            if are_counted(&transitions) {
+                ages.push((age, PushedBy::Runner));
             }
         }
         // The log begins with the newest commit, and a bucket is replayed in the order of time.
@@ -333,9 +349,16 @@ fn runner_of(commit: &Commit) -> Option<String> {
     commit.trailers().into_iter().find(|(name, _)| name == RUNNER).map(|(_, runner)| runner)
 }
 
-/// Whether a status commit counts against the budget: one without transitions renews leases, and those go out in any case.
-fn is_counted(commit: &Commit) -> bool {
-    !parse_message(commit).is_empty()
+/// Whether the status commit with these transitions counts against the budget: one without any renews leases, and those go out
+/// in any case.
+fn are_counted(transitions: &[Transition]) -> bool {
+    !transitions.is_empty()
+}
+
+/// Whether the status commit with these transitions is the decision of a person.
+fn are_of_a_person(transitions: &[Transition]) -> bool {
+    // All of them: a runner that brings a person's review together with what follows from it takes its turn.
+    !transitions.is_empty() && transitions.iter().all(|transition| transition.by.is_some())
 }
 
 /// A number from 0 to 1 that differs between runners and from one draw to the next.
@@ -349,6 +372,7 @@ fn draw(runner: &str, number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Batch, message};
 
     #[test]
     fn a_local_repository_is_not_limited() {
@@ -357,6 +381,59 @@ mod tests {
             assert_eq!(lane.pause(), Duration::ZERO);
             lane.count_push();
         }
+    }
+
+    /// A status commit on top of another, of a runner or of a person who decided.
+    fn status_commit(repo: &Repo, parent: Option<ObjectId>, runner: &str, person: Option<&str>) -> ObjectId {
+        let transition = Transition {
+            key: "team/gate/go".parse().unwrap(),
+            node: None,
+            from: None,
+            to: "Waiting".to_owned(),
+            reason: None,
+            message: String::new(),
+            attempt: 0,
+            by: person.map(ToOwned::to_owned),
+        };
+        let at = Timestamp::UNIX_EPOCH;
+        let (desired, changes, dashboard) = (None, Vec::new(), None);
+        let transitions = vec![transition];
+        let batch = Batch { desired, runner: runner.to_owned(), at, changes, transitions, dashboard };
+        let tree = repo.edit_tree(None, &BTreeMap::new()).unwrap();
+        let parents: Vec<ObjectId> = parent.into_iter().collect();
+        repo.write_commit(tree, &parents, &message(&batch), &repo.runner_identity(), at).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn somebody_who_decides_all_the_time_keeps_no_runner_from_its_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = Repo::init(folder.path(), "main").unwrap();
+        let mut lane = CommitLane::new(PushLimiter::new(&Config::default(), true));
+        let begin = status_commit(&repo, None, "a", None);
+        lane.count_others(&repo, None, Some(begin), "a").unwrap();
+        // What may go out at once is spent.
+        while lane.pause().is_zero() {
+            lane.count_push();
+        }
+        let mut tip = begin;
+        let mut pushes = 0;
+        // Ten minutes of a person who decides every 4 s. Each command names another process as its runner.
+        for number in 0..150 {
+            tokio::time::advance(Duration::from_secs(4)).await;
+            let next = status_commit(&repo, Some(tip), &format!("laptop.{number}"), Some("ada"));
+            lane.count_others(&repo, Some(tip), Some(next), "a").unwrap();
+            tip = next;
+            if lane.pause().is_zero() {
+                lane.count_push();
+                pushes += 1;
+            }
+        }
+        // Six a minute, less what the steps of 4 s waste of each 10 s.
+        assert!(pushes >= 49, "the runner had {pushes} turns in ten minutes");
+        assert_eq!(lane.runners(), 1, "no share is kept for a person");
+        let mut fresh = CommitLane::new(PushLimiter::new(&Config::default(), true));
+        fresh.count_history(&repo, Some(tip), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((fresh.runners(), fresh.pause()), (2, Duration::ZERO), "nor of one that begins now");
     }
 
     #[test]

@@ -6,6 +6,15 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 
+/// Who made a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PushedBy {
+    /// A runner, which waits for its turn.
+    Runner,
+    /// A person who decided something, which waits for nobody.
+    Person,
+}
+
 /// Spaces pushes to a remote: a token bucket. Hosts count the pushes to a repository, whoever makes them, so the bucket is
 /// shared: every runner takes from its own copy what it reads of the others' commits.
 #[derive(Debug)]
@@ -41,13 +50,13 @@ impl PushLimiter {
         Duration::from_secs_f64(self.burst / self.per_second)
     }
 
-    /// Takes in how long ago pushes were made before this process began, the oldest first.
-    pub(crate) fn replay(&mut self, ages: &[Duration]) {
+    /// Takes in how long ago pushes were made before this process began, and by whom, the oldest first.
+    pub(crate) fn replay(&mut self, pushes: &[(Duration, PushedBy)]) {
         let mut before = self.window();
-        for age in ages {
-            self.refill(before.saturating_sub(*age));
-            before = *age;
-            self.tokens = (self.tokens - 1.0).max(0.0);
+        for &(age, by) in pushes {
+            self.refill(before.saturating_sub(age));
+            before = age;
+            self.spend(1, by);
         }
         self.refill(before);
     }
@@ -79,9 +88,7 @@ impl PushLimiter {
     /// Takes the token for a push. A renewal goes out without one, and is not paid for later.
     pub(crate) fn take(&mut self, now: Instant) {
         self.pause(now);
-        // Never below zero: renewals go out without a token, and a debt from them would silence the runner
-        // for minutes.
-        self.tokens = (self.tokens - 1.0).max(0.0);
+        self.spend(1, PushedBy::Runner);
         // The lot was drawn for this push. The next one is drawn when others have pushed again.
         self.not_before = None;
     }
@@ -90,13 +97,31 @@ impl PushLimiter {
     /// from winning every time, and the others from pushing in vain.
     pub(crate) fn count_others(&mut self, pushes: usize, now: Instant, jitter: f64) {
         self.pause(now);
-        self.tokens = (self.tokens - pushes as f64).max(0.0);
+        self.spend(pushes, PushedBy::Runner);
         // With tokens left nobody waits for the next one, so there is nothing to draw lots about.
         if self.tokens < 1.0 {
             // At most half the time of a token, which is less than what is waited for anyway.
             let next = (1.0 - self.tokens + jitter / 2.0) / self.per_second;
             self.not_before = Some(now + Duration::from_secs_f64(next));
         }
+    }
+
+    /// Takes in that people decided something so often. They wait for nobody and draw no lots: whoever waits for the next token
+    /// gets it at the same time as without them.
+    pub(crate) fn count_decisions(&mut self, pushes: usize, now: Instant) {
+        self.pause(now);
+        self.spend(pushes, PushedBy::Person);
+    }
+
+    fn spend(&mut self, pushes: usize, by: PushedBy) {
+        // People are paid from what was saved, and never from the token that a runner waits for: somebody who answers question
+        // after question would stop all work. Nor is there ever a debt: renewals go out without a token, and one from them would
+        // silence the runner for minutes.
+        let kept = match by {
+            PushedBy::Runner => 0.0,
+            PushedBy::Person => self.tokens.min(1.0),
+        };
+        self.tokens = (self.tokens - pushes as f64).max(kept);
     }
 
     fn refill(&mut self, elapsed: Duration) {
@@ -190,11 +215,15 @@ mod tests {
     #[test]
     fn what_was_pushed_before_this_process_began_counts() {
         let mut fresh = limiter();
-        fresh.replay(&[seconds(1); 30]);
+        fresh.replay(&[(seconds(1), PushedBy::Runner); 30]);
         assert!(fresh.pause(Instant::now()) > seconds(8));
         let mut old = limiter();
-        old.replay(&[seconds(299); 30]);
+        old.replay(&[(seconds(299), PushedBy::Runner); 30]);
         assert_eq!(old.pause(Instant::now()), Duration::ZERO);
+        let mut decided = limiter();
+        decided.replay(&[(seconds(1), PushedBy::Person); 60]);
+        assert_eq!(decided.pause(Instant::now()), Duration::ZERO);
+        assert!(decided.is_scarce(Instant::now(), 2), "what was saved is spent");
     }
 
     #[test]

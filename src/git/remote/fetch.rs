@@ -86,7 +86,8 @@ impl Remote {
         let stop = &self.options.stop;
         let lock = OwnLock::take(repo, FETCH_LOCK, patience, stop);
         if lock.is_none() && stop.left(began).is_some_and(|left| left.is_zero()) {
-            stop.has_cut();
+            // Of the remote this says nothing, however long the other process held the lock.
+            stop.has_cut(Instant::now());
             return Err(GitError::Interrupted);
         }
         Ok(lock)
