@@ -9,6 +9,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::engine_rig::{QUICK, Stage, check_history, document, execution, yaml};
+use crate::environment::TestEnvironment;
+use crate::github_ci::{World, pull};
 use crate::mcp::python;
 
 const KEY: &str = "sesame-of-the-clerk";
@@ -175,6 +177,40 @@ fn a_question_of_an_agent_is_answered_from_here() {
     assert_eq!((node.attempt, node.extensions.failures, desk.count("begun")), (2, 0, 1));
     assert!(answer("late").exits(1).stderr.contains("node `t` has no open question; it is Succeeded"));
     check_history(&environment.repo());
+}
+
+#[test]
+fn a_question_of_an_agent_is_answered_by_a_comment() {
+    let Some(desk) = Desk::new(&json!({ "do": "ask" }), &json!({ "outputs": ["answer"] })) else { return };
+    let files = [".planspec.yaml", "work.yaml"].map(|path| (path, desk.stage.environment.read(path)));
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    let mut environment = TestEnvironment::with_files(&files);
+    environment.set("CLERK_KEY", KEY);
+    let merge = environment.git_output(&["rev-parse", "HEAD"]);
+    let world = World::around(environment);
+    world.host.with(|state| {
+        state.writers.push("wendy".to_owned());
+        state.pulls.push(pull(7, "author", &merge, Some(&merge)));
+    });
+    world.pass().succeeds();
+    // What the comment shows is what is accepted, with words of one's own.
+    let [progress] = &world.host.own_comments()[..] else { panic!("one comment tells the progress") };
+    assert!(
+        progress.contains("Which colour?") && progress.contains("/planspec answer e/t TEXT"),
+        "{progress}"
+    );
+    let (id, outcome) = world.says("eve", "/planspec answer e/t red");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"), "{outcome:?}");
+    let (id, outcome) = world.says("wendy", "/planspec answer E/T blue & 'green' --expect `x`");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    let found = world.environment.planspec(&["get", "execution/e", "-n", "team", "-o", "json"]);
+    let node = found.succeeds().json()["status"]["nodeStatuses"]["t"].clone();
+    assert_eq!((&node["phase"], desk.count("begun")), (&json!("Succeeded"), 1), "{node}");
+    assert_eq!(node["outputs"]["answer"], "blue & 'green' --expect `x`");
+    let (id, outcome) = world.says("wendy", "/planspec answer e/t late");
+    assert_eq!(world.reaction(id).as_deref(), Some("-1"), "{outcome:?}");
+    let said = world.host.own_comments().pop().unwrap();
+    assert!(said.contains("no open question"), "{said}");
 }
 
 #[test]

@@ -54,3 +54,52 @@ fn work_that_a_person_could_not_do_fails_by_a_comment_with_its_words() {
     assert_eq!(node["phase"], "Failed", "{status}");
     assert!(node["message"].as_str().unwrap().contains("the ladder is too short"), "{status}");
 }
+
+#[test]
+fn what_is_suspended_by_a_comment_starts_nothing_until_another_one_resumes_it() {
+    let world = World::new(CONFIG, GATE);
+    world.pass().succeeds();
+    for verb in ["suspend", "resume"] {
+        let (id, outcome) = world.says("eve", &format!("/planspec {verb} e"));
+        assert_eq!(world.reaction(id).as_deref(), Some("-1"), "{outcome:?}");
+    }
+    let (id, outcome) = world.says("wendy", "/planspec Suspend `e`");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    let (id, outcome) = world.says("rosa", "/planspec approve look");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    let held = status(&world);
+    assert_eq!(held["nodeStatuses"]["ship"]["phase"], "Pending", "{held}");
+    let told = world.host.own_comments();
+    let progress = &told[0];
+    assert!(progress.contains("## ⏳ `e` waits: suspended by wendy"), "{told:?}");
+    assert!(progress.contains("\n```text\n/planspec resume e\n```\n"), "{told:?}");
+    let (id, outcome) = world.says("wendy", "/planspec resume team/execution/e");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    assert_eq!(status(&world)["phase"], "Succeeded");
+}
+
+#[test]
+fn whoever_asks_for_help_gets_every_command_as_it_is_written() {
+    let world = World::new(CONFIG, GATE);
+    let (id, outcome) = world.says("eve", "/planspec HELP");
+    assert_eq!(world.reaction(id).as_deref(), Some("+1"), "{outcome:?}");
+    let [help] = &world.host.own_comments()[..] else { panic!("one comment answers") };
+    for verb in [
+        "approve",
+        "approve --all",
+        "reject",
+        "retry",
+        "cancel",
+        "suspend",
+        "resume",
+        "complete",
+        "fail",
+        "answer",
+        "unlock",
+        "allow-mass-delete",
+        "status",
+        "help",
+    ] {
+        assert!(help.contains(&format!("`/planspec {verb}")), "{verb}: {help}");
+    }
+}

@@ -124,7 +124,7 @@ fn the_preview_is_hidden_when_the_progress_is_told_and_reviews_are_shown_with_th
     let told = world.host.own_comments().pop().unwrap();
     let pinned = &world.environment.git_output(&["rev-parse", "HEAD"])[..8];
     assert!(told.contains("### Reviews"), "{told}");
-    assert!(told.contains("| `team/look for e` | `rosa` | ✅ approved | 20"), "{told}");
+    assert!(told.contains("| `team/look` for `e` | `rosa` | ✅ approved | 20"), "{told}");
     assert!(told.contains(&format!("| `{pinned}` | fine &#42;by&#42; me |")), "{told}");
     assert!(told.contains("<sub>[run 77](https://github.com/acme/app/actions/runs/77) · commit `"), "{told}");
     // Hidden once, and a foot of another run alone is no edit.

@@ -10,7 +10,7 @@ use crate::github_ci::{World, opened, pull};
 
 /// What differs from run to run, as one word each.
 fn settled(text: &str) -> String {
-    let ids = Regex::new("`[0-9a-f]{8}([0-9a-f]{4})?`").unwrap();
+    let ids = Regex::new("`(--expect )?[0-9a-f]{8}([0-9a-f]{4})?`").unwrap();
     let times = Regex::new(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC").unwrap();
     // Links name the commit in full, and how long a node took depends on the machine.
     let links = Regex::new("/blob/[0-9a-f]{40}/").unwrap();

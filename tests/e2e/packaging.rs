@@ -175,6 +175,26 @@ fn the_hook_before_a_commit_is_the_one_of_the_documentation() {
     assert_ne!(environment.planspec(&words[1..]).code, 0);
 }
 
+/// What follows the pin of the action where it is copied from the documentation.
+#[test]
+fn the_snippets_for_dependabot_and_renovate_are_files_that_they_read() {
+    let page = text("docs/github.md");
+    let section = page.split_once("\n## Keeping it up to date\n").unwrap().1;
+    let shown = |language: &str| {
+        let start = format!("```{language}\n");
+        section.split_once(&start).unwrap().1.split_once("```\n").unwrap().0
+    };
+    let dependabot: serde_json::Value = serde_yaml::from_str(shown("yaml")).unwrap();
+    assert_eq!(dependabot["version"], 2);
+    let update = &dependabot["updates"][0];
+    // It looks below `.github/workflows` of this folder, whatever it is told besides.
+    assert_eq!((&update["package-ecosystem"], &update["directory"]), (&"github-actions".into(), &"/".into()));
+    assert!(update["schedule"]["interval"].is_string(), "{update}");
+    let renovate: serde_json::Value = serde_json::from_str(shown("json")).unwrap();
+    let presets = renovate["extends"].as_array().unwrap();
+    assert!(presets.contains(&"helpers:pinGitHubActionDigests".into()), "{renovate}");
+}
+
 #[test]
 fn every_schema_has_a_name_of_its_own() {
     let environment = TestEnvironment::with_repository();

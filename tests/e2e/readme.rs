@@ -166,6 +166,23 @@ fn the_pictures_are_what_graph_draws() {
     }
 }
 
+/// The part of the README on GitHub is read in three minutes: 200 words a minute of text, and what is shown takes a look.
+#[test]
+fn the_part_on_github_is_read_in_three_minutes() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(README)).unwrap();
+    let (_, rest) = page.split_once("\n## On GitHub\n").unwrap();
+    let part = rest.split_once("\n## ").map_or(rest, |(part, _)| part);
+    let mut code = false;
+    let is_text = |line: &&str| {
+        let fence = line.starts_with("```");
+        code ^= fence;
+        !code && !fence && !line.starts_with('>')
+    };
+    let words: usize = part.lines().filter(is_text).map(|line| line.split_whitespace().count()).sum();
+    let shown = part.lines().filter(|line| line.starts_with('>')).count();
+    assert!((100..=600).contains(&words) && shown <= 140, "{words} words, and {shown} lines of comments");
+}
+
 /// A link to a file of this project leads somewhere.
 #[test]
 fn links_between_pages_lead_somewhere() {

@@ -241,6 +241,15 @@ fn graph(key: &ResourceKey, old: &PlanGraph, new: &PlanGraph, change: &GraphChan
         }
     }
     edges.extend(change.edges_removed.iter().map(|edge| graph_edge(edge, ChangeMark::Removed)));
+    for group in &new.nodes {
+        for child in &group.children {
+            // A group that nothing leads to would stand beside its graph, as if it were another one.
+            if drawn.insert((child.clone(), group.id.clone())) {
+                let (from, to) = (child.to_string(), group.id.to_string());
+                edges.push(GraphEdge { from, to, soft: true, member: true, mark: ChangeMark::Kept });
+            }
+        }
+    }
     PreviewGraph { plan: key.to_string(), nodes, edges }
 }
 
@@ -260,6 +269,7 @@ fn graph_edge(edge: &Edge, mark: ChangeMark) -> GraphEdge {
         from: edge.from.to_string(),
         to: edge.to.to_string(),
         soft: edge.kind == EdgeType::Soft,
+        member: false,
         mark,
     }
 }

@@ -7,8 +7,8 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::config::Config;
 use crate::model::{
-    AskedApproval, ExecutionPhase, ExecutionStatus, Kind, NextStep, NodePhase, NodeReason, NodeSituation,
-    NodeStatus, PlanGraph, ResourceKey, ResourceStatus, next_steps, required_step,
+    AskedApproval, ExecutionPhase, ExecutionStatus, Kind, MutexHold, NextStep, NodePhase, NodeReason,
+    NodeSituation, NodeStatus, PlanGraph, ResourceKey, ResourceStatus, next_steps, required_step,
 };
 use crate::record::StatusTree;
 use crate::report::progress_comment::{ExecutionProgress, ReviewLine, WaitLine};
@@ -103,6 +103,9 @@ fn waits(key: &ResourceKey, execution: &ExecutionStatus, graph: Option<&PlanGrap
         let message = execution.message.clone().unwrap_or_default();
         waits.push(WaitLine { message, ..WaitLine::default() });
     }
+    if !execution.phase.is_terminal() {
+        waits.extend(holds(key, execution));
+    }
     // References to gates are relative to the Plan, which may be in another namespace than the Execution.
     let home = execution.extensions.pinned.as_ref().map_or(&key.namespace, |pin| &pin.plan.namespace);
     // A group waits for what is in it, which is listed itself.
@@ -121,4 +124,18 @@ fn waits(key: &ResourceKey, execution: &ExecutionStatus, graph: Option<&PlanGrap
         waits.push(WaitLine { node, message, command, gate, ..WaitLine::default() });
     }
     waits
+}
+
+/// What keeps the Execution as a whole: its phase says nothing of it, and who reads that it runs would wait for nothing.
+fn holds(key: &ResourceKey, execution: &ExecutionStatus) -> impl Iterator<Item = WaitLine> {
+    let suspended = execution.extensions.suspend.as_ref().map(|request| WaitLine {
+        message: format!("suspended by {}, so that no further node starts", request.by),
+        command: NextStep::resume(key).comment(),
+        ..WaitLine::default()
+    });
+    let mutex = execution.extensions.mutex.as_ref().and_then(MutexHold::waiting);
+    // The page says that it waits.
+    let short = |message: String| message.strip_prefix("waits for ").map(str::to_owned).unwrap_or(message);
+    let mutex = mutex.map(|message| WaitLine { message: short(message), ..WaitLine::default() });
+    suspended.into_iter().chain(mutex)
 }

@@ -22,14 +22,15 @@ struct PhaseStyle {
     style: &'static str,
 }
 
+// What is still to come takes the colours of the page: on a dark one, a white box would be what is seen first.
 const STYLES: [PhaseStyle; 7] = [
     style(NodePhase::Failed, "failed", "✗", "fill:#ffd7d5,stroke:#cf222e,color:#82071e"),
     style(NodePhase::Running, "running", "▶", "fill:#ddf4ff,stroke:#0969da,color:#0a3069"),
     style(NodePhase::Blocked, "blocked", "⏸", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
     style(NodePhase::Cancelled, "cancelled", "⊘", "fill:#eaeef2,stroke:#57606a,color:#24292f"),
-    style(NodePhase::Pending, "pending", "○", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
+    style(NodePhase::Pending, "pending", "○", "fill:transparent,stroke:#8c959f"),
     style(NodePhase::Succeeded, "succeeded", "✓", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
-    style(NodePhase::Skipped, "skipped", "–", "fill:#f6f8fa,stroke:#8c959f,color:#57606a"),
+    style(NodePhase::Skipped, "skipped", "–", "fill:transparent,stroke:#8c959f,stroke-dasharray:3 3"),
 ];
 
 const fn style(phase: NodePhase, class: &'static str, mark: &'static str, style: &'static str) -> PhaseStyle {

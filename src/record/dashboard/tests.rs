@@ -150,7 +150,7 @@ fn the_page_says_what_runs_what_waits_and_what_to_do() {
       class n1 failed
       classDef blocked fill:#fff8c5,stroke:#bf8700,color:#4d2d00
       class n2 blocked
-      classDef pending fill:#ffffff,stroke:#8c959f,color:#24292f
+      classDef pending fill:transparent,stroke:#8c959f
       class n3,n4 pending
       classDef succeeded fill:#dafbe1,stroke:#1a7f37,color:#044f1e
       class n0 succeeded

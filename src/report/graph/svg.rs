@@ -20,6 +20,9 @@ const FRAME: f64 = 6.0;
 const LEGEND: f64 = 26.0;
 const LEGEND_WIDTH: f64 = 480.0;
 
+/// How the frame of a group looks, on a light and on a dark page.
+const FRAME_LOOK: &str = "fill=\"#94a3b8\" fill-opacity=\"0.12\" stroke-dasharray=\"4 3\"";
+
 // Only page and title change: nodes keep their light fill, on which their text is readable wherever they lie. Rules of a
 // style sheet go before attributes, which programs without media queries read.
 const DARK: &str = "@media (prefers-color-scheme: dark) {.page {fill: #0d1117} .title {fill: #e6edf3}}";
@@ -87,7 +90,7 @@ fn draw_frame(view: &GraphView, frame: &GroupFrame, is_inner: bool) -> String {
     let label = escaped(&fitted(&name, 2 * LABEL_CHARACTERS));
     format!(
         "  <g><title>{}</title><rect class=\"frame\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"10\" \
-         fill=\"#94a3b8\" fill-opacity=\"0.12\" stroke=\"{stroke}\" stroke-dasharray=\"4 3\"/><text class=\"title\" \
+         {FRAME_LOOK} stroke=\"{stroke}\"/><text class=\"title\" \
          x=\"{at}\" y=\"{}\" text-anchor=\"{anchor}\" font-size=\"11\" fill=\"#111827\">{label}</text></g>\n",
         escaped(&group.id),
         y - 3.0
@@ -109,17 +112,13 @@ fn legend(view: &GraphView, layout: &Layout, framed: bool) -> String {
         // No font is measured here: seven units a letter are enough for all that browsers take.
         x += 36.0 + 7.0 * count(word.chars().count());
     };
-    let swatch = |phase: Option<NodePhase>, dashes: &'static str| {
-        let (fill, stroke) = colours(phase);
-        move |x: f64| {
-            format!(
-                "<rect x=\"{x}\" y=\"{y}\" width=\"18\" height=\"12\" rx=\"3\" fill=\"{fill}\" stroke=\"{stroke}\"{dashes}/>"
-            )
-        }
-    };
+    let swatch =
+        |look: String| move |x: f64| format!("<rect x=\"{x}\" y=\"{y}\" width=\"18\" height=\"12\" {look}/>");
     for phase in NodePhase::iter() {
         if view.nodes.iter().any(|node| node.phase == Some(phase)) {
-            entry(&swatch(Some(phase), ""), phase.into());
+            let (fill, stroke) = colours(Some(phase));
+            let look = format!("rx=\"3\" fill=\"{fill}\" stroke=\"{stroke}\"");
+            entry(&swatch(look), phase.into());
         }
     }
     let gate = |x: f64| {
@@ -138,16 +137,12 @@ fn legend(view: &GraphView, layout: &Layout, framed: bool) -> String {
     if view.nodes.iter().any(|node| node.kind == NodeKind::Gate) {
         entry(&gate, "Gate");
     }
-    let outside = |x: f64| {
-        format!(
-            "<rect x=\"{x}\" y=\"{y}\" width=\"18\" height=\"12\" rx=\"6\" fill=\"none\" stroke=\"#64748b\"/>"
-        )
-    };
     if view.nodes.iter().any(|node| node.kind == NodeKind::External) {
-        entry(&outside, "External");
+        entry(&swatch("rx=\"6\" fill=\"none\" stroke=\"#64748b\"".to_owned()), "External");
     }
     if framed || view.nodes.iter().any(|node| node.kind == NodeKind::Group) {
-        entry(&swatch(None, " stroke-dasharray=\"4 3\""), "Group");
+        // As the frames look: with the fill of a node it would be another thing on a dark page.
+        entry(&swatch(format!("rx=\"3\" {FRAME_LOOK} stroke=\"#64748b\"")), "Group");
     }
     let soft =
         |x: f64| format!("<path d=\"M{x} {0} h18\" stroke=\"#64748b\" stroke-dasharray=\"6 4\"/>", y + 6.0);

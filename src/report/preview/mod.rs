@@ -1,6 +1,7 @@
 //! What merging a change would do, as one comment and as the summary of a job.
 
 mod findings;
+mod graphs;
 mod sections;
 mod wire;
 

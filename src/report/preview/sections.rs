@@ -1,18 +1,15 @@
 //! The sections of a preview, what matters most first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
 use super::findings::findings;
-use super::wire::{
-    ChangeMark, ChangedField, ChangedResource, GraphEdge, Preview, PreviewCommand, PreviewGate, PreviewGraph,
-    StartingExecution,
-};
+use super::graphs::graphs;
+use super::wire::{ChangedField, ChangedResource, Preview, PreviewCommand, PreviewGate, StartingExecution};
 use crate::diagnostic::Severity;
 use crate::markup::{code, grouped, markdown, sentence};
 use crate::model::means_code_owners;
-use crate::report::chart::{ChartEdge, ChartNode, NodeStyle, flowchart};
 use crate::report::markdown::{MarkdownPage, PageSection, counted};
 
 /// How much of a name, a value and a sentence is shown.
@@ -20,11 +17,11 @@ const NAME: usize = 200;
 const VALUE: usize = 160;
 const SENTENCE: usize = 400;
 
-/// A graph with more nodes than this is folded.
-const OPEN_NODES: usize = 25;
-
 /// Lists with more items than this are folded.
 const OPEN_ITEMS: usize = 10;
+
+/// More Executions than this are counted by plan, and listed in a fold.
+const OPEN_EXECUTIONS: usize = 5;
 
 /// The most lines about one Execution that would start, of providers and of gates.
 const LINES: usize = 50;
@@ -33,16 +30,16 @@ pub(super) fn page(preview: &Preview, repository: Option<&str>) -> MarkdownPage 
     let mut sections = Vec::new();
     // In the order of what matters: a page that is too long is cut at its end.
     let warnings = preview.warnings.iter().map(|text| bullet(text));
-    sections.extend(list("Warnings", warnings.collect()));
+    sections.extend(list("Warnings", "warning", warnings.collect()));
     sections.extend(findings(&preview.diagnostics, repository, preview.head.as_deref()));
     sections.extend(starts(&preview.starts));
     sections.extend(with_same_commands(&preview.starts).into_iter().map(commands));
     let voided = preview.voided.iter().map(|voided| {
         format!("* {} was approved by {}\n", code(&voided.gate, NAME), first_of(&voided.reviewers))
     });
-    sections.extend(list("Approvals that no longer count", voided.collect()));
+    sections.extend(list("Approvals that no longer count", "approval", voided.collect()));
     let consequences = preview.consequences.iter().map(|text| bullet(text));
-    sections.extend(list("What follows", consequences.collect()));
+    sections.extend(list("What follows", "consequence", consequences.collect()));
     resources(preview, &mut sections);
     graphs(&preview.graphs, &mut sections);
     MarkdownPage { marker: super::MARKER, head: head(preview), sections }
@@ -149,17 +146,17 @@ fn bullet(text: &str) -> String {
     format!("* {}\n", sentence(text, SENTENCE))
 }
 
-/// A list, folded when it is long.
-fn list(title: &str, items: Vec<String>) -> Option<PageSection> {
+/// A list, folded when it is long; `what` is what it lists.
+fn list(title: &str, what: &str, items: Vec<String>) -> Option<PageSection> {
     if items.is_empty() {
         return None;
     }
     // A long list would push all that follows out of sight.
-    let folded = (items.len() > OPEN_ITEMS).then(|| counted(items.len(), "item"));
+    let folded = (items.len() > OPEN_ITEMS).then(|| counted(items.len(), what));
     Some(PageSection { title: title.to_owned(), folded, lead: String::new(), items })
 }
 
-fn starts(starts: &[StartingExecution]) -> Option<PageSection> {
+fn starts(starts: &[StartingExecution]) -> Vec<PageSection> {
     let item = |start: &StartingExecution| {
         let nodes = start.nodes.map(|nodes| format!(", {}", counted(nodes, "node"))).unwrap_or_default();
         let waits = if start.nodes.is_none() { ", which is missing or not valid" } else { "" };
@@ -185,7 +182,37 @@ fn starts(starts: &[StartingExecution]) -> Option<PageSection> {
     let none_starts = starts.iter().all(|start| start.nodes.is_none());
     let title =
         if none_starts { "Executions that would wait for a plan" } else { "Executions that would start" };
-    list(title, starts.iter().map(item).collect())
+    let items: Vec<String> = starts.iter().map(item).collect();
+    if items.is_empty() {
+        return Vec::new();
+    }
+    let section =
+        |title: &str, items| PageSection { title: title.to_owned(), items, ..PageSection::default() };
+    if starts.len() <= OPEN_EXECUTIONS {
+        return vec![section(title, items)];
+    }
+    let each = PageSection { folded: Some("Each of them".to_owned()), ..section("", items) };
+    vec![section(title, by_plan(starts)), each]
+}
+
+/// How many Executions of each plan there are: thirty names in a row say less.
+fn by_plan(starts: &[StartingExecution]) -> Vec<String> {
+    let mut counts: BTreeMap<(&str, Option<usize>), usize> = BTreeMap::new();
+    for start in starts {
+        *counts.entry((start.plan.as_str(), start.nodes)).or_default() += 1;
+    }
+    let line = |((plan, nodes), count): (&(&str, Option<usize>), &usize)| {
+        let nodes = match nodes {
+            Some(nodes) => format!(", {} each", counted(*nodes, "node")),
+            None => ", which is missing or not valid".to_owned(),
+        };
+        format!("* {} of {}{nodes}\n", grouped(*count), code(plan, NAME))
+    };
+    let mut lines: Vec<String> = counts.iter().take(LINES).map(line).collect();
+    if let Some(more @ 1..) = counts.len().checked_sub(LINES) {
+        lines.push(format!("* … and {} more plans\n", grouped(more)));
+    }
+    lines
 }
 
 /// The first of some names, and how many more there are.
@@ -264,12 +291,12 @@ fn commands((start, count): (&StartingExecution, usize)) -> PageSection {
 
 fn resources(preview: &Preview, sections: &mut Vec<PageSection>) {
     let named = |keys: &[String]| keys.iter().map(|key| format!("* {}\n", code(key, NAME))).collect();
-    sections.extend(list("Created", named(&preview.created)));
+    sections.extend(list("Created", "resource", named(&preview.created)));
     if !preview.changed.is_empty() {
         sections.push(PageSection::heading("Changed"));
         sections.extend(preview.changed.iter().map(changed));
     }
-    sections.extend(list("Deleted", named(&preview.deleted)));
+    sections.extend(list("Deleted", "resource", named(&preview.deleted)));
 }
 
 fn changed(change: &ChangedResource) -> PageSection {
@@ -299,88 +326,4 @@ fn field(field: &ChangedField) -> String {
         (None, None) => String::new(),
     };
     format!("* {}{what}\n", code(&field.path, NAME))
-}
-
-fn graphs(graphs: &[PreviewGraph], sections: &mut Vec<PageSection>) {
-    if graphs.is_empty() {
-        return;
-    }
-    sections.push(PageSection::heading("Graphs"));
-    for graph in graphs {
-        let tally = |mark| graph.nodes.iter().filter(|node| node.mark == mark).count();
-        let counts = [
-            (ChangeMark::Added, "added"),
-            (ChangeMark::Changed, "changed"),
-            (ChangeMark::Removed, "removed"),
-        ]
-        .map(|(mark, word)| (tally(mark), word));
-        let counts: Vec<String> = counts
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, word)| format!("{} {word}", grouped(*n)))
-            .collect();
-        // The graph of a plan that is there already is shown because an Execution of it starts.
-        let same = graph.edges.iter().all(|edge| edge.mark == ChangeMark::Kept);
-        let counts = match (counts.is_empty(), same) {
-            (true, true) => "unchanged".to_owned(),
-            (true, false) => "edges changed".to_owned(),
-            _ => counts.join(", "),
-        };
-        let chart = chart(graph);
-        if graph.nodes.len() > OPEN_NODES {
-            let title = format!("<code>{}</code>: {counts}", markdown(&graph.plan, NAME));
-            sections.push(PageSection { folded: Some(title), items: vec![chart], ..PageSection::default() });
-        } else {
-            let lead = format!("{}: {counts}\n\n", code(&graph.plan, NAME));
-            sections.push(PageSection { lead, items: vec![chart], ..PageSection::default() });
-        }
-    }
-}
-
-fn chart(graph: &PreviewGraph) -> String {
-    let nodes: Vec<ChartNode<'_>> = graph
-        .nodes
-        .iter()
-        .map(|node| ChartNode {
-            id: &node.id,
-            name: node.name.as_deref(),
-            kind: node.kind,
-            look: look(node.mark),
-        })
-        .collect();
-    // The edges of a node that is new are new with it: a word on each of them only hides the few that are not.
-    let new: HashSet<&str> = graph
-        .nodes
-        .iter()
-        .filter(|node| node.mark == ChangeMark::Added)
-        .map(|node| node.id.as_str())
-        .collect();
-    let is_plain = |edge: &GraphEdge| new.contains(edge.from.as_str()) || new.contains(edge.to.as_str());
-    let edges = graph.edges.iter().map(|edge| ChartEdge {
-        from: &edge.from,
-        to: &edge.to,
-        arrow: match (edge.mark, edge.soft) {
-            (ChangeMark::Added, false) if is_plain(edge) => "-->",
-            (ChangeMark::Added, true) if is_plain(edge) => "-.->",
-            (ChangeMark::Added, false) => "-->|added|",
-            (ChangeMark::Added, true) => "-.->|added|",
-            // With a word on the edge, because colour alone is not for everybody.
-            (ChangeMark::Removed, _) => "-.-x|removed|",
-            (_, false) => "-->",
-            (_, true) => "-.->",
-        },
-    });
-    flowchart(&nodes, edges)
-}
-
-fn look(mark: ChangeMark) -> NodeStyle {
-    let (rank, class, mark, style) = match mark {
-        ChangeMark::Removed => {
-            (0, "removed", "−", "fill:#ffd7d5,stroke:#cf222e,color:#82071e,stroke-dasharray:5 3")
-        }
-        ChangeMark::Added => (1, "added", "+", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
-        ChangeMark::Changed => (2, "changed", "~", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
-        ChangeMark::Kept => (3, "kept", "", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
-    };
-    NodeStyle { rank, class, mark, style }
 }

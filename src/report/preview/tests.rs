@@ -113,6 +113,7 @@ fn filled(text: &str) -> Preview {
                     from: format!("n0{}", text()),
                     to: format!("n1{}", text()),
                     soft: false,
+                    member: false,
                     mark: ChangeMark::Added,
                 }],
             })
@@ -249,6 +250,7 @@ fn example() -> Preview {
         from: from.to_owned(),
         to: to.to_owned(),
         soft: false,
+        member: false,
         mark,
     };
     Preview {
@@ -376,6 +378,8 @@ fn thirty_executions_that_run_the_same_are_one_fold_and_one_without_its_plan_doe
         "{comment}"
     );
     assert!(folds[1].contains("<code>shop/execution/s7</code> would run"), "{comment}");
+    let summed = "### Executions that would start\n\n* 30 of `shop/plan/search`, 3 nodes each\n\n<details><summary>Each of them</summary>\n\n* `shop/execution/s0`";
+    assert!(comment.contains(summed), "{comment}");
     let lost = StartingExecution { nodes: None, commands: Vec::new(), ..first };
     let preview = Preview {
         starts: vec![lost],
@@ -395,14 +399,34 @@ fn digest_of(comment: &str) -> Option<&str> {
 }
 
 #[test]
-fn only_edges_between_nodes_that_were_there_are_called_added() {
+fn only_edges_between_nodes_that_were_there_are_called_added_or_removed() {
     let mut preview = example();
     let page = |preview: &Preview| render(preview, COMMENT_LIMIT, PageLinks::default()).comment;
     assert!(
-        page(&preview).contains("  n0 --> n1\n") && !page(&preview).contains("|added|"),
+        page(&preview).contains("  n0 --> n1\n")
+            && !page(&preview).contains("|added|")
+            && page(&preview).contains("  n2 -.-x n3\n"),
         "{}",
         page(&preview)
     );
     preview.graphs[0].nodes.iter_mut().for_each(|node| node.mark = ChangeMark::Kept);
     assert!(page(&preview).contains("  n0 -->|added| n1\n"), "{}", page(&preview));
+    assert!(page(&preview).contains("  n2 -.-x|removed| n3\n"), "{}", page(&preview));
+}
+
+#[test]
+fn members_of_a_group_are_drawn_at_it_without_an_arrow() {
+    let mut preview = example();
+    let graph = &mut preview.graphs[0];
+    graph.nodes[3].kind = NodeKind::Group;
+    graph.nodes[3].mark = ChangeMark::Kept;
+    graph.edges = vec![GraphEdge {
+        from: "build".to_owned(),
+        to: "notify".to_owned(),
+        soft: true,
+        member: true,
+        mark: ChangeMark::Kept,
+    }];
+    let page = render(&preview, COMMENT_LIMIT, PageLinks::default()).comment;
+    assert!(page.contains("  n3[[\"notify\"]]\n") && page.contains("  n0 -.- n3\n"), "{page}");
 }

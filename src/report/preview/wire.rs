@@ -180,6 +180,9 @@ pub(crate) struct GraphEdge {
     /// Whether it only orders.
     #[serde(default)]
     pub soft: bool,
+    /// Whether it says that the first belongs to the group that follows, and orders nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub member: bool,
     /// What becomes of it.
     #[serde(default)]
     pub mark: ChangeMark,

@@ -59,6 +59,11 @@ impl ExecutionProgress {
         self.status.node_statuses.iter().filter(move |(id, _)| !summaries.contains(*id))
     }
 
+    /// What it waits for as a whole, and not at a node.
+    fn held(&self) -> impl Iterator<Item = &WaitLine> {
+        self.waits.iter().filter(|wait| wait.node.is_none())
+    }
+
     /// The nodes that failed by themselves: what a group says of its children is told by them.
     fn failed(&self) -> impl Iterator<Item = (&NodeId, &NodeStatus)> {
         self.nodes().filter(|(_, node)| node.has_failed_itself())
@@ -159,6 +164,13 @@ fn groups(executions: &[&ExecutionProgress]) -> PageSection {
 }
 
 fn table(executions: &[&ExecutionProgress]) -> PageSection {
+    // A column in which nothing stands yet only makes the others narrow.
+    let starts = executions.iter().any(|standing| standing.status.start_time.is_some());
+    let ends = executions.iter().any(|standing| took(&standing.status).is_some());
+    let cell = |shown: bool, text: Option<String>| match shown {
+        true => format!(" {} |", text.unwrap_or_default()),
+        false => String::new(),
+    };
     let row = |standing: &&ExecutionProgress| {
         let status = &standing.status;
         let name = linked(code(&standing.key.to_string(), 200), standing.address.as_deref());
@@ -166,16 +178,25 @@ fn table(executions: &[&ExecutionProgress]) -> PageSection {
         if let Some(work) = status.work_summary() {
             nodes = format!("{nodes}; {work}");
         }
-        let started = status.start_time.map(time).unwrap_or_default();
-        let took = status.start_time.zip(status.completion_time);
-        let took = took.map(|(start, end)| age::between(start, end)).unwrap_or_default();
-        format!("| {name} | {} | {nodes} | {started} | {took} |\n", status.phase)
+        let started = cell(starts, status.start_time.map(time));
+        let took = cell(ends, took(status));
+        format!("| {name} | {} | {nodes} |{started}{took}\n", status.phase)
     };
+    let heads = [(true, "Execution | Phase | Nodes"), (starts, "Started"), (ends, "Took")];
+    let heads: Vec<&str> = heads.into_iter().filter(|(shown, _)| *shown).map(|(_, head)| head).collect();
+    let head = heads.join(" | ");
+    let rule = " --- |".repeat(heads.len() + 2);
     PageSection {
-        lead: "| Execution | Phase | Nodes | Started | Took |\n| --- | --- | --- | --- | --- |\n".to_owned(),
+        lead: format!("| {head} |\n|{rule}\n"),
         items: executions.iter().map(row).collect(),
         ..PageSection::default()
     }
+}
+
+/// How long it took from its start to its end, where it has both.
+fn took(status: &ExecutionStatus) -> Option<String> {
+    let (start, end) = status.start_time.zip(status.completion_time)?;
+    Some(age::between(start, end))
 }
 
 fn waits(executions: &[&ExecutionProgress]) -> Vec<PageSection> {
@@ -221,9 +242,9 @@ fn asked_about(asked: &AskedApproval) -> String {
     // Whoever can push the status branch wrote these, so that nothing but digits is taken of them.
     let digits = |text: &str, most: usize| {
         let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(most).collect();
-        code(if digits.is_empty() { "-" } else { &digits }, most)
+        if digits.is_empty() { "-".to_owned() } else { digits }
     };
-    let commit = digits(&asked.commit, 8);
+    let commit = code(&digits(&asked.commit, 8), 8);
     let digest = digits(asked.digest.shown(), Digest::SHOWN_DIGITS);
     let mut by_provider: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (node, provider) in &asked.targets {
@@ -234,16 +255,21 @@ fn asked_about(asked: &AskedApproval) -> String {
         let more = nodes.len().saturating_sub(10);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         format!(
-            "; {} for {}{more}",
+            "{} for {}{more}",
             code(provider, 100),
             nodes.into_iter().take(10).collect::<Vec<_>>().join(", ")
         )
     });
-    let mut runs: String = runs.collect();
+    let mut runs: Vec<String> = runs.collect();
     if let Some(more @ 1..) = providers.checked_sub(10) {
-        runs.push_str(&format!("; {} more providers", grouped(more)));
+        runs.push(format!("{} more providers", grouped(more)));
     }
-    format!("Asks about commit {commit}{runs}. Digest {digest}.")
+    let runs = match runs.is_empty() {
+        true => String::new(),
+        false => format!(" and what runs after it: {}", runs.join(", ")),
+    };
+    let expect = code(&format!("--expect {digest}"), 100);
+    format!("For commit {commit}{runs}; {expect} approves nothing else.")
 }
 
 fn failures(executions: &[&ExecutionProgress]) -> Vec<PageSection> {
@@ -275,7 +301,11 @@ fn paragraphs(title: &str, items: Vec<String>) -> Option<PageSection> {
 /// A node that failed: why, the end of its log, and how to run it again.
 fn failure(standing: &ExecutionProgress, id: &NodeId, node: &NodeStatus) -> String {
     let what = code(&format!("{}/{id}", standing.key.name), 200);
-    let mut text = format!("{what} failed: {}\n", sentence(&node.message, 300));
+    let mut text = match node.message.strip_prefix("failed by ") {
+        // What a person said of it has the word already.
+        Some(said) => format!("{what} was declared failed by {}\n", sentence(said, 300)),
+        None => format!("{what} failed: {}\n", sentence(&node.message, 300)),
+    };
     if let Some(log) = node.extensions.log.as_ref().filter(|log| !log.tail.is_empty()) {
         let lines: Vec<&str> = log.tail.lines().collect();
         let shown = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("\n");
@@ -386,9 +416,9 @@ mod tests {
 
         The execution introduced by this change.
 
-        | Execution | Phase | Nodes | Started | Took |
-        | --- | --- | --- | --- | --- |
-        | `shop/execution/search-2` | Blocked | 1 Failed, 1 Blocked, 1 Succeeded | 2026-02-02 02:40:00 UTC |  |
+        | Execution | Phase | Nodes | Started |
+        | --- | --- | --- | --- |
+        | `shop/execution/search-2` | Blocked | 1 Failed, 1 Blocked, 1 Succeeded | 2026-02-02 02:40:00 UTC |
 
         ### What failed
 
@@ -408,12 +438,31 @@ mod tests {
 
         [`search-2/review`](https://github.example/octo/repo/issues/7) waits for `release`: release
 
-        Asks about commit `eeae`; `release` for `review`. Digest `eeae`.
+        For commit `eeae` and what runs after it: `release` for `review`; `--expect eeae` approves nothing else.
 
         ```text
         /planspec approve release
         ```
         "#);
+    }
+
+    #[test]
+    fn the_graph_shows_what_belongs_to_a_group_and_each_edge_once() {
+        let mut one = standing("release");
+        let graph = json!({
+            "nodes": [
+                { "id": "all", "kind": "Group", "children": ["eu", "us"] }, { "id": "eu", "kind": "Task" },
+                { "id": "us", "kind": "Task", "dependsOn": ["eu"] }, { "id": "ship", "kind": "Task", "dependsOn": ["all"] },
+            ],
+            "edges": [{ "from": "eu", "to": "us", "type": "soft" }],
+        });
+        one.graph = Some(serde_json::from_value(graph).unwrap());
+        let page = render(&[one], PageSubject::Change, COMMENT_LIMIT, PageLinks::default()).comment;
+        let lines: Vec<&str> =
+            page.lines().filter(|line| line.starts_with("  n") && line.contains('-')).collect();
+        assert_eq!(lines, ["  n1 -.-> n2", "  n0 --> n3", "  n1 -.- n0", "  n2 -.- n0"], "{page}");
+        // A box in the colours of the page, which a dark one has as well.
+        assert!(page.contains("  classDef pending fill:transparent,stroke:#8c959f\n"), "{page}");
     }
 
     /// Thirty Executions of one merge: what needs somebody is in the open, the rest is counted and folded.

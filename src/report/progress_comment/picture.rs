@@ -1,6 +1,6 @@
 //! How an Execution went, as a graph with the phases of its nodes and as a timeline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 
@@ -47,7 +47,15 @@ pub(super) fn graph(standing: &ExecutionProgress, open: bool) -> Option<PageSect
         let to = node.id.as_str();
         node.depends_on.iter().map(move |from| ChartEdge { from: from.as_str(), to, arrow: "-->" })
     });
-    let chart = flowchart(&nodes, written.chain(depends));
+    // Without an arrow: belonging to a group orders nothing.
+    let members = graph.nodes.iter().flat_map(|group| {
+        let to = group.id.as_str();
+        group.children.iter().map(move |child| ChartEdge { from: child.as_str(), to, arrow: "-.-" })
+    });
+    // Edges first: where `dependsOn` repeats one, the first says how it is drawn.
+    let mut drawn = HashSet::new();
+    let edges = written.chain(depends).chain(members).filter(|edge| drawn.insert((edge.from, edge.to)));
+    let chart = flowchart(&nodes, edges);
     let name = standing.key.to_string();
     Some(if !open || graph.nodes.len() > OPEN_NODES {
         // In the line of a fold, a host reads HTML and no Markdown.
@@ -104,14 +112,15 @@ pub(super) fn tally(phases: impl Iterator<Item = NodePhase>) -> String {
 }
 
 fn look(phase: NodePhase) -> NodeStyle {
+    // What is still to come takes the colours of the page: on a dark one, a white box would be what is seen first.
     let (rank, class, mark, style) = match phase {
         NodePhase::Failed => (0, "failed", "✗", "fill:#ffd7d5,stroke:#cf222e,color:#82071e"),
         NodePhase::Running => (1, "running", "▶", "fill:#ddf4ff,stroke:#0969da,color:#0a3069"),
         NodePhase::Blocked => (2, "blocked", "⏸", "fill:#fff8c5,stroke:#bf8700,color:#4d2d00"),
         NodePhase::Cancelled => (3, "cancelled", "⊘", "fill:#eaeef2,stroke:#57606a,color:#24292f"),
-        NodePhase::Pending => (4, "pending", "○", "fill:#ffffff,stroke:#8c959f,color:#24292f"),
+        NodePhase::Pending => (4, "pending", "○", "fill:transparent,stroke:#8c959f"),
         NodePhase::Succeeded => (5, "succeeded", "✓", "fill:#dafbe1,stroke:#1a7f37,color:#044f1e"),
-        NodePhase::Skipped => (6, "skipped", "–", "fill:#f6f8fa,stroke:#8c959f,color:#57606a"),
+        NodePhase::Skipped => (6, "skipped", "–", "fill:transparent,stroke:#8c959f,stroke-dasharray:3 3"),
     };
     NodeStyle { rank, class, mark, style }
 }

@@ -60,7 +60,7 @@ fn row(standing: &ExecutionProgress, review: &ReviewLine) -> String {
     };
     // Whoever can push the status branch wrote this, so that nothing but digits is taken for a commit.
     let commit: String = review.commit.chars().filter(char::is_ascii_hexdigit).take(8).collect();
-    let gate = code(&format!("{} for {}", review.gate, standing.key.name), 200);
+    let gate = format!("{} for {}", code(&review.gate, 200), code(standing.key.name.as_str(), 63));
     // As code: a name in the open would mention its owner at each edit.
     let who = code(&review.who, 100);
     let words = markdown(review.words.as_deref().unwrap_or_default(), 300);

@@ -101,6 +101,10 @@ fn title(standing: &ExecutionProgress) -> String {
         },
         ExecutionPhase::Succeeded => format!("✅ {name} succeeded"),
         ExecutionPhase::Blocked => format!("⏳ {name} {}{besides}", waits(&standing.waits)),
+        ExecutionPhase::Running | ExecutionPhase::Pending if standing.held().next().is_some() => {
+            let held: Vec<WaitLine> = standing.held().cloned().collect();
+            format!("⏳ {name} {}{besides}", waits(&held))
+        }
         ExecutionPhase::Running | ExecutionPhase::Pending => {
             let done = standing.nodes().filter(|(_, node)| node.phase.is_terminal()).count();
             let all = standing.nodes().count();
@@ -148,8 +152,12 @@ pub(super) fn awaited(wait: &WaitLine, most: usize) -> Option<String> {
     }
     match people.is_empty() {
         false => Some(people.join(", ")),
-        // A gate without reviewers is open to whoever may write.
-        true => wait.command.as_ref().map(|_| "anyone with write access".to_owned()),
+        // A gate without reviewers is open to whoever may write. An Execution as a whole waits for what holds it.
+        true => wait
+            .command
+            .as_ref()
+            .filter(|_| wait.node.is_some())
+            .map(|_| "anyone with write access".to_owned()),
     }
 }
 
@@ -165,6 +173,7 @@ mod tests {
             people: people.iter().map(ToString::to_string).collect(),
             message: message.to_owned(),
             gate: Some(ResourceKey::new(Kind::Gate, "n".parse().unwrap(), "g".parse().unwrap())),
+            node: Some("look".parse().unwrap()),
             command: Some("/planspec approve ship-1/look".to_owned()),
             ..WaitLine::default()
         }
@@ -195,6 +204,24 @@ mod tests {
         assert_eq!(title(vec![wait(&[], "x")]), "⏳ `ship-1` waits for anyone with write access");
         let held = WaitLine { message: "there is no Plan `p`".to_owned(), ..WaitLine::default() };
         assert_eq!(title(vec![held]), "⏳ `ship-1` waits: there is no Plan `p`");
+    }
+
+    #[test]
+    fn what_holds_an_execution_as_a_whole_is_said_instead_of_its_phase() {
+        let command = Some("/planspec resume ship-1".to_owned());
+        let held = || WaitLine {
+            message: "suspended by wendy".to_owned(),
+            command: command.clone(),
+            ..WaitLine::default()
+        };
+        for phase in ["Running", "Pending", "Blocked"] {
+            let title = said(json!({ "phase": phase }), json!(null), vec![held()]);
+            assert_eq!(title, "⏳ `ship-1` waits: suspended by wendy", "{phase}");
+        }
+        // A node that waits beside others that run holds nothing as a whole.
+        let node = WaitLine { node: Some("look".parse().unwrap()), ..held() };
+        let title = said(json!({ "phase": "Running" }), json!(null), vec![node]);
+        assert_eq!(title, "⏳ `ship-1` is running: 0 of 0 nodes done");
     }
 
     /// A group that failed says nothing that the node in it does not say.

@@ -58,7 +58,7 @@ pub(super) fn told(host: &Host, view: &PassView, context: &mut Context) -> Resul
     };
     let name = code(branch, 100);
     Ok(match rule {
-        Some(PushRule::Open) => format!("\n> [!WARNING]\n> {}; {}.\n", open(&name), remedy()),
+        Some(PushRule::Open) => format!("\n> [!WARNING]\n> {}. {}.\n", open(&name), remedy()),
         Some(PushRule::Restricted) => format!("\nPushes to {name} are restricted by a ruleset.\n"),
         Some(PushRule::Protected) => {
             format!("\n{name} is protected; the host tells only an administrator who may push there.\n")
@@ -79,11 +79,11 @@ fn remembered<'l>(line: &'l str, branch: &str, now: Timestamp) -> Option<&'l str
 }
 
 fn open(branch: &str) -> String {
-    format!("whoever may write to this repository may push {branch}, and so decide gates and supply results")
+    format!("Whoever may write to this repository may push {branch}, and so decide gates and supply results")
 }
 
 fn remedy() -> &'static str {
-    "add a branch ruleset for it with \"Restrict updates\" that exempts the app or account that runs planspec (Settings, Rules), or \
+    "Add a branch ruleset for it with \"Restrict updates\" that exempts the app or account that runs planspec (Settings, Rules), or \
      have the branch signed with `planspec trust init`"
 }
 

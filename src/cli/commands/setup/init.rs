@@ -92,8 +92,7 @@ pub(crate) fn run(arguments: &InitArguments, context: &mut Context) -> Result<Ex
         context.out.note(format!("`{action}` is not pinned, so its owner can change it; name a commit"))?;
     }
     if arguments.github {
-        let app = if arguments.app { format!("\n{}", workflows::APP) } else { String::new() };
-        context.out.note(format!("{}{app}", workflows::PROTECT))?;
+        context.out.note(workflows::next_steps(arguments.action.as_deref(), &variant(arguments)))?;
     } else {
         context.out.note("next: planspec validate, then commit, then planspec reconcile")?;
     }
@@ -108,15 +107,15 @@ fn workflows(arguments: &InitArguments, repo: &Repo) -> Result<Vec<(&'static str
         Some(branch) => branch.clone(),
         None => repo.head_branch()?.unwrap_or_else(|| "main".to_owned()),
     };
-    workflows::files(
-        &branch,
-        arguments.action.as_deref(),
-        &WorkflowVariant {
-            app: arguments.app,
-            schedule: arguments.schedule.as_deref(),
-            server: arguments.server.as_deref(),
-        },
-    )
+    workflows::files(&branch, arguments.action.as_deref(), &variant(arguments))
+}
+
+fn variant(arguments: &InitArguments) -> WorkflowVariant<'_> {
+    WorkflowVariant {
+        app: arguments.app,
+        schedule: arguments.schedule.as_deref(),
+        server: arguments.server.as_deref(),
+    }
 }
 
 /// Writes a file, and says so; one that is there is kept, unless it is to be replaced and is another.

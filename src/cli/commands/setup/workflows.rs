@@ -22,20 +22,14 @@ const SCHEDULE: (&str, &str) =
 /// The step that makes the token of an App.
 const APP_TOKEN: &str = include_str!("../../scaffold/github/app-token.yml");
 
-/// What an App adds to that.
-pub(crate) const APP: &str =
-    "  5. register a GitHub App and install it on this repository: docs/github.md has its manifest
-  6. Settings, Environments: an environment `planspec` for the default branch alone, with the secret
-     PLANSPEC_APP_PRIVATE_KEY and the variable PLANSPEC_APP_CLIENT_ID of the App";
-
 /// What only the settings of the repository can do.
-pub(crate) const PROTECT: &str = "\
-next, on GitHub:
-  1. commit these files, and merge them to the default branch
-  2. Settings, Rules: a branch ruleset for `planspec/status` with \"Restrict deletions\"; leave pushes to it open for the
-     workflow's token, and forced pushes too if you run `planspec gc`
-  3. Settings, Rules: a ruleset for the default branch with \"Require a pull request\" and the required check \"planspec / validate\"
-  4. Settings, Actions, General: require approval for workflows of outside collaborators";
+const PROTECT: [&str; 4] = [
+    "commit these files, and merge them to the default branch",
+    "Settings, Rules: a branch ruleset for `planspec/status` with \"Restrict deletions\"; leave pushes to it open for the
+     workflow's token, and forced pushes too if you run `planspec gc`",
+    "Settings, Rules: a ruleset for the default branch with \"Require a pull request\" and the required check \"planspec / validate\"",
+    "Settings, Actions, General: require approval for workflows of outside collaborators",
+];
 
 /// What a person may choose about the workflows.
 #[derive(Debug, Clone, Copy, Default)]
@@ -139,6 +133,42 @@ fn with_app(template: &str) -> String {
     template.replacen(JOB, &format!("{environment}{JOB}"), 1).replacen(STEP, &step, 1)
 }
 
+/// What is left to do on the host, by number, for whoever has just had the files written.
+pub(crate) fn next_steps(action: Option<&str>, variant: &WorkflowVariant<'_>) -> String {
+    let mut steps: Vec<String> = PROTECT.map(str::to_owned).into();
+    if variant.app {
+        // The page is not in the repository of whoever reads this.
+        let page = origin(action).map_or_else(
+            || "docs/github.md of planspec".to_owned(),
+            |(repository, commit)| {
+                format!("https://github.com/{repository}/blob/{commit}/docs/github.md#with-a-github-app")
+            },
+        );
+        steps.push(format!(
+            "register a GitHub App, and install it on this repository; its manifest is in\n     {page}"
+        ));
+        let environment =
+            "Settings, Environments: an environment `planspec` for the default branch alone, with the secret
+     PLANSPEC_APP_PRIVATE_KEY and the variable PLANSPEC_APP_CLIENT_ID of the App";
+        steps.push(environment.to_owned());
+    }
+    if let Some(server) = variant.server {
+        steps.push(format!(
+            "runners: install `gh`, and let them reach {server}, where the action gets its release"
+        ));
+    }
+    let mut text = String::from("next, on GitHub:");
+    for (number, step) in (1..).zip(&steps) {
+        text.push_str(&format!("\n  {number}. {step}"));
+    }
+    if variant.schedule.map(str::trim) == Some(AUTO) {
+        text.push_str(
+            "\nwhile nothing is due, Actions shows `planspec schedule` as disabled; passes turn it on again",
+        );
+    }
+    text
+}
+
 /// Whether this names one commit for good; a branch or a tag may be moved by its owner.
 pub(crate) fn is_pinned(action: &str) -> bool {
     action.starts_with("./") || matches(r"@[0-9a-f]{40}$", action)
@@ -147,15 +177,20 @@ pub(crate) fn is_pinned(action: &str) -> bool {
 /// The first line of a file, by which editors know its schema: that of the commit of the action, which never changes. None where the
 /// action is not one of a commit on GitHub.
 pub(crate) fn modeline(action: Option<&str>, schema: &str) -> Option<String> {
-    let (place, commit) = action.or(OWN_ACTION)?.split_once('@')?;
-    let repository = place.strip_suffix("/action").unwrap_or(place);
-    // It becomes an address.
-    if !matches(r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", repository) || !matches("^[0-9a-f]{40}$", commit) {
-        return None;
-    }
+    let (repository, commit) = origin(action)?;
     let address =
         format!("https://raw.githubusercontent.com/{repository}/{commit}/schemas/{schema}.schema.json");
     Some(format!("# yaml-language-server: $schema={address}\n"))
+}
+
+/// The repository that has the action, and its commit; none where the action is not one of a commit on GitHub.
+fn origin(action: Option<&str>) -> Option<(&str, &str)> {
+    let (place, commit) = action.or(OWN_ACTION)?.split_once('@')?;
+    let repository = place.strip_suffix("/action").unwrap_or(place);
+    // It becomes an address.
+    let is_plain =
+        matches(r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", repository) && matches("^[0-9a-f]{40}$", commit);
+    is_plain.then_some((repository, commit))
 }
 
 fn used(action: Option<&str>) -> Result<String, CliError> {
@@ -288,6 +323,24 @@ mod tests {
         ] {
             assert_eq!(modeline(Some(other), "config"), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_next_steps_are_those_of_what_was_written() {
+        let plain = next_steps(Some(PINNED), &WorkflowVariant::default());
+        assert!(plain.contains("\n  4. Settings, Actions") && !plain.contains("\n  5. "), "{plain}");
+        let variant =
+            WorkflowVariant { app: true, schedule: Some("auto"), server: Some("https://github.com") };
+        let all = next_steps(Some(PINNED), &variant);
+        let page = "\n     https://github.com/wendy/planspec/blob/08c6903cd8c0fde910a37f88322edcfb5dd907a8/docs/github.md#with-a-github-app\n";
+        assert!(all.starts_with(plain.as_str()) && all.contains(page), "{all}");
+        assert!(
+            all.contains("\n  7. runners: install `gh`, and let them reach https://github.com,"),
+            "{all}"
+        );
+        assert!(all.ends_with("passes turn it on again"), "{all}");
+        // A local action says nothing of where the page is.
+        assert!(next_steps(Some("./action"), &variant).contains("\n     docs/github.md of planspec\n"));
     }
 
     #[test]
