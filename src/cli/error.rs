@@ -233,6 +233,9 @@ impl From<GitError> for CliError {
             GitError::UnsupportedFormat { .. } => Some(
                 "planspec supports only SHA-1 objects and file-based references: clone into a repository with that format",
             ),
+            GitError::BadTree { .. } => Some(
+                "a commit that somebody pushed holds it: put that branch back to the commit before, and restrict who may push there",
+            ),
             GitError::UnknownRevision { .. } => Some("`git branch --all` lists the branches"),
             GitError::Signing { .. } => Some(
                 "`git commit -S` shows the same failure; `commit.gpgSign` and `user.signingKey` say how commits are signed",
@@ -249,7 +252,10 @@ impl From<GitError> for CliError {
 
 impl From<RecordError> for CliError {
     fn from(error: RecordError) -> Self {
-        Self::environment(chain(&error))
+        match error {
+            RecordError::Git(error) => error.into(),
+            other => Self::environment(chain(&other)),
+        }
     }
 }
 
@@ -262,6 +268,10 @@ impl From<IndexError> for CliError {
         }
     }
 }
+
+/// How a job takes over a status branch that was refused. By a merged change and not by an input of whoever starts the workflow:
+/// anybody who may push could else let the runner sign a history of their own.
+const ACCEPT_IN_JOB: &str = "in a workflow: merge `accept-status-history: true` below `with:` of the step that runs planspec, and take it out after one run";
 
 impl From<EngineError> for CliError {
     fn from(error: EngineError) -> Self {
@@ -282,10 +292,12 @@ impl From<EngineError> for CliError {
                 .hint("other runners are writing at the same time; try again in a moment"),
             EngineError::StatusWentBack { ref branch, ref last, .. } => Self::environment(chain(&error))
                 .hint(format!("put it back: `git push --force REMOTE {last}:refs/heads/{branch}`, or `git branch -f {branch} {last}`"))
-                .hint("if it is meant, as after a restore: `planspec reconcile --accept-status-history`"),
+                .hint("if it is meant, as after a restore: `planspec reconcile --accept-status-history` in any clone; with `trust.status`, with the key of a runner")
+                .hint(ACCEPT_IN_JOB),
             EngineError::NotSigned { .. } => Self::environment(chain(&error))
                 .hint("`planspec verify` says who signed what; put the branch back to a commit that holds")
-                .hint("if it is meant: `planspec reconcile --accept-status-history` with the key of a runner"),
+                .hint("if it is meant: `planspec reconcile --accept-status-history` with the key of a runner")
+                .hint(ACCEPT_IN_JOB),
             EngineError::DesiredNotSigned { .. } => Self::environment(chain(&error)).hint(
                 "nothing was started; let one of the signers of `trust.desired`, as the commit in force before lists them, \
                  put a signed commit on the branch",

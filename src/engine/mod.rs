@@ -12,6 +12,7 @@ mod error;
 mod execution;
 mod gc;
 mod inputs;
+mod lost_records;
 mod merged;
 mod message;
 mod pass;

@@ -8,21 +8,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::EngineError;
 use super::branches::{BranchTips, Branches, status_ref};
 use super::clock::{Clock as _, SystemClock};
+use super::lost_records::{LostRecord, below_unreadable, lost_records};
 use super::signed::ACCEPTED;
 use crate::config::Config;
-use crate::git::{Commit, GitError, ObjectId, RefUpdate, Repo, Signature, SwapResult, TreeChange};
-use crate::model::{
-    ExecutionPhase, ExecutionStatus, Kind, NodeStatus, ResourceKey, ResourceStatus, StatusMetadata,
-    StatusRecord,
-};
-use crate::record::{
-    Batch, RecordEdit, RecordError, StatusPath, StatusTree, Transition, Writer, may_hold_records,
-};
+use crate::git::{Commit, GitError, ObjectId, RefUpdate, Repo, Signature, SwapResult};
+use crate::model::{ExecutionPhase, ExecutionStatus, ResourceKey, ResourceStatus, StatusRecord};
+use crate::record::{Batch, RecordEdit, RecordError, StatusTree, Transition, Writer, may_hold_records};
 
 /// How many Executions are named that would run again.
 const NAMED: usize = 5;
@@ -128,7 +124,7 @@ pub(super) struct LostHistory {
     /// The tip that was seen last.
     last: ObjectId,
     /// What was recorded there and is not any more; nothing where the last tip cannot be read.
-    records: Vec<(StatusRecord, Option<StatusRecord>)>,
+    records: Vec<LostRecord>,
 }
 
 impl StatusMemory {
@@ -185,96 +181,21 @@ impl StatusMemory {
             }
             Err(error) => return Err(error.into()),
         };
-        let records = lost_records(repo, desired, before, StatusTree::at(repo, tip)?)?;
-        info!(%last, ?tip, lost = records.len(), "the status branch does not follow from the last tip that was seen");
-        Ok((!records.is_empty()).then_some(LostHistory { last, records }))
+        let now = StatusTree::at(repo, tip)?;
+        let records = match lost_records(repo, desired, before, now) {
+            Err(EngineError::Git(GitError::BadTree { .. })) => {
+                // Where it is the branch itself that cannot be read, that is what has to be put right.
+                repo.compare_within(None, now.tree, &may_hold_records)?;
+                below_unreadable(repo, desired, last, now)?
+            }
+            records => Some(records?),
+        };
+        info!(%last, ?tip, lost = records.as_ref().map(Vec::len), "the status branch does not follow from the last tip that was seen");
+        Ok(match records {
+            Some(records) => (!records.is_empty()).then_some(LostHistory { last, records }),
+            None => Some(LostHistory { last, records: Vec::new() }),
+        })
     }
-}
-
-fn lost_records(
-    repo: &Repo,
-    desired: &Commit,
-    before: StatusTree,
-    now: StatusTree,
-) -> Result<Vec<(StatusRecord, Option<StatusRecord>)>, EngineError> {
-    let mut changes: Vec<(ResourceKey, TreeChange)> = Vec::new();
-    for change in repo.compare_within(before.tree, now.tree, &may_hold_records)? {
-        let Some(StatusPath::Record(key)) = StatusPath::parse(&change.path) else { continue };
-        if matches!(key.kind, Kind::Execution | Kind::Gate) && change.old.is_some() {
-            changes.push((key, change));
-        }
-    }
-    // A partial clone lacks the records of a branch that it never read, and would fetch one after the other.
-    let blobs =
-        changes.iter().flat_map(|(_, change)| [&change.old, &change.new]).flatten().map(|entry| entry.id);
-    if let Err(error) = repo.fetch_promised(blobs) {
-        debug!(%error, "the records could not be fetched together");
-    }
-    let mut lost = Vec::new();
-    for (key, _) in changes {
-        let Ok(Some(old)) = before.get(repo, &key) else { continue };
-        // One that cannot be read is healed from history, which may be the very history that was lost.
-        let new = now.get(repo, &key).unwrap_or_default();
-        if is_lost(repo, desired, &old, new.as_ref())? {
-            lost.push((old, new));
-        }
-    }
-    Ok(lost)
-}
-
-fn is_lost(
-    repo: &Repo,
-    desired: &Commit,
-    old: &StatusRecord,
-    new: Option<&StatusRecord>,
-) -> Result<bool, EngineError> {
-    let Some(new) = new else {
-        // A record goes with its manifest; without one nothing can run again.
-        let source = old.metadata.annotations.get(StatusMetadata::SOURCE);
-        return Ok(match source {
-            Some(path) => repo.entry(desired.tree, path)?.is_some(),
-            None => false,
-        });
-    };
-    if new.metadata.uid != old.metadata.uid {
-        return Ok(false);
-    }
-    Ok(match (&old.status, &new.status) {
-        (ResourceStatus::Execution(old), ResourceStatus::Execution(new)) => is_behind(new, old),
-        (ResourceStatus::Gate(old), ResourceStatus::Gate(new)) => {
-            new.review_history.len() < old.review_history.len()
-        }
-        _ => true,
-    })
-}
-
-/// Whether a status is from before another one of the same Execution.
-fn is_behind(status: &ExecutionStatus, other: &ExecutionStatus) -> bool {
-    let mine = &status.extensions;
-    let theirs = &other.extensions;
-    if mine.last_token < theirs.last_token || mine.retries < theirs.retries {
-        return true;
-    }
-    let reset = mine.retries > theirs.retries;
-    // Nothing of it would run again, but work that somebody stopped would go on.
-    if theirs.cancel.is_some() && mine.cancel.is_none() && !reset {
-        return true;
-    }
-    // A holder that renewed its lease relies on the time which it has by that; by the older record another runner may take the
-    // lease over before, and both work.
-    if let (Some(mine), Some(theirs)) = (&mine.lease, &theirs.lease)
-        && mine.token == theirs.token
-        && mine.renew_time < theirs.renew_time
-    {
-        return true;
-    }
-    other.node_statuses.iter().any(|(id, other)| {
-        let ended = |node: &NodeStatus| node.phase.is_terminal();
-        status
-            .node_statuses
-            .get(id)
-            .is_none_or(|node| node.attempt < other.attempt || (ended(other) && !ended(node) && !reset))
-    })
 }
 
 impl LostHistory {
@@ -375,32 +296,4 @@ fn continued(old: &StatusRecord, before: &ExecutionStatus, new: Option<&StatusRe
         status.extensions.last_token = status.extensions.last_token.max(before.extensions.last_token);
     }
     record
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Lease, PersonRequest};
-
-    fn lease(renewed: i64) -> Option<Lease> {
-        let renew_time = Timestamp::from_second(renewed).unwrap();
-        let acquire_time = Timestamp::from_second(1).unwrap();
-        Some(Lease { holder: "one".to_owned(), token: 1, acquire_time, renew_time, duration_millis: 60_000 })
-    }
-
-    #[test]
-    fn what_somebody_relies_on_is_not_lost_in_silence() {
-        let mut before = ExecutionStatus::default();
-        before.extensions.last_token = 1;
-        before.extensions.lease = lease(10);
-        let mut after = before.clone();
-        after.extensions.lease = lease(20);
-        assert!(is_behind(&before, &after), "its holder relies on the renewal");
-        assert!(!is_behind(&after, &before));
-        let mut cancelled = before.clone();
-        let at = Timestamp::UNIX_EPOCH;
-        cancelled.extensions.cancel = Some(PersonRequest { by: "ada".to_owned(), at, comment: None });
-        assert!(is_behind(&before, &cancelled), "what was stopped would go on");
-        assert!(!is_behind(&cancelled, &before));
-    }
 }

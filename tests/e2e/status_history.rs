@@ -1,5 +1,8 @@
 //! A status branch that goes back is refused by every clone that saw the newer tip, until somebody takes it as it is.
 
+use std::fs;
+use std::process::Command;
+
 use planspec::model::ExecutionPhase;
 
 use crate::engine_rig::{Graph, QUICK, STATUS, Stage, bindings, execution, yaml};
@@ -28,6 +31,7 @@ fn check_refused(stage: &Stage, again: &str, lost: usize) {
         assert!(!refused.stderr.contains("nothing does not follow"), "{refused:?}");
         assert!(refused.stderr.contains(again), "{refused:?}");
         assert!(refused.stderr.contains("--accept-status-history"), "{refused:?}");
+        assert!(refused.stderr.contains("in a workflow: merge `accept-status-history: true`"), "{refused:?}");
     }
     assert_eq!(stage.environment.git(&["rev-parse", "--verify", "--quiet", STATUS]).stdout, tip);
     assert_eq!(stage.trace("trace").len(), 2);
@@ -66,6 +70,58 @@ fn a_status_branch_that_was_forked_is_refused() {
     let fork = stage.environment.git_output(&["commit-tree", &tree, "-p", "before", "-m", "Fork"]);
     stage.environment.git(&["update-ref", "refs/heads/planspec/status", &fork]).succeeds();
     check_refused(&stage, "would run again: team/second", 1);
+}
+
+/// Makes a commit on top of another one whose tree cannot be read to its end, as one that unfolds to millions of paths cannot.
+fn unreadable(stage: &Stage, below: &[&str]) -> String {
+    let git = |arguments: &[&str]| stage.environment.git_output(arguments);
+    let file = stage.outside("broken");
+    fs::write(&file, b"40000 x\0short").unwrap();
+    let broken = git(&["hash-object", "-t", "tree", "-w", "--literally", file.to_str().unwrap()]);
+    let listing = stage.outside("listing");
+    fs::write(&listing, format!("{}\n040000 tree {broken}\tevil\n", git(&["ls-tree", below[0]]))).unwrap();
+    let script = format!("git mktree --missing < '{}'", listing.display());
+    let made =
+        Command::new("sh").args(["-c", &script]).current_dir(stage.environment.repo()).output().unwrap();
+    let tree = String::from_utf8(made.stdout).unwrap();
+    let parents = below.iter().flat_map(|parent| ["-p", *parent]);
+    let arguments: Vec<&str> =
+        ["commit-tree", tree.trim(), "-m", "Break"].into_iter().chain(parents).collect();
+    git(&arguments)
+}
+
+#[test]
+fn a_tip_that_nobody_can_read_is_in_the_way_only_while_it_is_there_and_hides_nothing() {
+    let stage = done();
+    let point =
+        |to: &str| stage.environment.git(&["update-ref", "refs/heads/planspec/status", to]).succeeds();
+    let good = stage.environment.git_output(&["rev-parse", STATUS]);
+    let bad = unreadable(&stage, &[&good]);
+    point(&bad);
+    let refused = stage.environment.planspec(&["reconcile"]).exits(3);
+    assert!(refused.stderr.contains("is broken"), "{refused:?}");
+    assert!(refused.stderr.contains("put that branch back to the commit before"), "{refused:?}");
+    point(&good);
+    stage.reconcile(&[]).succeeds();
+    // Once more, and then further back than what stood below it.
+    point(&bad);
+    stage.environment.planspec(&["reconcile"]).exits(3);
+    point("before");
+    let refused = |why: &str| {
+        let refused = stage.environment.planspec(&["reconcile"]).exits(3);
+        assert!(refused.stderr.contains(why), "{refused:?}");
+    };
+    refused("would run again: team/second");
+    // Nor does another parent hide it.
+    point(&good);
+    stage.reconcile(&[]).succeeds();
+    point(&unreadable(&stage, &["before", &good]));
+    refused("is broken");
+    point("before");
+    refused("what it held cannot be read any more");
+    point(&good);
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.trace("trace").len(), 2);
 }
 
 #[test]
