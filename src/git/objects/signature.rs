@@ -154,8 +154,6 @@ impl Repo {
         write("gpg.conf", home.as_bytes())?;
         let ids = commits.iter().map(|commit| format!("{commit}\n")).collect::<String>();
         let output = GitCommand::new(self.place(), &settings)
-            // A replacement would be checked in place of the commit that is named.
-            .env("GIT_NO_REPLACE_OBJECTS", "1")
             .env("GNUPGHOME", folder.path())
             .args([
                 "log",
