@@ -42,5 +42,5 @@ pub use inputs::{EventSink, ReconcileInputs, ReconcileOptions, ReconcileSummary}
 pub use pass::driver::reconcile;
 pub(crate) use remote_work::poll_times::forget_poll_times;
 pub use signed::{SignedBy, VerifiedCommit};
-pub(crate) use snapshot::approved_target::approvable;
+pub(crate) use snapshot::approved_target::{approvable, effective_settings};
 pub(crate) use snapshot::gates::people_of;

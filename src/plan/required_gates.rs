@@ -1,10 +1,11 @@
 //! Gates that the configuration requires before tasks of certain providers: the repository's word, which no Plan can leave out.
 
 use globset::{GlobBuilder, GlobMatcher};
+use serde_json::Value;
 
 use crate::config::RequiredGate;
 use crate::graph::{NodeIx, Topology};
-use crate::model::{Kind, Name, Node, NodeKind, ResourceKey};
+use crate::model::{JsonMap, Kind, Name, Node, NodeKind, ResourceKey};
 
 /// The rules of `gates.require`.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +40,30 @@ impl RequiredGates {
             move |(globs, _): &&(Vec<GlobMatcher>, String)| globs.iter().any(|glob| glob.is_match(provider));
         self.rules.iter().filter(needs).map(|(_, gate)| gate.as_str())
     }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|(_, gate)| gate.as_str())
+    }
+}
+
+/// A gate that is required, with the provider that needs it.
+pub(crate) type GateFor = (String, String);
+
+/// The gates that a task with this provider and these settings needs: also those of the provider that verifies its work, which
+/// starts in the same attempt.
+pub(crate) fn gates_for(required: &RequiredGates, provider: &str, settings: &JsonMap) -> Vec<GateFor> {
+    let verifier = match settings.get("verify") {
+        Some(Value::Object(verify)) => verify.get("provider").and_then(Value::as_str),
+        verify => verify.and_then(Value::as_str),
+    };
+    let mut found = Vec::new();
+    for provider in [Some(provider), verifier].into_iter().flatten() {
+        // What an expression comes to is known only after the gates: any of them could be meant.
+        let open = provider.contains("${{");
+        let gates: Vec<&str> = if open { required.all().collect() } else { required.of(provider).collect() };
+        found.extend(gates.into_iter().map(|gate| (gate.to_owned(), provider.to_owned())));
+    }
+    found
 }
 
 /// Whether a gate stands before a node; `home` is the namespace of the plan, and `counts` says whether a gate node does.
@@ -68,6 +93,22 @@ mod tests {
     fn rules(globs: &[&str], gate: &str) -> RequiredGates {
         let providers = globs.iter().map(|glob| (*glob).to_owned()).collect();
         RequiredGates::new(&[RequiredGate { providers, gate: gate.to_owned() }])
+    }
+
+    #[test]
+    fn whoever_verifies_needs_the_gate_as_well() {
+        let needed = |settings: Value| {
+            let required = rules(&["agent://prod-*"], "prod");
+            gates_for(&required, "tool://make", settings.as_object().unwrap())
+        };
+        let prod = |provider: &str| vec![("prod".to_owned(), provider.to_owned())];
+        assert_eq!(needed(json!({ "verify": "agent://prod-judge" })), prod("agent://prod-judge"));
+        let settings = json!({ "verify": { "provider": "agent://prod-judge" } });
+        assert_eq!(needed(settings), prod("agent://prod-judge"));
+        assert_eq!(needed(json!({ "verify": "agent://judge" })), []);
+        // Nobody knows what this will be.
+        let open = "${{ parameters.judge }}";
+        assert_eq!(needed(json!({ "verify": open })), prod(open));
     }
 
     #[test]

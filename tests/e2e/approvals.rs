@@ -119,6 +119,65 @@ fn what_a_target_names_in_the_configuration_is_approved_with_it() {
     }
 }
 
+/// An agent whose settings name another one, as those who verify its work are named.
+#[test]
+fn what_the_configuration_names_in_turn_is_approved_with_it() {
+    let work = WORK.replace(RULE, "target: {provider: 'agent://coder'}");
+    let config = |command: &str| {
+        format!(
+            "{CONFIG}providers:\n  agents:\n    coder: {{command: 'true', verify: 'agent://critic'}}\n    \
+             critic: {{command: '{command}'}}\n"
+        )
+    };
+    let (old, new) = (config("true"), config("/bin/true"));
+    let environment =
+        TestEnvironment::with_files(&[(".planspec.yaml", &old), ("work.yaml", &work), ("fixed", "")]);
+    environment.planspec(&["reconcile"]).succeeds();
+    approve_by_both(&environment);
+    environment.commit_files(&[(".planspec.yaml", &new)], "Another critic");
+    environment.planspec(&["reconcile"]).succeeds();
+    check_phases(&environment, WAITS);
+    let message = node(&environment, "look")["message"].to_string();
+    assert!(message.contains("the settings of agent://coder for node `ship` have changed"), "{message}");
+}
+
+/// The plan that does a node, and what does the tasks of it, also further down.
+#[test]
+fn a_plan_that_is_swapped_after_the_approval_asks_again() {
+    let plan = |name: &str, task: &str| {
+        format!(
+            "---\napiVersion: planspec.io/v1alpha1\nkind: Plan\nmetadata: {{name: {name}, namespace: team}}\nspec:\n  \
+             description: Ship\n  graph: {{nodes: [{task}]}}\n"
+        )
+    };
+    let bound = |inner: &str| {
+        let rule = format!("{{selector: {{planRef: {{name: inner}}}}, target: {{provider: '{inner}'}}}}");
+        WORK.replace(RULE, "target: {provider: 'plan://inner'}")
+            .replace("  rules:\n", &format!("  rules:\n    - {rule}\n"))
+    };
+    let open = plan("inner", "{id: a, kind: Task}");
+    let last = plan("last", "{id: b, kind: Task, run: 'true'}");
+    let work = [bound("plan://last"), open.clone(), last.clone()].concat();
+    for changed in [
+        [bound("plan://last"), plan("inner", "{id: a, kind: Task, run: 'echo evil > evil'}"), last.clone()],
+        [bound("plan://last"), open.clone(), plan("last", "{id: b, kind: Task, run: 'echo evil > evil'}")],
+        [bound("tool://evil"), open, last],
+    ] {
+        let environment =
+            TestEnvironment::with_files(&[(".planspec.yaml", CONFIG), ("work.yaml", &work), ("fixed", "")]);
+        environment.planspec(&["reconcile"]).succeeds();
+        approve_by_both(&environment);
+        environment.commit_files(&[("work.yaml", &changed.concat())], "Another plan");
+        environment.planspec(&["reconcile"]).succeeds();
+        check_phases(&environment, WAITS);
+        let message = node(&environment, "look")["message"].to_string();
+        assert!(message.contains("the settings of plan://inner for node `ship` have changed"), "{message}");
+        approve_by_both(&environment);
+        environment.planspec(&["reconcile"]).succeeds();
+        assert_eq!(node(&environment, "look")["phase"], "Succeeded");
+    }
+}
+
 #[test]
 fn what_is_asked_is_shown_and_an_approval_may_say_what_it_expects() {
     let environment = environment(true);

@@ -126,6 +126,15 @@ fn a_required_gate_holds_back_a_command_of_the_plan_a_delivery_and_what_runs_aft
     let documents = [open.plan(), execution("run", "work"), bindings(&[&open])];
     is_held_back(&requiring("pull-request://*", "", &documents), "run", "ship");
 
+    // Whoever verifies the work starts with it.
+    let judged = json!({
+        "command": "true", "changes": "commit",
+        "verify": { "provider": "tool://judge", "config": { "command": "true" } },
+    });
+    let judged = Graph::new("work").provided("ship", &[], "tool://make", &judged);
+    let documents = [judged.plan(), execution("run", "work"), bindings(&[&judged])];
+    is_held_back(&requiring("tool://judge", "", &documents), "run", "ship");
+
     let last = json!({ "id": "ship", "kind": "Task", "finally": true, "run": "exit 0" });
     let last = Graph::new("work").task("a", &[], "true").node(last);
     let documents = [last.plan(), execution("run", "work"), bindings(&[&last])];

@@ -186,6 +186,45 @@ fn a_name_that_is_taken_fails_the_node() {
     assert!(stage.node("run", "load").message.contains("is there already"));
 }
 
+/// The inner plan of a time when it had no gate yet, which was merged, too.
+#[test]
+fn a_plan_that_is_older_than_its_owner_never_runs() {
+    let stage = Stage::new(QUICK, &[]);
+    let key = Stage::leaves_its_key(&stage.outside("trace"));
+    let once = Graph::new("inner").task("a", &[], &key);
+    stage.commit("inner.yaml", &yaml(&[once.plan()]));
+    let old = stage.environment.git_output(&["rev-parse", "HEAD"]);
+    let gate = json!({ "id": "ok", "kind": "Gate", "gateRef": { "name": "ok" } });
+    let inner = Graph::new("inner").node(gate).task("a", &["ok"], &key);
+    let outer = Graph::new("outer").node(json!({ "id": "load", "kind": "Task" }));
+    let binding = with_plans(&[&outer, &inner], &[("outer", "load", "plan://inner")]);
+    stage.commit("inner.yaml", &yaml(&[inner.plan()]));
+    stage.commit("work.yaml", &yaml(&[outer.plan(), binding, execution("run", "outer")]));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("run-load").phase, ExecutionPhase::Blocked);
+    // What an honest runner records of such a plan.
+    let honest = Stage::new(QUICK, &[]);
+    honest.commit("work.yaml", &yaml(&[once.plan(), execution("run", "inner")]));
+    honest.reconcile(&[]).succeeds();
+    let digest = honest.status("run").extensions.pinned.unwrap().graph_digest;
+    let manifest = stage.environment.git_output(&["show", &format!("{old}:inner.yaml")]);
+    forge(&stage, |tree| {
+        let path = tree.join("team/executions/run-load.yaml");
+        let mut record: Value = serde_yaml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let pinned = &mut record["status"]["extensions"]["pinned"];
+        pinned["commit"] = json!(old);
+        pinned["graphDigest"] = json!(digest);
+        record["status"]["nodeStatuses"].as_object_mut().unwrap().remove("ok");
+        fs::write(&path, record.to_string()).unwrap();
+        fs::write(tree.join("team/executions/run-load.pinned/plan.yaml"), manifest + "\n").unwrap();
+    });
+    stage.reconcile(&[]);
+    assert_eq!(stage.trace("trace"), [""; 0], "it ran");
+    let status = stage.status("run-load");
+    assert_eq!(status.reason.as_deref(), Some("PinMismatch"), "{status:?}");
+    assert!(status.message.unwrap().contains(&format!("commit {} is older than", &old[..8])));
+}
+
 #[test]
 fn what_a_forger_makes_of_it_runs_nothing() {
     let stage = Stage::new(QUICK, &[]);

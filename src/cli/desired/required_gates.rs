@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use crate::cli::desired::{ByKey, bound_target, by_key, unbound};
-use crate::config::Config;
+use crate::config::{Config, ProviderConfig};
 use crate::diagnostic::{Diagnostic, Location};
+use crate::engine::effective_settings;
 use crate::graph::Topology;
 use crate::manifest::{self, codes};
 use crate::model::{
@@ -17,7 +18,7 @@ use crate::plan::binding::TaskToBind;
 use crate::plan::goal::{PlanView, is_meant_for};
 use crate::plan::plan_named;
 use crate::plan::recurrence::scheduled_spec;
-use crate::plan::required_gates::{RequiredGates, is_behind};
+use crate::plan::required_gates::{RequiredGates, gates_for, is_behind};
 
 /// Checks every plan as the declared Executions and Schedules would run it, as the nodes would whose work it does, and as an
 /// Execution would that names no Binding.
@@ -38,7 +39,7 @@ pub(crate) fn check(
     while let Some(run) = open.pop() {
         // Once for each Binding, however many Executions use it; this also ends plans that run each other.
         if seen.insert(run.identity()) {
-            check_plan(&by_key, &required, &run, &mut open, &mut found);
+            check_plan(&by_key, (&required, &config.providers), &run, &mut open, &mut found);
         }
     }
     let mut found: Vec<Diagnostic> = found.into_iter().map(|missing| missing.diagnostic(&by_key)).collect();
@@ -131,7 +132,7 @@ impl MissingGate {
 
 fn check_plan(
     by_key: &ByKey<'_>,
-    required: &RequiredGates,
+    (required, providers): (&RequiredGates, &ProviderConfig),
     run: &PlanRun,
     open: &mut Vec<PlanRun>,
     found: &mut BTreeSet<MissingGate>,
@@ -144,16 +145,16 @@ fn check_plan(
     let nodes = &spec.graph.nodes;
     for (ix, node) in nodes.iter().enumerate().filter(|(_, node)| node.kind == NodeKind::Task) {
         let task = TaskToBind { node, plan, plan_labels: &resource.metadata.labels, execution, namespace };
-        let Some(BindingTarget { provider, .. }) = bound_target(&task, by_key) else { continue };
-        for gate in required.of(&provider) {
-            if !is_behind(gate, &plan.namespace, (&topology, nodes), ix, |_| true) {
+        let Some(target) = bound_target(&task, by_key) else { continue };
+        let BindingTarget { provider, .. } = &target;
+        let settings = effective_settings(providers, &target);
+        for (gate, provider) in gates_for(required, provider, &settings) {
+            if !is_behind(&gate, &plan.namespace, (&topology, nodes), ix, |_| true) {
                 let id = node.id.to_string();
-                let gate = gate.to_owned();
-                let provider = provider.clone();
                 found.insert(MissingGate { plan: plan.clone(), node: ix, id, gate, provider });
             }
         }
-        if let Some(Ok(name)) = plan_named(&provider) {
+        if let Some(Ok(name)) = plan_named(provider) {
             // The Binding is passed on, and `nodeBindings` are not: they name nodes of the outer plan.
             let inner = ExecutionSpec {
                 plan_ref: Reference::to(name.clone()),

@@ -76,6 +76,24 @@ impl MergedHistory {
         })
     }
 
+    /// Whether `commit`, which was a tip, was one no earlier than `first`.
+    pub(crate) fn not_before(
+        &self,
+        repo: &Repo,
+        desired: ObjectId,
+        commit: ObjectId,
+        first: ObjectId,
+    ) -> Result<MergedAnswer, EngineError> {
+        let places = self.with_line(repo, desired, |line, sources| {
+            Ok((line.place(sources, commit)?, line.place(sources, first)?))
+        })?;
+        Ok(match places {
+            (LinePlace::At(place), LinePlace::At(start)) if place <= start => MergedAnswer::Yes,
+            (LinePlace::Unknown, _) | (_, LinePlace::Unknown) => self.lacks_commits(desired, first),
+            _ => MergedAnswer::No(format!("commit {} is older than {}", commit.short(), first.short())),
+        })
+    }
+
     /// Whether `uid` is that of a resource which was first observed at `last`, or at a tip of the branch before it. A record of
     /// a later life of the same name could else be pinned to what an earlier one ran.
     pub(crate) fn was_named(

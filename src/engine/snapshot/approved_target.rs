@@ -1,15 +1,22 @@
 //! What would do the work of a task, as an approval is bound to it (Invariant 11). The same on every machine: which providers are
 //! at hand here does not count, since whoever approves sits elsewhere.
 
-use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
 
 use crate::config::ProviderConfig;
 use crate::engine::EngineError;
-use crate::engine::snapshot::{LoadedResource, Snapshot};
+use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::child::MOST_NESTED;
 use crate::graph::NodeIx;
-use crate::model::{ApprovedTarget, BindingTarget, JsonMap, NodeKind, Spec};
-use crate::plan::ProviderResolution;
+use crate::model::{
+    ApprovedTarget, BindingTarget, Digest, ExecutionSpec, JsonMap, Kind, Name, NodeKind, Resource,
+    ResourceKey, Spec,
+};
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
+use crate::plan::{ProviderResolution, plan_named, spec_below};
 use crate::run::CompiledPlan;
 use crate::run::gate::approved_target as digest_target;
 
@@ -35,15 +42,112 @@ pub(crate) fn approved_target(
     if let Some(known) = snapshot.answers.approved(&compiled.key, ix, blob) {
         return Ok(known);
     }
-    let target = declared_target(&task, binding.as_deref());
-    let target = target.map(|target| approvable(&snapshot.config.providers, &target));
+    let declared = |key: &ResourceKey| Ok(snapshot.cached(key)?.map(|loaded| loaded.resource.clone()));
+    let target = match declared_target(&task, binding.as_deref().map(|loaded| &loaded.resource)) {
+        Some(target) => Some(approvable(&snapshot.config.providers, &task, &target, &declared)?),
+        None => None,
+    };
     snapshot.answers.keep_approved(&compiled.key, ix, blob, &target);
     Ok(target)
 }
 
-/// A target as it is approved, with these settings of providers.
-pub(crate) fn approvable(providers: &ProviderConfig, target: &BindingTarget) -> ApprovedTarget {
-    digest_target(target, &named(providers, target))
+/// What is declared under a key.
+pub(crate) type DeclaredNow<'a> = dyn Fn(&ResourceKey) -> Result<Option<Resource>, EngineError> + 'a;
+
+/// The target of a task as it is approved, with these settings of providers; with the plan that it names, where there is one, and
+/// what does each task of that.
+pub(crate) fn approvable(
+    providers: &ProviderConfig,
+    task: &TaskToBind<'_>,
+    target: &BindingTarget,
+    declared: &DeclaredNow<'_>,
+) -> Result<ApprovedTarget, EngineError> {
+    let mut plans = NamedPlans {
+        providers,
+        declared,
+        namespace: task.namespace,
+        read: HashMap::new(),
+        above: Vec::new(),
+        known: HashMap::new(),
+    };
+    plans.target(task.execution, target)
+}
+
+/// The plans that do nodes of others. A gate before such a node has reviewers who approve what runs inside, since nobody else
+/// is asked before it starts.
+struct NamedPlans<'a> {
+    providers: &'a ProviderConfig,
+    declared: &'a DeclaredNow<'a>,
+    /// That of the Execution, in which all that its nodes make is.
+    namespace: &'a Name,
+    read: HashMap<ResourceKey, Option<Rc<Resource>>>,
+    /// From the outermost to the one that is looked at.
+    above: Vec<ResourceKey>,
+    /// By plan: one that many nodes name is worked out once, or nested ones would be looked at again and again without end.
+    known: HashMap<ResourceKey, Digest>,
+}
+
+impl NamedPlans<'_> {
+    fn target(
+        &mut self,
+        execution: &ExecutionSpec,
+        target: &BindingTarget,
+    ) -> Result<ApprovedTarget, EngineError> {
+        let mut named = named(self.providers, target);
+        if let Some(Ok(name)) = plan_named(&target.provider)
+            && let Some(digest) = self.plan(execution, name.clone())?
+        {
+            named.insert(format!("plans.{name}"), json!(digest));
+        }
+        Ok(digest_target(target, &Value::Object(named)))
+    }
+
+    /// The digest of a plan with what does its tasks; none of one that is not there, or that would run itself.
+    fn plan(&mut self, execution: &ExecutionSpec, name: Name) -> Result<Option<Digest>, EngineError> {
+        let key = ResourceKey::new(Kind::Plan, self.namespace.clone(), name.clone());
+        if let Some(known) = self.known.get(&key) {
+            return Ok(Some(known.clone()));
+        }
+        // Both are refused when the node would start.
+        if self.above.contains(&key) || self.above.len() >= MOST_NESTED {
+            return Ok(None);
+        }
+        let Some(resource) = self.resource(&key)? else { return Ok(None) };
+        let Spec::Plan(spec) = &resource.spec else { return Ok(None) };
+        let below = spec_below(execution, name);
+        self.above.push(key.clone());
+        let mut targets = Map::new();
+        for node in spec.graph.nodes.iter().filter(|node| node.kind == NodeKind::Task) {
+            let labels = &resource.metadata.labels;
+            let task = TaskToBind {
+                node,
+                plan: &key,
+                plan_labels: labels,
+                execution: &below,
+                namespace: self.namespace,
+            };
+            let binding = match binding_for(&task) {
+                Some(key) => self.resource(&key)?,
+                None => None,
+            };
+            if let Some(target) = declared_target(&task, binding.as_deref()) {
+                targets.insert(node.id.to_string(), json!(self.target(&below, &target)?));
+            }
+        }
+        self.above.pop();
+        let digest = Digest::of_value(&json!({ "spec": spec, "targets": targets }));
+        self.known.insert(key, digest.clone());
+        Ok(Some(digest))
+    }
+
+    fn resource(&mut self, key: &ResourceKey) -> Result<Option<Rc<Resource>>, EngineError> {
+        if let Some(known) = self.read.get(key) {
+            return Ok(known.clone());
+        }
+        let found = (self.declared)(key)?.map(Rc::new);
+        self.read.insert(key.clone(), found.clone());
+        Ok(found)
+    }
 }
 
 /// The target that the Binding of a task names now.
@@ -58,7 +162,7 @@ pub(crate) fn bound_target(
         Some(key) => snapshot.cached(&key)?,
         None => None,
     };
-    Ok(declared_target(&task, binding.as_deref()))
+    Ok(declared_target(&task, binding.as_deref().map(|loaded| &loaded.resource)))
 }
 
 /// The settings of a target, on top of those that the configuration has for the name of an agent.
@@ -70,8 +174,8 @@ pub(crate) fn effective_settings(providers: &ProviderConfig, target: &BindingTar
     settings
 }
 
-fn declared_target(task: &TaskToBind<'_>, binding: Option<&LoadedResource>) -> Option<BindingTarget> {
-    let explained = resolve(task, |_| match binding.map(|binding| &binding.resource.spec) {
+fn declared_target(task: &TaskToBind<'_>, binding: Option<&Resource>) -> Option<BindingTarget> {
+    let explained = resolve(task, |_| match binding.map(|binding| &binding.spec) {
         // Not the generation: a rule for another task may have changed.
         Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 0 }),
         _ => None,
@@ -82,28 +186,28 @@ fn declared_target(task: &TaskToBind<'_>, binding: Option<&LoadedResource>) -> O
     }
 }
 
-/// The settings in the configuration that a target names, also within its own settings, as in `verify: agent://reviewer`.
-fn named(providers: &ProviderConfig, target: &BindingTarget) -> Value {
+/// The settings in the configuration that a target names, also within its own settings, as in `verify: agent://reviewer`, and
+/// those that these name in turn.
+fn named(providers: &ProviderConfig, target: &BindingTarget) -> Map<String, Value> {
     let mut found = Map::new();
-    note(providers, &target.provider, &mut found);
     let mut open: Vec<&Value> = target.config.values().collect();
+    open.extend(note(providers, &target.provider, &mut found));
     while let Some(value) = open.pop() {
         match value {
-            Value::String(text) => note(providers, text, &mut found),
+            Value::String(text) => open.extend(note(providers, text, &mut found)),
             Value::Array(items) => open.extend(items),
             Value::Object(fields) => open.extend(fields.values()),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-    Value::Object(found)
+    found
 }
 
-fn note(providers: &ProviderConfig, text: &str, found: &mut Map<String, Value>) {
-    let Some((scheme, rest)) = text.split_once("://") else { return };
+/// Notes the settings that a text names, and gives them where they were not noted yet.
+fn note<'p>(providers: &'p ProviderConfig, text: &str, found: &mut Map<String, Value>) -> Option<&'p Value> {
+    let (scheme, rest) = text.split_once("://")?;
     let name = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let section = NAMED.iter().find(|(known, _)| *known == scheme).map(|(_, section)| *section);
-    let settings = section.and_then(|section| providers.sections.get(section)?.get(name));
-    if let (Some(section), Some(settings)) = (section, settings) {
-        found.insert(format!("{section}.{name}"), settings.clone());
-    }
+    let (_, section) = NAMED.iter().find(|(known, _)| *known == scheme)?;
+    let settings = providers.sections.get(*section)?.get(name)?;
+    found.insert(format!("{section}.{name}"), settings.clone()).is_none().then_some(settings)
 }

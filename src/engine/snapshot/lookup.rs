@@ -10,7 +10,7 @@ use crate::engine::EngineError;
 use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::approved_target::approved_target;
+use crate::engine::snapshot::approved_target::{approved_target, effective_settings};
 use crate::engine::snapshot::child::{MergeResults, child_progress};
 use crate::engine::snapshot::gate_in_force::GateInForce;
 use crate::engine::snapshot::gates;
@@ -24,7 +24,7 @@ use crate::model::{
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::{Capability, check_outputs};
-use crate::plan::required_gates::RequiredGates;
+use crate::plan::required_gates::{GateFor, RequiredGates, gates_for};
 use crate::plan::{
     ChildProgress, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, dynamic_assignee,
 };
@@ -202,8 +202,12 @@ impl PlanLookup for SnapshotLookup<'_> {
         self.snapshot.config.budget.clone()
     }
 
-    fn required_gates(&self, provider: &str) -> Vec<String> {
-        self.required.of(provider).map(ToOwned::to_owned).collect()
+    fn required_gates(&self, target: &BindingTarget) -> Vec<GateFor> {
+        if self.required.is_empty() {
+            return Vec::new();
+        }
+        let settings = effective_settings(&self.snapshot.config.providers, target);
+        gates_for(&self.required, &target.provider, &settings)
     }
 
     fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {

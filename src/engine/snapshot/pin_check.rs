@@ -194,8 +194,16 @@ fn was_merged(
         Some((derived, Some(owner))) => {
             snapshot.merged.was_named(repo, desired, &owner.key(), &derived.owner.uid, commit)?
         }
-        // Its owner was checked by itself.
-        Some((_, None)) => MergedAnswer::Yes,
+        // Its owner was checked by itself, and is what it has to be younger than: an old version of a plan could else run for
+        // the node of a new one.
+        Some((derived, None)) => {
+            let owner = snapshot.record(&derived.owner_key(&key.namespace))?;
+            let pinned = owner.as_ref().and_then(|owner| owner.execution()?.extensions.pinned.as_ref());
+            match pinned.and_then(|pinned| pinned.commit.parse().ok()) {
+                Some(first) => snapshot.merged.not_before(repo, desired, commit, first)?,
+                None => MergedAnswer::No("what made it is pinned to nothing".to_owned()),
+            }
+        }
         None => snapshot.merged.was_named(repo, desired, key, &metadata.uid, commit)?,
     };
     if named != MergedAnswer::Yes {

@@ -43,15 +43,16 @@ pub(super) fn lacks_required_gate(
     context: &mut PlanContext<'_>,
     ix: NodeIx,
     node: &Node,
-    provider: &str,
+    target: &BindingTarget,
 ) -> bool {
     let compiled = context.compiled();
     let home = &compiled.plan_key.namespace;
     // Passed, and not only written down: a gate that was skipped asked nobody.
     let passed = |at| context.phase(at) == NodePhase::Succeeded;
     let graph = (&compiled.topology, compiled.plan.graph.nodes.as_slice());
-    let mut required = context.lookup.required_gates(provider).into_iter();
-    let Some(gate) = required.find(|gate| !is_behind(gate, home, graph, ix, passed)) else { return false };
+    let mut required = context.lookup.required_gates(target).into_iter();
+    let lacking = required.find(|(gate, _)| !is_behind(gate, home, graph, ix, passed));
+    let Some((gate, provider)) = lacking else { return false };
     let message = format!(
         "`gates.require` asks for gate `{gate}` before {provider}, and none was approved before the node"
     );

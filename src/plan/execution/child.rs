@@ -10,8 +10,8 @@ use super::lookup::ChildProgress;
 use super::outcome::after_attempt;
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, DerivedExecution, ExecutionSpec, ExecutionStatus, Kind, Name, Node, NodeId, NodePhase,
-    NodeReason, Origin, Reference, ResolvedBinding, ResourceKey, after,
+    BindingTarget, DerivedExecution, ExecutionSpec, ExecutionStatus, JsonMap, Kind, Name, Node, NodeId,
+    NodePhase, NodeReason, Origin, Reference, ResolvedBinding, ResourceKey, after,
 };
 use crate::run::{AttemptOutcome, CompiledPlan, Evidence, NodeChange};
 
@@ -38,18 +38,24 @@ pub(crate) fn child_spec(
     ix: NodeIx,
     plan: Name,
 ) -> Result<ExecutionSpec, String> {
-    Ok(ExecutionSpec {
+    Ok(ExecutionSpec { parameters: inputs(compiled, status, ix)?, ..spec_below(&compiled.spec, plan) })
+}
+
+/// The same without the inputs, which are known only when the node starts.
+#[must_use]
+pub(crate) fn spec_below(owner: &ExecutionSpec, plan: Name) -> ExecutionSpec {
+    ExecutionSpec {
         plan_ref: Reference::to(plan),
         // None of its own: it would count as one that serves the goal, which its owner does.
         goal_ref: None,
-        binding_ref: compiled.spec.binding_ref.clone(),
+        binding_ref: owner.binding_ref.clone(),
         node_bindings: std::collections::BTreeMap::new(),
         runtime_ref: None,
-        parameters: inputs(compiled, status, ix)?,
+        parameters: JsonMap::new(),
         context: Vec::new(),
         // For itself: what it uses up is in its own record.
-        budget: compiled.spec.budget.clone(),
-    })
+        budget: owner.budget.clone(),
+    }
 }
 
 /// The key of the Execution of a node's attempt.
@@ -87,7 +93,7 @@ pub(super) fn plan(
             failed(context, node, format!("the record of execution/{} is gone", child.name), true);
         }
         // What has begun goes on: only a start is compared with what was approved.
-        ChildProgress::Missing if approval::lacks_required_gate(context, ix, node, &target.provider) => {}
+        ChildProgress::Missing if approval::lacks_required_gate(context, ix, node, target) => {}
         ChildProgress::Missing if approval::hold_back(context, ix, node) => {}
         ChildProgress::Missing => ask(context, (ix, node), binding, (plan, attempt, child)),
         ChildProgress::Refused(why) => context.fail(&node.id, NodeReason::ProviderFailed, why),

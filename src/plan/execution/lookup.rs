@@ -12,6 +12,7 @@ use crate::model::{
 };
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
+use crate::plan::required_gates::GateFor;
 use crate::run::gate::review_subject;
 use crate::run::{AttemptName, CompiledPlan};
 
@@ -55,8 +56,8 @@ pub(crate) trait PlanLookup {
     fn approved_target(&self, _: &CompiledPlan, _: NodeIx) -> Option<ApprovedTarget> {
         None
     }
-    /// The gates that the configuration requires before a task of this provider.
-    fn required_gates(&self, _: &str) -> Vec<String> {
+    /// The gates that the configuration requires before a task with this target, each with the provider that needs it.
+    fn required_gates(&self, _: &BindingTarget) -> Vec<GateFor> {
         Vec::new()
     }
     /// What the configuration lets an Execution use up that has no budget of its own.

@@ -201,7 +201,7 @@ fn plan_task(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     match context.lookup.resolve(context.compiled(), ix) {
         ProviderResolution::Bound(binding, target) => match plan_named(&target.provider) {
             Some(named) => child::plan(context, ix, node, (binding, &target), named),
-            None if approval::lacks_required_gate(context, ix, node, &target.provider) => {}
+            None if approval::lacks_required_gate(context, ix, node, &target) => {}
             None if approval::hold_back(context, ix, node) => {}
             None if is_over_budget(context, node, &target.provider) => {}
             None => context.offer(ix, node, binding, target),

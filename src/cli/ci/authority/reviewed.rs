@@ -9,7 +9,7 @@ use crate::cli::ci::pass_view::PassView;
 use crate::cli::desired::{ByKey, Desired, bound_target, by_key, load};
 use crate::cli::error::CliError;
 use crate::config::ProviderConfig;
-use crate::engine::approvable;
+use crate::engine::{EngineError, approvable};
 use crate::git::ObjectId;
 use crate::host::PullRequest;
 use crate::model::{
@@ -81,8 +81,14 @@ impl<'a> ReviewedStates<'a> {
         let then = DeclaredTargets { plan: reviewed, declared: &merged, providers: &config_then.providers };
         let now = DeclaredTargets { plan: runs, declared: &self.now, providers };
         // Also of the tasks before the gate: what they gave is not what a review of the pull request saw.
-        let mut tasks = plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Task);
-        let changed = tasks.find(|node| then.of(node, execution, &spec) != now.of(node, execution, &spec));
+        let tasks = plan.graph.nodes.iter().filter(|node| node.kind == NodeKind::Task);
+        let mut changed = None;
+        for node in tasks {
+            if then.of(node, execution, &spec)? != now.of(node, execution, &spec)? {
+                changed = Some(node);
+                break;
+            }
+        }
         debug!(%execution, pull = pull.number, changed = ?changed.map(|node| &node.id), "compared with what was merged");
         Ok(changed.map(|node| {
             format!("node `{}` has another target than the merge introduced; approve with a comment", node.id)
@@ -110,7 +116,12 @@ struct DeclaredTargets<'a> {
 }
 
 impl DeclaredTargets<'_> {
-    fn of(&self, node: &Node, execution: &ResourceKey, spec: &ExecutionSpec) -> Option<ApprovedTarget> {
+    fn of(
+        &self,
+        node: &Node,
+        execution: &ResourceKey,
+        spec: &ExecutionSpec,
+    ) -> Result<Option<ApprovedTarget>, EngineError> {
         let plan = self.plan.key();
         let task = TaskToBind {
             node,
@@ -119,6 +130,8 @@ impl DeclaredTargets<'_> {
             execution: spec,
             namespace: &execution.namespace,
         };
-        bound_target(&task, self.declared).map(|target| approvable(self.providers, &target))
+        let Some(target) = bound_target(&task, self.declared) else { return Ok(None) };
+        let declared = |key: &ResourceKey| Ok(self.declared.get(key).map(|found| (*found).clone()));
+        approvable(self.providers, &task, &target, &declared).map(Some)
     }
 }
