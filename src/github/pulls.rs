@@ -52,6 +52,9 @@ struct PullAnswer {
     /// The host works it out in the background, and says `unknown` until then.
     #[serde(default)]
     mergeable_state: Option<String>,
+    /// Whether its commits can be merged, whatever else stands in the way; worked out in the background as well.
+    #[serde(default)]
+    mergeable: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -77,6 +80,8 @@ impl From<SideAnswer> for PullRequestSide {
 impl From<PullAnswer> for PullRequest {
     fn from(answer: PullAnswer) -> Self {
         let obstacle = match answer.mergeable_state.as_deref() {
+            // Of a draft, the host may give that as the reason, and its conflicts only here.
+            _ if answer.mergeable == Some(false) => Some(MergeObstacle::Conflict),
             Some("dirty") => Some(MergeObstacle::Conflict),
             Some("blocked") => Some(MergeObstacle::Rule),
             Some("behind") => Some(MergeObstacle::Behind),

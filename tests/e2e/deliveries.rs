@@ -156,6 +156,38 @@ fn work_that_conflicts_with_the_branch_waits_for_a_person_and_names_the_files() 
 }
 
 #[test]
+fn a_person_resolves_a_conflict_with_the_branch_and_the_merge_is_found() {
+    let (stage, bare, clone) = with_remote(&config("[main]"), &land("merge://main"));
+    stage.reconcile_in(&clone, &[]).succeeds();
+    approve(&stage, &clone);
+    push(&stage, &bare, "main", "shared", "something else\n");
+    stage.reconcile_in(&clone, &[]).succeeds();
+    let land = of(&status_in(&bare, "ship"), "land");
+    assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::MergeConflict)));
+    // As the message says.
+    assert!(land.message.contains("`planspec checkout ship/land`"), "{}", land.message);
+    let tree = stage.outside("by-hand");
+    let arguments = ["checkout", "ship/land", tree.to_str().unwrap(), "-n", "team"];
+    stage.environment.planspec_in(&clone, &arguments).succeeds();
+    git(&stage, &clone, &["fetch", "--quiet", "origin", "main"]);
+    git(&stage, &clone, &["checkout", "--quiet", "--detach", "FETCH_HEAD"]);
+    let work = land.extensions.base.unwrap();
+    assert!(land.message.contains(&format!("merge {work} into `main`")), "{}", land.message);
+    stage.environment.git_in(&clone, &["merge", "--quiet", &work]).exits(1);
+    std::fs::write(clone.join("shared"), "something else\nmore\n").unwrap();
+    git(&stage, &clone, &["commit", "--quiet", "--all", "-m", "Both"]);
+    git(&stage, &clone, &["push", "--quiet", "origin", "HEAD:main"]);
+    git(&stage, &clone, &["checkout", "--quiet", "main"]);
+    let both = git(&stage, &bare, &["rev-parse", "main"]);
+    stage.environment.planspec_in(&clone, &["retry", "ship", "--from", "land", "-n", "team"]).succeeds();
+    stage.reconcile_in(&clone, &[]).succeeds();
+    let status = status_in(&bare, "ship");
+    assert_eq!(status.phase, ExecutionPhase::Succeeded, "{status:#?}");
+    assert_eq!(of(&status, "land").outputs["commit"], json!(both));
+    assert_eq!(git(&stage, &bare, &["rev-parse", "main"]), both, "nothing is merged on top of it");
+}
+
+#[test]
 fn a_merge_that_was_made_and_not_recorded_is_found_and_not_made_again() {
     let (stage, bare, clone) = with_remote(&config("[main]"), &land("merge://main"));
     stage.reconcile_in(&clone, &[]).succeeds();

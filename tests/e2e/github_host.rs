@@ -227,7 +227,7 @@ impl State {
             "user": { "login": "github-actions[bot]", "id": 41_898_282, "type": "Bot" },
             "head": { "ref": branch, "sha": sha, "repo": { "full_name": "acme/app" } },
             "base": { "ref": body["base"], "sha": sha, "repo": { "full_name": "acme/app" } },
-            "merge_commit_sha": null, "mergeable_state": "unknown", "node_id": format!("PR_{number}"), "auto_merge": null,
+            "merge_commit_sha": null, "mergeable": null, "mergeable_state": "unknown", "node_id": format!("PR_{number}"), "auto_merge": null,
             "html_url": format!("https://github.com/acme/app/pull/{number}"),
         });
         self.pulls.push(pull.clone());
@@ -429,7 +429,7 @@ impl State {
                 let shown = self.pulls.iter().filter(|pull| all || pull["state"] == "open").filter(from);
                 // In a list the host says nothing of what stands in the way of a merge.
                 let simple = |mut pull: Value| {
-                    for name in ["mergeable_state", "merged_by", "commits"] {
+                    for name in ["mergeable", "mergeable_state", "merged_by", "commits"] {
                         pull.as_object_mut().unwrap().remove(name);
                     }
                     pull

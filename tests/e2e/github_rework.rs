@@ -199,6 +199,51 @@ fn a_base_that_conflicts_is_merged_into_the_work_and_resolved_by_the_node_that_r
 }
 
 #[test]
+fn a_draft_that_conflicts_is_resolved_before_its_gate_is_answered() {
+    let gate =
+        json!({ "id": "review", "kind": "Gate", "dependsOn": ["implement"], "gateRef": { "name": "ok" } });
+    let config = json!({ "pollInterval": "50ms", "rework": "implement", "maxRework": 1 });
+    let resolves =
+        r#"if test "$PLANSPEC_ATTEMPT" = 1; then echo ours > made; else printf 'theirs\nours\n' > made; fi"#;
+    let graph = Graph::new("ship").editor("implement", &[], resolves).node(gate).provided(
+        "offer",
+        &["review"],
+        "pull-request://main",
+        &config,
+    );
+    let offer = Offer::of(&graph);
+    offer.host.with(|state| state.follows_branches = true);
+    offer.reconcile();
+    let first = offer.node_of("review").extensions.base.unwrap();
+    pushed(&offer, &[("made", "theirs\n")]);
+    // The host gives the state of a draft as the first reason, and says of its commits that they cannot be merged.
+    offer.change(&json!({ "mergeable_state": "draft", "mergeable": false }));
+    offer.stage.wait_within(LONG, "the node resolves the conflict", || {
+        offer.poll();
+        if offer.node_of("implement").attempt == 2 {
+            offer.change(&json!({ "mergeable": true }));
+        }
+        offer.node_of("review").extensions.base.is_some_and(|base| base != first)
+    });
+    offer.change(&json!({ "mergeable": true }));
+    offer.until_attempt("implement", 2, "review");
+    assert_eq!(offer.offered("made"), "theirs\nours\n");
+    let pull = offer.pull();
+    assert_eq!(
+        (&pull["draft"], &pull["head"]["sha"]),
+        (&json!(true), &json!(offer.node_of("review").extensions.base))
+    );
+    assert_eq!(offer.host.with(|state| state.pulls.len()), 1);
+    // Another one is one too many: the draft says so, and people decide.
+    offer.change(&json!({ "mergeable": false }));
+    offer.poll();
+    let spent = "is a draft until the approval; it conflicts with `main`; `implement` ran again once";
+    offer.check(NodePhase::Pending, None, spent);
+    assert_eq!(offer.node_of("implement").attempt, 2);
+    check_history_with_reruns(&offer.bare, &["implement"]);
+}
+
+#[test]
 fn a_node_that_runs_again_and_changes_nothing_keeps_what_it_had_made() {
     let script = "test \"$PLANSPEC_ATTEMPT\" != 1 || echo words > made";
     let (offer, first) = reworked_once(Graph::new("ship").editor("implement", &[], script));

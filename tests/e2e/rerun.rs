@@ -252,3 +252,25 @@ fn a_record_from_which_the_bulk_is_gone_gives_what_is_left() {
     let reuse = stage.status("second").extensions.reuse.unwrap();
     assert_eq!(reuse.nodes["large"], "its output `big` is no longer kept in first");
 }
+
+#[test]
+fn a_rerun_changes_files_again_on_what_is_there_now() {
+    let stage = Stage::new(QUICK, &[]);
+    let fixed = stage.outside("fixed");
+    let graph = Graph::new("work")
+        .editor("write", &[], "cp notes made 2> /dev/null || echo none > made")
+        .editor("read", &["write"], &format!("test -e '{}' && cat made > again", fixed.display()));
+    stage.commit("work.yaml", &yaml(&[graph.plan(), bindings(&[&graph]), execution("first", "work")]));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("first").phase, ExecutionPhase::Failed);
+    std::fs::write(&fixed, "").unwrap();
+    stage.commit("notes", "new\n");
+    let said = run(&stage, &["--from-execution", "first", "--name", "second"]).succeeds().stdout;
+    assert!(said.contains("its files were made on another commit"), "{said}");
+    stage.reconcile(&[]).succeeds();
+    let status = stage.status("second");
+    assert_eq!(status.phase, ExecutionPhase::Succeeded, "{status:#?}");
+    let read = stage.node("second", "read").extensions.result.unwrap();
+    let made = stage.environment.git(&["show", &format!("{}:again", read.commit)]).succeeds().stdout;
+    assert_eq!(made, "new\n");
+}

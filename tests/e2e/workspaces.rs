@@ -115,6 +115,33 @@ fn a_process_that_was_left_behind_spoils_its_own_workspace_alone() {
     end_left_behind(stage.environment.root());
 }
 
+#[test]
+fn a_linked_working_tree_with_few_files_checked_out_gives_whole_workspaces() {
+    let graph = Graph::new("w").editor("n0", &[], "test \"$(cat dir/file)\" = hello && echo new > new");
+    let stage = Stage::with_graphs(QUICK, &[&graph]);
+    stage.commit("dir/file", "hello\n");
+    let linked = stage.outside("linked");
+    stage.environment.git(&["worktree", "add", "--quiet", "--detach", linked.to_str().unwrap()]).succeeds();
+    stage.environment.git_in(&linked, &["sparse-checkout", "set", "elsewhere"]).succeeds();
+    assert!(!linked.join("dir").exists());
+    stage.reconcile_in(&linked, &["--ref", "main"]).succeeds();
+    let node = stage.node("w", "n0");
+    assert_eq!(node.phase, NodePhase::Succeeded, "{node:#?}");
+    let result = node.extensions.result.unwrap();
+    assert_eq!((result.files, result.deletions), (1, 0), "what is not checked out there was not deleted");
+    assert!(!linked.join("dir").exists() && !linked.join("new").exists());
+}
+
+#[test]
+fn thousands_of_files_that_a_task_leaves_are_counted_and_gone_for_the_next_one() {
+    let leave =
+        "mkdir -p many/deep; cd many; seq 3000 | xargs touch; cd deep; seq 3000 | xargs touch; chmod 500 .";
+    let clean = "set -e; test ! -e many; test -z \"$(git status --porcelain --ignored)\"";
+    let stage = stage(&[leave, clean]);
+    check_all_succeed(&stage, 2);
+    assert_eq!(stage.node("w", "n0").extensions.discarded.map(|discarded| discarded.files), Some(6000));
+}
+
 /// Ends processes that work below a folder of this test.
 fn end_left_behind(root: &Path) {
     for process in fs::read_dir("/proc").unwrap().flatten() {

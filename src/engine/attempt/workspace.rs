@@ -205,7 +205,7 @@ impl Workspaces {
         Ok((copy, cache, judged))
     }
 
-    fn give_back(&self, copy: WorkingCopy, leftovers: Leftovers) {
+    fn give_back(&self, mut copy: WorkingCopy, leftovers: Leftovers) {
         if copy.is_in_use() {
             return copy.spoil();
         }

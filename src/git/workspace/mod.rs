@@ -4,6 +4,7 @@
 
 mod committed;
 mod kept_pools;
+mod left_behind;
 mod link;
 mod merge_results;
 mod object_cache;

@@ -6,34 +6,84 @@ use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::git::EntryMode;
 
-/// The files of an index, and the folders that they are in.
-struct TrackedFiles {
-    files: HashMap<Vec<u8>, git2::IndexEntry>,
-    folders: HashSet<Vec<u8>>,
-    /// When the index was written, in seconds and nanoseconds.
-    written: (i64, i64),
+/// How many files of an index are kept in memory between two tasks.
+const REMEMBERED: usize = 100_000;
+
+/// The files of an index as they were read last: with many files, reading them takes longer than looking at each.
+#[derive(Debug, Default)]
+pub(super) struct TrackedFilesCache {
+    last: Mutex<Option<Arc<TrackedFiles>>>,
 }
 
-/// Whether a working tree has the files of an index, as they were when it was written, and nothing else but `.git`, which is not
-/// looked at.
-pub(super) fn is_untouched(tree: &Path, index: &Path) -> bool {
-    // Not a link to a folder that looks the same.
-    if !fs::symlink_metadata(tree).is_ok_and(|found| found.is_dir()) {
-        return false;
+/// The files of an index, and the folders that they are in.
+#[derive(Debug)]
+struct TrackedFiles {
+    /// Which state of the index it is.
+    version: IndexVersion,
+    files: HashMap<Vec<u8>, git2::IndexEntry>,
+    folders: HashSet<Vec<u8>>,
+}
+
+/// What differs between two states of an index: Git writes another file in the place of the old one.
+#[derive(Debug, PartialEq, Eq)]
+struct IndexVersion {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// When it was written, in seconds and nanoseconds.
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl IndexVersion {
+    fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        Some(Self {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            written: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
     }
-    let Some(tracked) = TrackedFiles::read(index) else { return false };
-    let mut seen = 0;
-    let untouched = tracked.are_all_of(tree, &[], &mut seen);
-    untouched == Some(true) && seen == tracked.files.len()
+}
+
+impl TrackedFilesCache {
+    /// Whether a working tree has the files of an index, as they were when it was written, and nothing else but `.git`, which
+    /// is not looked at.
+    pub(super) fn is_untouched(&self, tree: &Path, index: &Path) -> bool {
+        // Not a link to a folder that looks the same.
+        if !fs::symlink_metadata(tree).is_ok_and(|found| found.is_dir()) {
+            return false;
+        }
+        let Some(tracked) = self.read(index) else { return false };
+        let mut seen = 0;
+        let untouched = tracked.are_all_of(tree, &[], &mut seen);
+        untouched == Some(true) && seen == tracked.files.len()
+    }
+
+    fn read(&self, index: &Path) -> Option<Arc<TrackedFiles>> {
+        let version = IndexVersion::of(index)?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = last.as_ref().filter(|known| known.version == version) {
+            return Some(Arc::clone(known));
+        }
+        *last = None;
+        let read = Arc::new(TrackedFiles::read(index, version)?);
+        // Of very large repositories the memory, once for each workspace, would be worth more than the time.
+        if read.files.len() <= REMEMBERED {
+            *last = Some(Arc::clone(&read));
+        }
+        Some(read)
+    }
 }
 
 impl TrackedFiles {
-    fn read(path: &Path) -> Option<Self> {
-        let found = fs::metadata(path).ok()?;
-        let written = (found.mtime(), found.mtime_nsec());
+    fn read(path: &Path, version: IndexVersion) -> Option<Self> {
         let index = git2::Index::open(path).ok()?;
         let mut files = HashMap::with_capacity(index.len());
         let mut folders = HashSet::new();
@@ -47,7 +97,7 @@ impl TrackedFiles {
             }
             files.insert(path, entry);
         }
-        Some(Self { files, folders, written })
+        Some(Self { version, files, folders })
     }
 
     /// Whether everything in a folder is tracked and unchanged; none where the folder cannot be read. Counts the files.
@@ -82,8 +132,8 @@ impl TrackedFiles {
     /// Whether a change after the index was written would show in the times. One within the same tick of the clock would not,
     /// and right after a checkout that is so of many files.
     fn is_older(&self, found: &Metadata) -> bool {
-        (found.mtime(), found.mtime_nsec()) < self.written
-            && (found.ctime(), found.ctime_nsec()) < self.written
+        (found.mtime(), found.mtime_nsec()) < self.version.written
+            && (found.ctime(), found.ctime_nsec()) < self.version.written
     }
 }
 
@@ -157,6 +207,26 @@ mod tests {
         (dir, path)
     }
 
+    fn untouched(tree: &Path, index: &Path) -> bool {
+        TrackedFilesCache::default().is_untouched(tree, index)
+    }
+
+    #[test]
+    fn an_index_that_was_written_anew_is_read_anew() {
+        let (dir, path) = tree();
+        let cache = TrackedFilesCache::default();
+        assert!(cache.is_untouched(dir.path(), &path) && cache.is_untouched(dir.path(), &path));
+        fs::write(dir.path().join("new"), "new").unwrap();
+        assert!(!cache.is_untouched(dir.path(), &path));
+        let repo = git2::Repository::open(dir.path()).unwrap();
+        let mut index = repo.index().unwrap();
+        index.add_path(Path::new("new")).unwrap();
+        index.write().unwrap();
+        assert!(cache.is_untouched(dir.path(), &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!cache.is_untouched(dir.path(), &path));
+    }
+
     #[test]
     fn any_change_is_seen_also_one_of_the_same_size_in_the_same_moment() {
         let changes: [(&str, Change); 11] = [
@@ -188,9 +258,9 @@ mod tests {
         ];
         for (what, change) in changes {
             let (dir, index) = tree();
-            assert!(is_untouched(dir.path(), &index), "before {what}");
+            assert!(untouched(dir.path(), &index), "before {what}");
             change(dir.path());
-            assert!(!is_untouched(dir.path(), &index), "{what}");
+            assert!(!untouched(dir.path(), &index), "{what}");
         }
     }
 
@@ -198,9 +268,9 @@ mod tests {
     fn without_an_index_nothing_is_known() {
         let (dir, index) = tree();
         fs::write(&index, "DIRC").unwrap();
-        assert!(!is_untouched(dir.path(), &index));
+        assert!(!untouched(dir.path(), &index));
         fs::remove_file(&index).unwrap();
-        assert!(!is_untouched(dir.path(), &index));
-        assert!(!is_untouched(&dir.path().join("a"), &index));
+        assert!(!untouched(dir.path(), &index));
+        assert!(!untouched(&dir.path().join("a"), &index));
     }
 }

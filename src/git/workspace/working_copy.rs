@@ -5,16 +5,16 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::left_behind::ProcessWatch;
 use super::object_cache::{ObjectCache, io, set_own_files};
 use super::task_git_dir::{TaskGitDir, remove, write};
-use super::untouched::is_untouched;
+use super::untouched::TrackedFilesCache;
 use crate::git::command::GitCommand;
 use crate::git::{GitError, ObjectId, Repo};
 
@@ -31,6 +31,8 @@ pub struct WorkingCopy {
     _lock: File,
     /// The commit to which the runner's index was set, if it still is; the files may differ by now.
     holds: Option<ObjectId>,
+    processes: ProcessWatch,
+    tracked: TrackedFilesCache,
 }
 
 /// What becomes of the files that an earlier task left in a workspace.
@@ -82,7 +84,13 @@ impl WorkingCopy {
             // What was not taken for long is collected; by the length alone, the time would stay.
             (&lock).write_all(b"\n").map_err(io("write", &path))?;
             tracing::trace!(workspace = %slot.display(), "workspace taken");
-            return Ok(Self { slot, _lock: lock, holds: None });
+            return Ok(Self {
+                slot,
+                _lock: lock,
+                holds: None,
+                processes: ProcessWatch::default(),
+                tracked: TrackedFilesCache::default(),
+            });
         }
         let source = std::io::Error::other("every workspace is in use");
         Err(GitError::Io { doing: "find a workspace in", path: pool.to_owned(), source })
@@ -169,19 +177,14 @@ impl WorkingCopy {
     }
 
     fn is_untouched(&self) -> bool {
-        is_untouched(&self.tree(), &self.runner().join("index"))
+        self.tracked.is_untouched(&self.tree(), &self.runner().join("index"))
     }
 
     /// Whether processes that somebody left behind still work in it.
     #[must_use]
-    pub fn is_in_use(&self) -> bool {
-        // Where the system does not list its processes, the reset finds what they changed.
-        let Ok(processes) = fs::read_dir("/proc") else { return false };
+    pub fn is_in_use(&mut self) -> bool {
         let tree = self.tree();
-        processes.flatten().any(|process| {
-            let is_process = process.file_name().as_bytes().first().is_some_and(u8::is_ascii_digit);
-            is_process && fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&tree))
-        })
+        self.processes.is_in(&tree)
     }
 
     /// Gives it up: nobody gets it again before a day has passed.
@@ -289,13 +292,13 @@ impl ChangedPaths {
     }
 }
 
-/// Whether a slot was not spoiled, or so long ago that it can be made anew.
 /// Whether an open file is still the one at its path: a lock on one that was removed keeps nobody out.
 fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(open), Ok(found)) = (file.metadata(), fs::metadata(path)) else { return false };
     (open.dev(), open.ino()) == (found.dev(), found.ino())
 }
 
+/// Whether a slot was not spoiled, or so long ago that it can be made anew.
 fn is_usable(slot: &Path) -> bool {
     let mark = slot.join("spoiled");
     let Ok(found) = fs::metadata(&mark) else { return true };

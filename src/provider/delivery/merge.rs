@@ -111,9 +111,14 @@ impl Merge {
             }
             Ok(BranchMerge::Conflicts(files)) => {
                 let files: Vec<String> = files.iter().map(|file| format!("`{file}`")).collect();
+                // The branch is people's, and so is what becomes of both sides: no node runs again for it, as at a pull request. Into
+                // the branch, and not the other way round: its first parents are what was in force.
                 let message = format!(
-                    "the work conflicts with branch `{branch}` in {}; change the plan or the branch, then run it again",
-                    files.join(", ")
+                    "the work conflicts with branch `{branch}` in {}; bring it here with `planspec checkout {}/{}`, merge {commit} into \
+                     `{branch}` by hand, push that, and run this node again, which finds it there",
+                    files.join(", "),
+                    attempt.key.name,
+                    attempt.node,
                 );
                 blocked(NodeReason::MergeConflict, message)
             }

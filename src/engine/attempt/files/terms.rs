@@ -41,11 +41,13 @@ impl FileTerms {
         })
     }
 
-    /// Counts what all Executions keep, unless that is known and leaves room for so many more bytes: `gc` may have made room. Asks
-    /// the remote, once for most passes.
+    /// Counts what all Executions keep, unless that was counted within the last minute and leaves room for so many more
+    /// bytes: others store as well, and `gc` may have made room. Asks the remote, once for most passes.
     pub(super) fn count_total(&self, bytes: u64, workspaces: &Workspaces) {
         let mut total = lock(&self.total);
-        let room = |total: &TotalKept| total.bytes().saturating_add(bytes) <= self.limits.total_bytes;
+        let room = |total: &TotalKept| {
+            total.is_recent() && total.bytes().saturating_add(bytes) <= self.limits.total_bytes
+        };
         if total.as_ref().is_some_and(room) {
             return;
         }
@@ -56,7 +58,7 @@ impl FileTerms {
             // The work is as good without, and `gc` counts again.
             Err(error) => {
                 warn!(%error, "cannot count the artifacts and logs of all executions");
-                *total = Some(known);
+                *total = Some(known.good_for_now());
             }
         }
     }

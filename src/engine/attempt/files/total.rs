@@ -1,6 +1,7 @@
 //! What all Executions keep in Git together: counted by their records, as far as a reference still keeps anything of them.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use tracing::debug;
 
@@ -15,7 +16,12 @@ pub(super) struct TotalKept {
     counted: HashMap<String, u64>,
     /// Those that this runner has stored, with what is counted of them: the record of their attempts comes later.
     own: HashMap<String, (ResourceKey, u64)>,
+    /// When it was counted.
+    at: Option<Instant>,
 }
+
+/// How long a count is good: other machines store as well meanwhile.
+const GOOD: Duration = Duration::from_secs(60);
 
 impl TotalKept {
     /// Counted again, as the references and the status branch at `status_ref` say. Asks the remote.
@@ -29,7 +35,7 @@ impl TotalKept {
             Some(remote) => remote.refs_below(&[ARTIFACT_REFS])?,
             None => repo.refs_below(&[ARTIFACT_REFS])?,
         };
-        let mut total = Self::default();
+        let mut total = Self { at: Some(Instant::now()), ..Self::default() };
         let local = remote.map(|remote| remote.local_name(status_ref)).transpose()?;
         let status = StatusTree::at(repo, repo.read_ref(local.as_deref().unwrap_or(status_ref))?)?;
         for (name, _) in &references {
@@ -50,6 +56,16 @@ impl TotalKept {
         }
         debug!(executions = total.counted.len(), bytes = total.bytes(), "counted what is kept in Git");
         Ok(total)
+    }
+
+    /// Whether it was counted a moment ago.
+    pub(super) fn is_recent(&self) -> bool {
+        self.at.is_some_and(|at| at.elapsed() < GOOD)
+    }
+
+    /// Notes that it could not be counted now, so that this is not tried for each attempt.
+    pub(super) fn good_for_now(self) -> Self {
+        Self { at: Some(Instant::now()), ..self }
     }
 
     /// All of it.
@@ -78,11 +94,15 @@ mod tests {
 
     #[test]
     fn what_was_stored_here_counts_once_with_what_is_recorded() {
-        let mut total = TotalKept { counted: HashMap::from([("a".to_owned(), 5)]), own: HashMap::new() };
+        let mut total = TotalKept { counted: HashMap::from([("a".to_owned(), 5)]), ..TotalKept::default() };
         assert_eq!(total.bytes(), 5);
         let key = |name: &str| -> ResourceKey { format!("team/execution/{name}").parse().unwrap() };
         total.note((&key("a"), "a"), 7);
         total.note((&key("b"), "b"), 2);
         assert_eq!(total.bytes(), 9);
+        // What others stored since is counted once that is long enough ago.
+        assert!(!total.is_recent());
+        let old = TotalKept { at: Instant::now().checked_sub(GOOD), ..TotalKept::default() };
+        assert!(!old.is_recent() && old.good_for_now().is_recent());
     }
 }

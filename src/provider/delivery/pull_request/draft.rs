@@ -3,7 +3,7 @@
 
 use super::page::work_of;
 use super::task::{PullHandle, PullTask};
-use crate::host::{HostError, PullRequest};
+use crate::host::{HostError, MergeObstacle, PullRequest};
 use crate::model::NodeReason;
 use crate::provider::output::plain_line;
 use crate::provider::{AttemptOutcome, Stop};
@@ -28,7 +28,10 @@ impl PullTask {
         let Ok(asked) = asked else { return AttemptOutcome::Stopped(Stop::Shutdown) };
         let mut message = match (asked, pull.is_open) {
             (Some(asked), _) => asked,
-            (None, true) => format!("pull request #{} is a draft until the approval", pull.number),
+            (None, true) => {
+                let conflict = self.draft_conflict(&pull, &into).unwrap_or_default();
+                format!("pull request #{} is a draft until the approval{conflict}", pull.number)
+            }
             // Opened again at each poll, it would be a quarrel with whoever closed it.
             _ if pull.merged_at.is_none() => {
                 format!("pull request #{} was closed before the approval", pull.number)
@@ -56,7 +59,10 @@ impl PullTask {
             Some(into) => into,
             None => self.host.default_branch(&self.home.repo).await?,
         };
-        let mut pull = self.opened(branch, true).await?;
+        let mut pull = match self.known(branch).await? {
+            Some(pull) => pull,
+            None => self.opened(branch, true).await?,
+        };
         // One whose work was approved before, and is asked about again because there is other work now.
         let is_new_work = pull.body.as_deref().and_then(work_of) != Some(self.attempt.work.as_str());
         if pull.is_open && !pull.draft && is_new_work {
@@ -71,5 +77,25 @@ impl PullTask {
             }
         }
         Ok((self.brought_up_to_date(pull, true).await?, into))
+    }
+    /// The pull request that is recorded, asked for by its number: unlike in a list, the host says there whether it conflicts.
+    async fn known(&self, branch: &str) -> Result<Option<PullRequest>, HostError> {
+        let Some(handle) = PullHandle::read(self.attempt.handle.as_deref()) else { return Ok(None) };
+        let pull = match self.host.pull(&self.home.repo, handle.pull).await {
+            Err(HostError::NotFound { .. }) => return Ok(None),
+            pull => pull?,
+        };
+        let me = self.host.myself().await?;
+        // The number comes from a record: the text of nobody else's pull request is changed for it (Invariant 14).
+        let is_shown = pull.is_open && pull.head.branch == branch && !pull.is_from_fork();
+        Ok(Some(pull).filter(|pull| is_shown && self.is_of_this_task(pull, &me)))
+    }
+
+    /// That what would be approved conflicts with its base. It is resolved before people are asked: an approval of this work would
+    /// be void as soon as it is.
+    fn draft_conflict(&self, pull: &PullRequest, into: &str) -> Option<String> {
+        let is_shown = Some(&pull.head.sha) == self.attempt.upstream.commit.as_ref();
+        let conflicts = pull.obstacle == Some(MergeObstacle::Conflict) && pull.base.branch == into;
+        (is_shown && conflicts).then(|| self.conflict(pull))
     }
 }

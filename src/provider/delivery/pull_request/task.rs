@@ -128,19 +128,23 @@ impl PullTask {
     async fn find(&self, me: &TokenIdentity, branch: &str) -> Result<Option<PullRequest>, HostError> {
         let origin = format!("{}:{branch}", self.home.repo.owner());
         let pulls = self.host.pulls_from(&self.home.repo, &origin).await?;
-        let task = |work: &str| work.rsplit_once('/').map(|(task, _)| task.to_owned());
-        let ours = task(&self.attempt.work);
         let fits = |pull: &&PullRequest| {
             let work = pull.body.as_deref().and_then(work_of);
-            let same = work.is_some_and(|work| task(work) == ours);
             // What a `retry` left behind is over; what a killed runner opened, and somebody merged since, is not.
             let current = pull.is_open
                 || work == Some(self.attempt.work.as_str())
                 || (pull.merged_at.is_some() && self.holds_this_work(pull));
-            // Anybody can copy the mark: only the author shows whose it is.
-            same && current && pull.user.as_ref().is_some_and(|user| me.is(user))
+            current && self.is_of_this_task(pull, me)
         };
         Ok(pulls.iter().filter(fits).max_by_key(|pull| (pull.is_open, pull.number)).cloned())
+    }
+
+    /// Whether it was opened for this delivery, by this account: anybody can copy the mark, and only the author shows whose it is.
+    pub(super) fn is_of_this_task(&self, pull: &PullRequest, me: &TokenIdentity) -> bool {
+        let task = |work: &str| work.rsplit_once('/').map(|(task, _)| task.to_owned());
+        let work = pull.body.as_deref().and_then(work_of);
+        let same = work.is_some_and(|work| task(work) == task(&self.attempt.work));
+        same && pull.user.as_ref().is_some_and(|user| me.is(user))
     }
 
     /// Whether it has just this work as its head, into the right branch: a draft that somebody made ready and merged, while the
