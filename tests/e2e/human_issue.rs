@@ -169,7 +169,7 @@ fn only_whose_word_counts_may_close_or_answer() {
     world.closes(40, "wendy", "completed");
     let said = world.host.own_comments();
     assert!(
-        said[2].contains("`width` is missing") || said[2].contains("&#96;width&#96; is missing"),
+        said[2].contains("\nThe answer does not count: ") && said[2].contains("`width` is missing"),
         "{said:?}"
     );
     world.host.comment(40, "wendy", "```json\n{\"width\": 4}\n```");
@@ -193,6 +193,8 @@ fn a_wrong_answer_is_told_once_and_the_issue_is_open_again() {
         world.closes(40, "mia", "completed");
         let said = world.host.own_comments();
         assert_eq!(said.len(), before + 1, "{answer}");
+        // Names are code spans, and no signs that stand for backticks.
+        assert!(said[before].contains(why) && !said[before].contains("&#96;"), "{said:?}");
         assert_eq!((&world.issue(40)["state"], &world.node()["phase"]), (&json!("open"), &json!("Blocked")));
         let message = world.node()["message"].as_str().unwrap().to_owned();
         assert!(message.contains("the last answer does not count") && message.contains(why), "{message}");

@@ -12,7 +12,7 @@ use super::{IssueContext, answer};
 use crate::host::{
     Account, Comment, GitHost, HostError, Issue, IssueChange, IssueEnd, NewIssue, TokenIdentity,
 };
-use crate::markup::{code, cut, markdown};
+use crate::markup::{code, cut, sentence};
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::output::{check_outputs, plain_line};
 use crate::provider::{Attempt, AttemptOutcome};
@@ -244,8 +244,8 @@ impl IssueTask {
         let marker = format!("<!-- planspec:answer {closed} -->");
         if !self.said(comments, &marker).await? {
             let text = format!(
-                "{marker}\n{}\n\nThe issue was reopened; its last section says how to answer.",
-                markdown(&self.office.common.redactor.text(why), WORDS)
+                "{marker}\nThe answer does not count: {}.\n\nThe issue was reopened; its last section says how to answer.",
+                sentence(&self.office.common.redactor.text(why), WORDS)
             );
             // The comment comes before the change: a runner that is lost in between leaves an issue that is still
             // closed, and the next poll finds the comment and only opens it.
@@ -270,7 +270,7 @@ impl IssueTask {
         let comments = self.host.comments(&self.office.home.repo, issue.number).await?;
         if !self.said(&comments, REMINDER).await? {
             let text = format!(
-                "{REMINDER}\nReminder: half of the time for this task is over. {}",
+                "{REMINDER}\nReminder for {}: half of the time for this task is over.",
                 code(&self.person.to_string(), 200)
             );
             self.host.comment_on_issue(&self.office.home.repo, issue.number, &text).await?;
