@@ -136,12 +136,12 @@ impl<'t> SourceText<'t> {
             let entry = entry.or_else(|| tree.nearest(document, pointer))?;
             Some(self.lines().span(pick(entry, problem.at)))
         };
-        let word = problem.within.and_then(|offset| {
+        let part = problem.within.clone().and_then(|bytes| {
             let json = self.format == ManifestFormat::Json;
             let at = (document, problem.pointer.as_str());
-            Some(self.lines().span_of_bytes(tree.word_in_scalar(self.lines(), at, offset, json)?))
+            Some(self.lines().span_of_bytes(tree.part_of_scalar(self.lines(), at, bytes, json)?))
         });
-        let span = word.or_else(|| find(&problem.pointer, problem.occurrence));
+        let span = part.or_else(|| find(&problem.pointer, problem.occurrence));
         let location = self.location(span, document, &problem.pointer);
         let mut diagnostic = match problem.severity {
             Severity::Error => Diagnostic::error(problem.code, location, problem.message.clone()),

@@ -1,5 +1,7 @@
 //! A problem of one document, by JSON pointer; becomes a diagnostic with a position once the spans are known.
 
+use std::ops::Range;
+
 use crate::diagnostic::{Code, Severity};
 
 /// Which part of an entry a problem points at.
@@ -18,8 +20,8 @@ pub(super) struct Problem {
     pub(super) severity: Severity,
     pub(super) pointer: String,
     pub(super) at: EntryPart,
-    /// The byte offset in the text of the value, where only a part of it is meant.
-    pub(super) within: Option<usize>,
+    /// The bytes in the text of the value, where only a part of it is meant; an empty range is the word that begins there.
+    pub(super) within: Option<Range<usize>>,
     /// Which of several equal keys is meant, from 0.
     pub(super) occurrence: usize,
     pub(super) message: String,
@@ -63,9 +65,14 @@ impl Problem {
         self
     }
 
-    /// The same, at a byte offset in the text of the value.
-    pub(super) fn within(mut self, offset: usize) -> Self {
-        self.within = Some(offset);
+    /// The same, at the word at a byte offset in the text of the value.
+    pub(super) fn within(self, offset: usize) -> Self {
+        self.part(offset..offset)
+    }
+
+    /// The same, at a part of the text of the value that need not be a word.
+    pub(super) fn part(mut self, bytes: Range<usize>) -> Self {
+        self.within = Some(bytes);
         self
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::style::Tone;
 use super::table::{Table, TableCell};
 use super::{age, text};
-use crate::model::{NodeId, ResourceKey};
+use crate::model::{NodeId, NodePhase, ResourceKey};
 
 /// How many instances have to follow one to be folded with it: of two, both are shown.
 const FOLDED: usize = 2;
@@ -91,20 +91,35 @@ pub(crate) fn table(entries: &[HistoryEntry], resources: bool, wide: bool) -> Ta
     table
 }
 
+/// The newest entries that make at most so many rows.
+#[must_use]
+pub(crate) fn newest(entries: &[HistoryEntry], rows: usize) -> &[HistoryEntry] {
+    let first = folded(entries).len().saturating_sub(rows);
+    let cut = folded(entries).get(first).map_or(entries.len(), |(entry, _)| {
+        entries.iter().position(|other| std::ptr::eq(other, *entry)).unwrap_or_default()
+    });
+    entries.get(cut..).unwrap_or_default()
+}
+
 /// The entries, and what each is about. Instances in a row that went the same way in one commit are one: a thousand lines that
-/// differ in a number hide the one that does not.
+/// differ in a number hide the one that does not. So are nodes in a row that were skipped in one commit.
 fn folded(entries: &[HistoryEntry]) -> Vec<(&HistoryEntry, String)> {
     let mut found: Vec<(&HistoryEntry, String)> = Vec::new();
     let mut rest = entries;
     while let Some((first, others)) = rest.split_first() {
         let alike = others.iter().zip(1_u32..).take_while(|(next, step)| follows(first, next, *step)).count();
+        let skipped = others.iter().take_while(|next| is_skipped_beside(first, next)).count();
         let last = alike.checked_sub(1).and_then(|at| others.get(at)).filter(|_| alike >= FOLDED);
         let id = |entry: &HistoryEntry| entry.node.as_ref().map_or("-", |node| node.as_str()).to_owned();
-        found.push(match last {
-            Some(last) => (first, format!("{} … {}", id(first), id(last))),
-            None => (first, id(first)),
-        });
-        rest = if last.is_some() { others.get(alike..).unwrap_or_default() } else { others };
+        let (name, taken) = match last {
+            _ if skipped > FOLDED && skipped > alike => {
+                (format!("{} and {skipped} more", id(first)), skipped)
+            }
+            Some(last) => (format!("{} … {}", id(first), id(last)), alike),
+            None => (id(first), 0),
+        };
+        found.push((first, name));
+        rest = others.get(taken..).unwrap_or_default();
     }
     found
 }
@@ -121,6 +136,13 @@ fn follows(first: &HistoryEntry, next: &HistoryEntry, step: u32) -> bool {
         (commit, resource, from, to, reason, message, attempt, by)
     };
     one.0 == two.0 && one.1.checked_add(step) == Some(two.1) && same(first) == same(next)
+}
+
+/// Whether both nodes were skipped in one commit: each names only the node before it, and the first one names the reason.
+fn is_skipped_beside(first: &HistoryEntry, next: &HistoryEntry) -> bool {
+    let skipped = NodePhase::Skipped.as_str();
+    let both = first.to == skipped && next.to == skipped && first.node.is_some() && next.node.is_some();
+    both && first.commit == next.commit && first.resource == next.resource && first.from == next.from
 }
 
 fn transition(entry: &HistoryEntry) -> String {
@@ -177,6 +199,24 @@ mod tests {
         assert_eq!(shown, ["load-0 … load-2", "load-3", "load-4", "load-5", "load-6 … load-8", "load"]);
         let rows = table(&entries, false, false).lines();
         assert_eq!(rows.len(), 7, "{rows:?}");
+    }
+
+    #[test]
+    fn nodes_that_were_skipped_at_once_are_one_line_and_hide_nothing_before_them() {
+        let entry = |node: &str, to: &str, message: &str| HistoryEntry {
+            node: NodeId::new(node).ok(),
+            to: to.to_owned(),
+            message: message.to_owned(),
+            ..sample()
+        };
+        let mut entries = vec![entry("build", "Failed", "exited with code 1")];
+        entries.extend(["a", "b", "c", "d"].map(|id| entry(id, "Skipped", &format!("before {id}"))));
+        entries.push(entry("notify", "Running", ""));
+        let shown: Vec<String> = folded(&entries).into_iter().map(|(_, node)| node).collect();
+        assert_eq!(shown, ["build", "a and 3 more", "notify"]);
+        assert_eq!(newest(&entries, 3).len(), 6, "by rows, and not by entries");
+        assert_eq!(newest(&entries, 2).len(), 5);
+        assert!(newest(&entries, 0).is_empty());
     }
 
     #[test]

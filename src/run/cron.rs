@@ -1,6 +1,8 @@
 //! The times of a cron expression in a time zone. The expression is read by `cronexpr`; what happens when clocks are changed
 //! is decided here.
 
+use std::ops::Range;
+
 use cronexpr::{Crontab, FallbackTimezoneOption, MakeTimestamp, ParseOptions, parse_crontab_with};
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
@@ -25,11 +27,22 @@ const SEARCHED: [SignedDuration; 4] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CronError {
     /// The expression cannot be read.
-    #[error("{0}")]
-    Expression(String),
+    #[error("{why}")]
+    Expression {
+        /// What is wrong with it.
+        why: String,
+        /// The bytes of the field that is wrong; none where all of them are, together.
+        field: Option<Range<usize>>,
+    },
     /// There is no such time zone.
     #[error("there is no time zone `{0}`")]
     Zone(String),
+}
+
+impl CronError {
+    fn whole(why: String) -> Self {
+        Self::Expression { why, field: None }
+    }
 }
 
 /// The times of a cron expression in a time zone.
@@ -55,20 +68,17 @@ impl CronTimes {
                 [one] if one.starts_with('@') => format!("`{one}` is not understood"),
                 fields => format!("found {}", fields.len()),
             };
-            return Err(CronError::Expression(format!(
-                "must have five fields ({}), {found}",
-                FIELDS.join(", ")
-            )));
+            return Err(CronError::whole(format!("must have five fields ({}), {found}", FIELDS.join(", "))));
         }
         let mut options = ParseOptions::default();
         options.fallback_timezone_option = FallbackTimezoneOption::UTC;
         let wall = parse_crontab_with(&fields.join(" "), options)
-            .map_err(|error| CronError::Expression(in_words(&fields, &error.to_string())))?;
+            .map_err(|error| in_words(cron, &fields, &error.to_string()))?;
         let fixed = !fields.iter().take(2).any(|field| field.contains('*'));
         let times = Self { wall, zone: find_zone(zone)?, fixed };
         // A day that does not exist would be searched for again at every pass.
         if times.after(Timestamp::UNIX_EPOCH).is_none() {
-            return Err(CronError::Expression("never comes: no month has such a day".to_owned()));
+            return Err(CronError::whole("never comes: no month has such a day".to_owned()));
         }
         Ok(times)
     }
@@ -168,19 +178,36 @@ pub(crate) fn zone_names() -> Vec<String> {
     TimeZoneDatabase::bundled().available().map(|name| name.to_string()).collect()
 }
 
-/// What `cronexpr` says of a field, as one line: its message shows the expression and points at a column.
-fn in_words(fields: &[&str], message: &str) -> String {
+/// What `cronexpr` says of a field, as one line: its message shows the fields with one blank between them, and points at a
+/// column.
+fn in_words(cron: &str, fields: &[&str], message: &str) -> CronError {
     let last = message.lines().last().unwrap_or(message);
-    let Some((blank, reason)) = last.split_once("^ ") else { return last.trim().to_owned() };
+    let Some((blank, reason)) = last.split_once("^ ") else {
+        return CronError::whole(last.trim().to_owned());
+    };
     let column = blank.chars().count();
-    let mut end = 0;
+    let (mut shown, mut written) = (0, 0);
     for (field, name) in fields.iter().zip(FIELDS) {
-        end += field.len() + 1;
-        if column < end {
-            return format!("the field for the {name}, `{field}`: {reason}");
+        // Whatever blanks were written between them.
+        let start =
+            cron.get(written..).and_then(|rest| rest.find(field)).map_or(written, |gap| written + gap);
+        (shown, written) = (shown + field.len() + 1, start + field.len());
+        if column < shown {
+            let why = format!("the field for the {name}, `{field}`: {}", plain(reason));
+            return CronError::Expression { why, field: Some(start..written) };
         }
     }
-    reason.to_owned()
+    CronError::whole(plain(reason))
+}
+
+/// A range as people write it: `value must be in range 0..=23; found 25` uses the notation of Rust.
+fn plain(reason: &str) -> String {
+    let range = || {
+        let (range, found) = reason.strip_prefix("value must be in range ")?.split_once("; found ")?;
+        let (first, last) = range.split_once("..=")?;
+        Some(format!("{found} is not between {first} and {last}"))
+    };
+    range().unwrap_or_else(|| reason.to_owned())
 }
 
 #[cfg(test)]
@@ -278,15 +305,26 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_by_field() {
-        check_error(
-            "0 25 * * *",
-            None,
-            "the field for the hour, `25`: value must be in range 0..=23; found 25",
-        );
+        check_error("0 25 * * *", None, "the field for the hour, `25`: 25 is not between 0 and 23");
         let five = "must have five fields (minute, hour, day of month, month, day of week)";
         check_error("0 2 * *", None, &format!("{five}, found 4"));
         check_error("@daily", None, &format!("{five}, `@daily` is not understood"));
         check_error("0 0 30 2 *", None, "never comes: no month has such a day");
         check_error("0 2 * * *", Some("Europe/Berln"), "there is no time zone `Europe/Berln`");
+    }
+
+    #[test]
+    fn the_place_of_a_wrong_field_is_known() {
+        for (cron, wrong) in [
+            ("0 25 * * *", "25"),
+            ("  5   5  5 \t 13 * ", "13"),
+            ("*/5 * 1-99 * *", "1-99"),
+            ("0 2 * * wed-", "wed-"),
+        ] {
+            let Err(CronError::Expression { field: Some(field), .. }) = CronTimes::new(cron, None) else {
+                panic!("{cron}")
+            };
+            assert_eq!(cron.get(field), Some(wrong), "{cron}");
+        }
     }
 }

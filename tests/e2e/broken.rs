@@ -115,6 +115,77 @@ fn a_broken_manifest_is_opened_with_its_error_above_it_and_fixed_in_its_place() 
     assert!(environment.read("goal.yaml").contains("Whole"));
 }
 
+/// An editor that carries out one line of a shell in each round, and keeps what it was shown.
+fn rounds(environment: &TestEnvironment, steps: &[&str]) -> String {
+    let root = environment.root().display();
+    let cases: Vec<String> =
+        steps.iter().enumerate().map(|(at, step)| format!("{}) {step} ;;", at + 1)).collect();
+    let script = format!(
+        "#!/bin/sh\nn=$(($(cat {root}/round 2>/dev/null || echo 0) + 1))\necho $n > {root}/round\n\
+         cp \"$1\" {root}/shown-$n\ncase $n in\n{}\nesac\n",
+        cases.join("\n")
+    );
+    let path = environment.root().join("editor");
+    std::fs::write(&path, script).unwrap();
+    let _ = std::fs::remove_file(environment.root().join("round"));
+    format!("sh {}", path.display())
+}
+
+#[test]
+fn an_edited_text_that_is_refused_is_opened_again_with_the_reason() {
+    let text = "apiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata: { name: one, namespace: t }\n\
+                # Kept.\nspec: { description: First }\n";
+    let environment = TestEnvironment::with_files(&[("goal.yaml", text)]);
+    let shown = |round: usize| {
+        std::fs::read_to_string(environment.root().join(format!("shown-{round}"))).unwrap_or_default()
+    };
+    let editor = rounds(
+        &environment,
+        &[
+            "sed -i 's/description/descripton/' \"$1\"",
+            "sed -i 's/descripton/description/; s/name: one/name: two/' \"$1\"",
+            "sed -i 's/name: two/name: one/; s/First/Second/' \"$1\"",
+        ],
+    );
+    let outcome = environment.planspec(&["edit", "goal/one", "--editor", &editor]).succeeds();
+    assert!(outcome.stdout.contains("goal/one configured"), "{outcome:?}");
+    assert_eq!(environment.read("goal.yaml"), text.replace("First", "Second"));
+    // The line is counted as the editor shows it.
+    let said = "# planspec: line 8: unknown field `descripton` (did you mean `description`?)\n";
+    assert!(shown(2).contains(said), "{}", shown(2));
+    assert!(shown(2).lines().nth(7).unwrap().contains("descripton"), "{}", shown(2));
+    assert!(shown(3).contains("kind, namespace and name cannot be changed"), "{}", shown(3));
+    assert!(!shown(3).contains("unknown field"), "the reason of the round before is gone: {}", shown(3));
+    // Closed without a change, it is given up, and the text is kept.
+    let editor = rounds(&environment, &["sed -i 's/description/descripton/' \"$1\""]);
+    let refused = environment.planspec(&["edit", "goal/one", "--editor", &editor]).exits(1);
+    assert!(refused.stdout.contains("unknown field `descripton`"), "{refused:?}");
+    assert!(refused.stderr.contains("your text is in "), "{refused:?}");
+    assert_eq!(environment.read("goal.yaml"), text.replace("First", "Second"));
+    let emptied = environment
+        .planspec(&["edit", "goal/one", "--editor", &rounds(&environment, &[": > \"$1\""])])
+        .succeeds();
+    assert!(
+        emptied.stderr.contains("no changes made") || emptied.stdout.contains("no changes made"),
+        "{emptied:?}"
+    );
+}
+
+#[test]
+fn what_is_not_found_may_be_in_a_file_that_cannot_be_read() {
+    let environment = TestEnvironment::with_files(&[(
+        "plan.yaml",
+        "apiVersion: planspec.io/v1alpha1\nkind: [Plan\nmetadata: { name: lost }\n",
+    )]);
+    for command in [&["edit", "plan/lost"] as &[&str], &["run", "plan/lost"], &["describe", "plan/lost"]] {
+        let outcome = environment.planspec(command).exits(1);
+        assert!(outcome.stderr.contains("plan.yaml:3: "), "{command:?}: {outcome:?}");
+        assert!(outcome.stderr.contains("cannot be read, and may declare it"), "{command:?}: {outcome:?}");
+    }
+    let status = environment.planspec(&["status"]).succeeds().stdout;
+    assert!(status.contains("  broken: plan.yaml:3: "), "{status}");
+}
+
 #[test]
 fn what_waits_for_a_broken_resource_says_where_it_is_broken() {
     let environment = environment();

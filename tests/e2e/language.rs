@@ -277,6 +277,117 @@ fn the_status_says_what_runs_what_failed_and_what_waits_for_me() {
 }
 
 #[test]
+fn the_status_names_what_waits_for_a_reconcile() {
+    let environment = TestEnvironment::with_files(&[("tidy.yaml", TIDY)]);
+    let status = || environment.planspec(&["status"]).succeeds().stdout;
+    environment.planspec(&["run", "plan/tidy", "-n", "team", "-q", "--name", "t"]).succeeds();
+    let expected = "Waits for a reconcile\n  team/t committed, and no reconcile has seen it yet\n    \
+                    run: planspec reconcile\n";
+    assert!(status().contains(expected), "{}", status());
+    environment.planspec(&["reconcile", "-q"]);
+    assert!(!status().contains("Waits for a reconcile"), "{}", status());
+}
+
+#[test]
+fn before_the_first_commit_it_is_said_what_is_not_committed() {
+    let environment = TestEnvironment::with_repository();
+    environment.write("tidy.yaml", TIDY);
+    let hint = "not committed: tidy.yaml";
+    for command in [&["status"] as &[&str], &["get", "plans"], &["run", "tidy"], &["get", "plan/tidy"]] {
+        let outcome = environment.planspec(command);
+        let all = outcome.stdout + &outcome.stderr;
+        assert!(all.contains(hint), "{command:?}: {all}");
+    }
+}
+
+#[test]
+fn a_misspelt_parameter_is_one_error() {
+    let environment = released();
+    let outcome = environment.planspec(&["run", "plan/release", "-n", "team", "-p", "tga=v1"]).exits(1);
+    assert!(
+        outcome.stdout.contains("no parameter `tga`") && outcome.stdout.contains("did you mean `tag`?"),
+        "{outcome:?}"
+    );
+    assert!(!outcome.stdout.contains("is missing"), "{outcome:?}");
+    let missing = environment.planspec(&["run", "plan/release", "-n", "team"]).exits(1);
+    assert!(missing.stdout.contains("in a command: `-p tag=…`"), "{missing:?}");
+}
+
+#[test]
+fn an_execution_is_explained_by_what_holds_it_up() {
+    let environment = TestEnvironment::with_files(&[("tidy.yaml", TIDY)]);
+    environment.planspec(&["run", "plan/tidy", "-n", "team", "-q", "--name", "t"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    let page = environment.planspec(&["explain", "t"]).succeeds().stdout;
+    let failed = page.find("team/t/use is Failed").unwrap_or_else(|| panic!("{page}"));
+    let waits = page.find("team/t/person is Blocked").unwrap_or_else(|| panic!("{page}"));
+    assert!(failed < waits, "{page}");
+    assert!(page.contains("planspec approve gate/nobody --execution t -n team"), "{page}");
+    let value = environment.planspec(&["explain", "t", "-o", "json"]).succeeds().json();
+    assert_eq!(value["nodes"][0]["node"], "use");
+    // For `kubectl`, it is the manual of the fields.
+    for word in ["plan", "plan.spec.graph"] {
+        let refused = environment.planspec(&["explain", word]).exits(2);
+        assert!(refused.stderr.contains("`planspec schema plan` lists the fields"), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_retry_says_whose_files_it_runs() {
+    let environment = TestEnvironment::with_files(&[("tidy.yaml", TIDY)]);
+    environment.planspec(&["run", "plan/tidy", "-n", "team", "-q", "--name", "t"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    let said = environment.planspec(&["retry", "t/use"]).succeeds();
+    assert!(!said.stdout.contains("pinned") && !said.stderr.contains("pinned"), "{said:?}");
+    environment.planspec(&["reconcile", "-q"]);
+    environment.commit_files(&[("fixed.sh", "true\n")], "Fix it");
+    let said = environment.planspec(&["retry", "t/use"]).succeeds();
+    let all = said.stdout + &said.stderr;
+    assert!(all.contains("to which it is pinned"), "{all}");
+    assert!(
+        all.contains("once it has ended, `planspec run --from-execution t -n team` runs those of now"),
+        "{all}"
+    );
+    environment.planspec(&["reconcile", "-q"]);
+    environment.planspec(&["cancel", "t"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    environment.planspec(&["run", "--from-execution", "t", "-n", "team"]).succeeds();
+}
+
+#[test]
+fn executions_that_wait_for_each_other_are_named_by_validate_and_by_the_pass() {
+    let text: Vec<String> = [("a", "b"), ("b", "c"), ("c", "a")]
+        .map(|(own, other)| {
+            format!(
+                "apiVersion: planspec.io/v1alpha1\nkind: Plan\nmetadata: {{ name: {own}, namespace: team }}\nspec:\n  \
+                 description: Waits for the next\n  graph:\n    nodes:\n      \
+                 - {{ id: next, kind: External, externalRef: {{ type: resource, resourceRef: {{ kind: Execution, name: {other} }} }} }}\n\
+                 ---\napiVersion: planspec.io/v1alpha1\nkind: Execution\nmetadata: {{ name: {own}, namespace: team }}\n\
+                 spec: {{ planRef: {{ name: {own} }} }}\n"
+            )
+        })
+        .into();
+    let environment = TestEnvironment::with_files(&[("circle.yaml", &text.join("---\n"))]);
+    let validated = environment.planspec(&["validate"]).succeeds().stdout;
+    assert!(validated.contains("executions wait for each other: "), "{validated}");
+    assert!(validated.contains("a → b → c → a") && validated.contains("PS3017"), "{validated}");
+    assert_eq!(validated.matches("PS3017").count(), 1, "one circle is one warning: {validated}");
+    let passed = environment.planspec(&["reconcile"]);
+    let all = passed.stdout + &passed.stderr;
+    assert!(all.contains("which waits for this execution; cycle: team/execution/"), "{all}");
+    let why = environment.planspec(&["explain", "a/next"]).succeeds().stdout;
+    assert!(
+        why.contains("team/execution/a → team/execution/b → team/execution/c → team/execution/a"),
+        "{why}"
+    );
+    // The way out is the one that people know: an Execution that is cancelled waits for nothing.
+    environment.planspec(&["cancel", "c"]).succeeds();
+    let after = environment.planspec(&["reconcile"]);
+    let all = after.stdout + &after.stderr;
+    assert!(!all.contains("cycle: "), "{all}");
+}
+
+#[test]
 fn the_published_schema_knows_nothing_of_ours() {
     let environment = TestEnvironment::new();
     let ours = environment.planspec(&["schema", "plan"]).succeeds().stdout;

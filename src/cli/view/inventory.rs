@@ -216,6 +216,7 @@ impl<'w> Inventory<'w> {
         if self.broken.is_empty() {
             return error;
         }
+        let error = resolve::unreadable(error, &self.broken);
         error.hint("some manifests have errors and were left out; `planspec validate` lists them")
     }
 }

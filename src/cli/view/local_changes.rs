@@ -84,12 +84,14 @@ fn uncommitted(workspace: &RepoContext, config: &Config) -> Result<Vec<String>, 
     if workspace.repo.head_branch()?.as_deref() != Some(&*workspace.branch()?) {
         return Ok(Vec::new());
     }
-    let Some(commit) = workspace.local_desired()? else { return Ok(Vec::new()) };
+    // Before the first commit, nothing is committed.
+    let commit = workspace.local_desired()?;
     let limits = &config.limits;
     let mut found = Vec::new();
     for file in input::read_work_tree(&workspace.repo, &root, config)? {
         // The bytes first: most files are as they were, and then nothing has to be parsed.
-        let committed = desired::read_at(&workspace.repo, commit, &file.path, limits);
+        let committed =
+            commit.and_then(|commit| desired::read_at(&workspace.repo, commit, &file.path, limits));
         if committed.as_ref() != Some(&file.bytes) && file.parse(limits).manifest {
             found.push(file.path);
         }

@@ -1,14 +1,20 @@
 //! Which resource a name on the command line means. Every command that takes a name asks here, so that namespaces,
 //! ambiguous names and suggestions work alike.
 
+use std::collections::BTreeSet;
+
 use crate::cli::error::CliError;
 use crate::cli::view::selector::{ResourceSelector, nearest};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::{Kind, Name, ResourceKey};
 use crate::report::object::short_name;
+use crate::report::text;
 
 /// The place that the messages of commands name which read the desired state only.
 pub(crate) const IN_DESIRED_STATE: &str = " in the desired state";
+
+/// How many files that cannot be read are named.
+const UNREADABLE: usize = 3;
 
 /// Whether a target selects a resource; a namespace in the target takes precedence over `-n`.
 pub(crate) fn selects(target: &ResourceSelector, namespace: Option<&Name>, key: &ResourceKey) -> bool {
@@ -32,7 +38,7 @@ pub(crate) fn one(
         known.iter().filter(|key| selects(target, namespace, key)).cloned().collect();
     match keys.as_slice() {
         [] => Err(broken(found, target, namespace)
-            .unwrap_or_else(|| not_found(known.iter(), target.kind, name, place))),
+            .unwrap_or_else(|| unreadable(not_found(known.iter(), target.kind, name, place), found))),
         [key] => Ok(key.clone()),
         several => Err(ambiguous(name, several)),
     }
@@ -67,6 +73,14 @@ pub(crate) fn broken(
     Some(error.hint("`planspec validate` shows the place"))
 }
 
+/// The error with the files that cannot be read: what such a file declares is not known, and it may be this.
+pub(crate) fn unreadable(error: CliError, found: &[Diagnostic]) -> CliError {
+    let files = found.iter().filter(|one| one.severity == Severity::Error && one.resource.is_none());
+    files.take(UNREADABLE).fold(error, |error, one| {
+        error.hint(format!("{}; this cannot be read, and may declare it", text::line(&one.brief())))
+    })
+}
+
 /// A name that nothing has, with the nearest one that something has.
 pub(crate) fn not_found<'a>(
     known: impl Iterator<Item = &'a ResourceKey>,
@@ -76,10 +90,15 @@ pub(crate) fn not_found<'a>(
 ) -> CliError {
     let word = kind.map_or("resource", Kind::singular);
     let error = CliError::no(format!("there is no {word} `{name}`{place}"));
-    let of_kind = known.filter(|key| kind.is_none_or(|kind| key.kind == kind));
-    match nearest(name.as_str(), of_kind.map(|key| key.name.as_str())) {
+    let of_kind: Vec<&ResourceKey> = known.filter(|key| kind.is_none_or(|kind| key.kind == kind)).collect();
+    match nearest(name.as_str(), of_kind.iter().map(|key| key.name.as_str())) {
         // A name is unique within its namespace only, and `-n` hides the others.
-        Some(near) if near == name.as_str() => error.hint("it is in another namespace; see `-n` and `-A`"),
+        Some(near) if near == name.as_str() => {
+            let elsewhere: BTreeSet<&str> =
+                of_kind.iter().filter(|key| key.name == *name).map(|key| key.namespace.as_str()).collect();
+            let places: Vec<String> = elsewhere.iter().map(|place| format!("`-n {place}`")).collect();
+            error.hint(format!("it is in another namespace: {}", places.join(", ")))
+        }
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error,
     }
@@ -143,6 +162,6 @@ mod tests {
         let near = resolved("loguot", None);
         assert!(near.contains("there is no goal `loguot` in the desired state"), "{near}");
         assert!(near.contains("did you mean `logout`?"), "{near}");
-        assert!(resolved("logout", Some("blue")).contains("another namespace"));
+        assert!(resolved("logout", Some("blue")).contains("in another namespace: `-n red`"));
     }
 }

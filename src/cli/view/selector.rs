@@ -126,15 +126,7 @@ pub(crate) fn node(argument: &str) -> Result<(ExecutionTarget, NodeId), CliError
     match target.node.clone() {
         Some(node) => Ok((target, node)),
         None => {
-            let error =
-                CliError::usage(format!("`{argument}` does not name a node")).hint("write EXECUTION/NODE");
-            // `kubectl explain KIND` is the manual of its fields.
-            Err(match argument.parse::<Kind>() {
-                Ok(kind) => {
-                    error.hint(format!("`planspec schema {}` lists the fields of that kind", kind.singular()))
-                }
-                Err(_) => error,
-            })
+            Err(CliError::usage(format!("`{argument}` does not name a node")).hint("write EXECUTION/NODE"))
         }
     }
 }

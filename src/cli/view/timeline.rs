@@ -2,7 +2,7 @@
 
 use crate::cli::error::CliError;
 use crate::git::{Commit, ObjectId, Repo};
-use crate::model::{Name, NodeId, ResourceKey};
+use crate::model::{Name, NodeId, NodePhase, ResourceKey};
 use crate::record::{DESIRED_COMMIT, RUNNER, parse_message};
 use crate::report::history::HistoryEntry;
 
@@ -17,6 +17,8 @@ pub(crate) struct HistoryFilter {
     pub(crate) node: Option<NodeId>,
     /// At most this many of the newest entries.
     pub(crate) limit: Option<usize>,
+    /// Whether the limit is one of rows as `history::newest` makes them, so that a few entries more are needed.
+    pub(crate) folded: bool,
 }
 
 /// The entries up to the status commit `tip`, oldest first.
@@ -32,11 +34,16 @@ pub(crate) fn entries(
         // From the tip backwards, so that a limit ends the walk early. The lines of a commit are in order,
         // and turned round for that.
         newest_first.extend(of_commit(&commit, filter).into_iter().rev());
-        if filter.limit.is_some_and(|limit| newest_first.len() >= limit) {
+        let counted = match filter.folded {
+            // What was skipped makes hardly a row, however many nodes it is.
+            true => newest_first.iter().filter(|entry| entry.to != NodePhase::Skipped.as_str()).count(),
+            false => newest_first.len(),
+        };
+        if filter.limit.is_some_and(|limit| counted >= limit) {
             break;
         }
     }
-    if let Some(limit) = filter.limit {
+    if let Some(limit) = filter.limit.filter(|_| !filter.folded) {
         newest_first.truncate(limit);
     }
     newest_first.reverse();

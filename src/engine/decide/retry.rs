@@ -82,7 +82,13 @@ fn nothing_to_retry(key: &ResourceKey, case: &DecisionTarget) -> String {
     let nodes = &case.status().node_statuses;
     let states = || nodes.iter().map(|(_, state)| state);
     if !states().any(ended) {
-        return format!("{key} has not run yet, so there is nothing to retry");
+        // After a retry nothing has ended either.
+        return match states().any(|state| state.attempt > 0) {
+            true => format!(
+                "{key} is under way and nothing of it has failed; the next `planspec reconcile` goes on"
+            ),
+            false => format!("{key} has not run yet, so there is nothing to retry"),
+        };
     }
     match states().all(ended) {
         true => format!("every node of {key} succeeded; name one to rerun with --from"),

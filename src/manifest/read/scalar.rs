@@ -25,20 +25,23 @@ struct WrittenChar {
 }
 
 impl ScalarSource<'_> {
-    /// Where the word at an offset of the text stands in the source, or the character, where no word is; nothing, just
-    /// behind what comes before it, where there is a blank or the end.
+    /// Where a part of the text stands in the source. Of an empty part, that is the word that begins there, or the
+    /// character, where no word is; nothing, just behind what comes before it, where there is a blank or the end.
     ///
     /// Blanks are not counted: which of them a folded line stands for depends on the lines around it, and everything else
     /// is in the source as often as it is in the text, and in the same order.
-    pub(in crate::manifest) fn word(&self, offset: usize) -> Option<Range<usize>> {
+    pub(in crate::manifest) fn part(&self, part: Range<usize>) -> Option<Range<usize>> {
         // The tree of a JSON text was made from a source in which such pairs were replaced.
         let rebuilt: Option<String> =
             self.json.then(|| self.written().filter_map(|written| written.means).collect());
         let text = rebuilt.as_deref().unwrap_or(self.text);
-        let rest = text.get(offset..)?;
-        let before = text.get(..offset)?.chars().filter(|c| !is_blank(*c)).count();
+        let rest = text.get(part.start..)?;
+        let before = text.get(..part.start)?.chars().filter(|c| !is_blank(*c)).count();
         let mut written = self.written().filter(|written| written.means.is_some_and(|c| !is_blank(c)));
-        let length = word_length(rest);
+        let length = match text.get(part)? {
+            "" => word_length(rest),
+            meant => meant.chars().filter(|c| !is_blank(*c)).count(),
+        };
         if length == 0 {
             let end = before.checked_sub(1).and_then(|last| written.nth(last)).map(|last| last.at.end)?;
             return Some(end..end);
@@ -133,7 +136,8 @@ mod tests {
     #[track_caller]
     fn check(style: ScalarStyle, source: &str, text: &str, word: &str, line: usize, column: usize) {
         let scalar = ScalarSource { source, style, text, json: false };
-        let found = scalar.word(text.find(word).unwrap()).unwrap();
+        let at = text.find(word).unwrap();
+        let found = scalar.part(at..at).unwrap();
         let before = source.get(..found.start).unwrap();
         let last = before.rsplit('\n').next().unwrap();
         let place = (before.matches('\n').count() + 1, last.chars().count() + 1);
@@ -164,15 +168,24 @@ mod tests {
         let source = r#""\ud83d\ude00 wrong""#;
         let scalar =
             ScalarSource { source, style: ScalarStyle::DoubleQuoted, text: "\0\0 wrong", json: true };
-        assert_eq!(source.get(scalar.word("😀 ".len()).unwrap()), Some("wrong"));
+        assert_eq!(source.get(scalar.part(5..5).unwrap()), Some("wrong"));
     }
 
     #[test]
     fn the_whole_word_is_meant_and_nothing_behind_the_last_one() {
         let text = "nodes.biuld.phase == (1 + ";
         let scalar = ScalarSource { source: text, style: ScalarStyle::Plain, text, json: false };
-        assert_eq!(text.get(scalar.word(0).unwrap()), Some("nodes.biuld.phase"));
-        assert_eq!(text.get(scalar.word(21).unwrap()), Some("("));
-        assert_eq!(scalar.word(text.len()), Some(25..25));
+        assert_eq!(text.get(scalar.part(0..0).unwrap()), Some("nodes.biuld.phase"));
+        assert_eq!(text.get(scalar.part(21..21).unwrap()), Some("("));
+        assert_eq!(scalar.part(text.len()..text.len()), Some(25..25));
+    }
+
+    #[test]
+    fn a_part_may_hold_what_no_word_does() {
+        let source = "'echo ''a'' ${{ b +\n   c }} d'";
+        let text = "echo 'a' ${{ b + c }} d";
+        let scalar = ScalarSource { source, style: ScalarStyle::SingleQuoted, text, json: false };
+        assert_eq!(source.get(scalar.part(9..21).unwrap()), Some("${{ b +\n   c }}"));
+        assert_eq!(scalar.part(9..210), None);
     }
 }

@@ -75,20 +75,20 @@ impl YamlTree {
         Some((key, node))
     }
 
-    /// Where the word at `offset` in the text of the scalar at `pointer` stands, as a range of bytes. Of an alias, that is
-    /// in the text which it repeats.
-    pub(in crate::manifest) fn word_in_scalar(
+    /// Where a part of the text of the scalar at `pointer` stands, as a range of bytes. Of an alias, that is in the text
+    /// which it repeats.
+    pub(in crate::manifest) fn part_of_scalar(
         &self,
         lines: &LineIndex<'_>,
         (document, pointer): (usize, &str),
-        offset: usize,
+        part: Range<usize>,
         json: bool,
     ) -> Option<Range<usize>> {
         let (_, node) = self.entry(document, pointer, 0)?;
         let node = self.target(node)?;
         let YamlContent::Scalar { text, style } = &node.content else { return None };
         let (start, source) = lines.from(node.range.from)?;
-        let found = ScalarSource { source, style: *style, text, json }.word(offset)?;
+        let found = ScalarSource { source, style: *style, text, json }.part(part)?;
         Some(start + found.start..start + found.end)
     }
 

@@ -21,12 +21,15 @@ pub(super) fn check(
     }
     let at = |name: &str| location(declared.1, &pointer::join("/spec/parameters", name));
     let mut add = |diagnostic: Diagnostic| found.push(diagnostic.about(&declared.0.key));
+    let mut misspelt = Vec::new();
     for parameter in given {
         let name = &parameter.name;
         let Some(declaration) = wanted.iter().find(|one| one.name == *name) else {
             let message = format!("the plan `{}` has no parameter `{name}`", plan.name);
             let mut unknown = Diagnostic::error(codes::BAD_PARAMETER, at(name), message);
-            unknown.hint = suggest::did_you_mean(name, wanted.iter().map(|one| one.name.as_str()));
+            let near = suggest::nearest(name, wanted.iter().map(|one| one.name.as_str()));
+            unknown.hint = near.map(|near| format!("did you mean `{near}`?"));
+            misspelt.extend(near);
             add(unknown);
             continue;
         };
@@ -35,13 +38,18 @@ pub(super) fn check(
             add(Diagnostic::error(codes::BAD_PARAMETER, at(name), message));
         }
     }
-    let missing = |one: &&InputDeclaration| one.required && given.iter().all(|given| given.name != one.name);
+    // What is only misspelt is not missing besides: one mistake, one error.
+    let is_given = |name: &str| misspelt.contains(&name) || given.iter().any(|given| given.name == name);
+    let missing = |one: &&InputDeclaration| one.required && !is_given(&one.name);
     for declaration in wanted.iter().filter(missing) {
         let name = &declaration.name;
         let message = format!("the parameter `{name}` is missing, which the plan `{}` requires", plan.name);
         // There may be no `parameters` to point at; the reference says who requires it.
         let place = location(declared.1, "/spec/planRef");
-        let hint = format!("add `{name}: …` to `parameters`, {}", in_words(declaration.kind));
+        let hint = format!(
+            "add `{name}: …` to `parameters`, {}; in a command: `-p {name}=…`",
+            in_words(declaration.kind)
+        );
         add(Diagnostic::error(codes::BAD_PARAMETER, place, message).with_hint(hint));
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::manifest::codes;
 use crate::manifest::problem::Problem;
 use crate::model::BindingSpec;
-use crate::run::expression::{OPEN, Template};
+use crate::run::expression::{Template, first_expression};
 use crate::run::shell_line::{HOW_TO_PASS_A_VALUE, has_expression_in_shell_line, is_local_command};
 
 /// Checks that every expression can be compiled, and that none is a part of a shell line. Only the provider knows the other
@@ -31,7 +31,7 @@ pub(super) fn check(spec: &BindingSpec, problems: &mut Vec<Problem>) {
         let command = rule.target.config.get("command").and_then(Value::as_str).unwrap_or_default();
         let message = "an expression cannot be a part of a shell line";
         let problem = Problem::new(codes::BAD_EXPRESSION, format!("{config}/command"), message);
-        let problem = problem.within(command.find(OPEN).unwrap_or_default());
+        let problem = problem.part(first_expression(command).unwrap_or_default());
         problems.push(problem.hint(HOW_TO_PASS_A_VALUE.to_owned()));
     }
 }

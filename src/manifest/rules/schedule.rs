@@ -8,9 +8,13 @@ use crate::run::cron::{CronError, CronTimes, zone_names};
 pub(super) fn check(spec: &ScheduleSpec, problems: &mut Vec<Problem>) {
     match CronTimes::new(&spec.cron, spec.time_zone.as_deref()) {
         Ok(_) => {}
-        Err(CronError::Expression(why)) => {
+        Err(CronError::Expression { why, field }) => {
             let hint = "as in `30 2 * * 1-5`: at 02:30 from Monday to Friday".to_owned();
-            problems.push(Problem::new(codes::BAD_SCHEDULE, "/spec/cron", why).hint(hint));
+            let problem = Problem::new(codes::BAD_SCHEDULE, "/spec/cron", why).hint(hint);
+            problems.push(match field {
+                Some(field) => problem.part(field),
+                None => problem,
+            });
         }
         Err(error @ CronError::Zone(_)) => {
             let names = zone_names();

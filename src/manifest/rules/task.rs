@@ -1,11 +1,13 @@
 //! The rules of a Task: its own command, and its acceptance criteria.
 
+use std::ops::Range;
+
 use regex::Regex;
 
 use crate::manifest::codes;
 use crate::manifest::problem::Problem;
 use crate::model::{CriterionCheck, Node, PlanGraph, RunSpec};
-use crate::run::expression::OPEN;
+use crate::run::expression::{OPEN, first_expression};
 
 /// Checks that every regular expression can be compiled, and that no text becomes a part of a shell line.
 pub(super) fn check(graph: &PlanGraph, problems: &mut Vec<Problem>) {
@@ -44,13 +46,34 @@ fn own_command(node: &Node, run: &RunSpec, at: &str, problems: &mut Vec<Problem>
         RunSpec::Settings(_) => format!("{at}/run/command"),
     };
     // Whatever the value turned out to be, the shell would read it as a program (Invariant 8).
-    if let Some(offset) = run.command().find(OPEN) {
+    if let Some(part) = first_expression(run.command()) {
         let message = "an expression cannot be a part of a command";
-        let hint =
-            "hand the value over in `env`: run: {command: 'echo \"$NAME\"', env: {NAME: \"${{ … }}\"}}";
-        let problem = Problem::new(codes::BAD_EXPRESSION, pointer, message).within(offset);
-        problems.push(problem.hint(hint.to_owned()));
+        let hint = format!("hand the value over in `env`: run: {}", rewritten(run.command(), &part));
+        let problem = Problem::new(codes::BAD_EXPRESSION, pointer, message).part(part);
+        problems.push(problem.hint(hint));
     }
+}
+
+/// The command as it is to be written, with the value in a variable. An example where the rest of the line is too long to show,
+/// or so quoted that a variable in the same place would mean something else.
+fn rewritten(command: &str, part: &Range<usize>) -> String {
+    let said = || {
+        let (before, after) = (command.get(..part.start)?, command.get(part.end..)?);
+        let written = command.get(part.clone())?;
+        let path = written.strip_prefix(OPEN)?.strip_suffix("}}")?.trim();
+        let is_path = path.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-'));
+        let line = command.trim_end();
+        if !is_path || after.contains(OPEN) || line.len() > 80 || line.contains(['\'', '\\', '\n', '`']) {
+            return None;
+        }
+        let name: String = path.rsplit('.').next()?.chars().filter(|c| *c != '-').collect();
+        let name = name.to_uppercase();
+        // Within the quotes of a shell it is one word already.
+        let quote = if before.matches('"').count() % 2 == 0 { "\"" } else { "" };
+        let after = after.trim_end();
+        Some(format!("{{command: '{before}{quote}${name}{quote}{after}', env: {{{name}: \"{written}\"}}}}"))
+    };
+    said().unwrap_or_else(|| "{command: 'echo \"$NAME\"', env: {NAME: \"${{ … }}\"}}".to_owned())
 }
 
 fn pattern(check: &CriterionCheck) -> Option<(&'static str, &str)> {

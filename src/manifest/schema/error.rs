@@ -212,6 +212,9 @@ fn type_hint(at: &str, expected: &str, value: &Value) -> Option<String> {
         ("object", Value::String(_) | Value::Array(_)) if field == "forEach" => {
             Some("write `forEach: {items: LIST}`, where LIST is a list or an expression".to_owned())
         }
+        ("string", Value::Object(map)) if at.contains("/children/") && map.contains_key("id") => {
+            Some("write only its id, and the node itself beside the group, in `nodes`".to_owned())
+        }
         ("string", Value::Object(map)) if map.len() == 1 => map
             .get("name")
             .and_then(Value::as_str)

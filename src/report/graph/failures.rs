@@ -21,6 +21,7 @@ pub(crate) fn render(title: &str, graph: &PlanGraph, status: &ExecutionStatus) -
         return out;
     }
     let topology = Topology::build(graph).ok();
+    let mut said = Vec::new();
     for (id, node) in failed {
         let why =
             if node.message.is_empty() { String::new() } else { format!("  {}", text::line(&node.message)) };
@@ -34,8 +35,10 @@ pub(crate) fn render(title: &str, graph: &PlanGraph, status: &ExecutionStatus) -
         }
         let stopped =
             topology.as_ref().map(|topology| not_run(id, topology, graph, status)).unwrap_or_default();
-        if !stopped.is_empty() {
+        // Instances of one node stop the same nodes; said of each, it would hide what else failed.
+        if !stopped.is_empty() && !said.contains(&stopped) {
             out.push_str(&format!("  so these did not run: {}\n", listed(&stopped)));
+            said.push(stopped);
         }
     }
     out
@@ -43,7 +46,9 @@ pub(crate) fn render(title: &str, graph: &PlanGraph, status: &ExecutionStatus) -
 
 /// What comes after a node, or after a group that holds it, over any number of edges, and was skipped.
 fn not_run(id: &NodeId, topology: &Topology, graph: &PlanGraph, status: &ExecutionStatus) -> Vec<String> {
-    let after = topology.find(id.as_str()).map(|ix| topology.downstream(ix)).unwrap_or_default();
+    // What comes after an instance comes after its node.
+    let declared = graph.declared(id).map_or(id, |node| &node.id);
+    let after = topology.find(declared.as_str()).map(|ix| topology.downstream(ix)).unwrap_or_default();
     let ids = graph.nodes.iter().zip(after).filter(|(_, is_after)| *is_after).map(|(node, _)| &node.id);
     let skipped = |id: &&NodeId| {
         status.node_statuses.get(id.as_str()).is_some_and(|node| node.phase == NodePhase::Skipped)
@@ -77,6 +82,24 @@ mod tests {
         let text = anstream::adapter::strip_str(&render("team/x", &graph, &status)).to_string();
         assert!(!text.contains("0 of 1"), "{text}");
         assert!(text.contains("did not run: n1, n2, n3, n4, n5, n6 and 3 more"), "{text}");
+    }
+
+    #[test]
+    fn what_comes_after_failed_instances_did_not_run_and_is_said_once() {
+        let graph: PlanGraph = serde_json::from_value(json!({ "nodes": [
+            { "id": "a", "kind": "Task" },
+            { "id": "g", "kind": "Group", "children": ["a"], "forEach": { "items": [1, 2, 3] } },
+            { "id": "b", "kind": "Task", "dependsOn": ["g"] },
+        ] }))
+        .unwrap();
+        let failed = json!({ "phase": "Failed", "attempt": 1, "message": "exit code 1" });
+        let status: ExecutionStatus = serde_json::from_value(json!({ "phase": "Failed", "nodeStatuses": {
+            "a-0": failed, "a-1": { "phase": "Succeeded", "attempt": 1 }, "a-2": failed, "b": { "phase": "Skipped" },
+        } }))
+        .unwrap();
+        let text = anstream::adapter::strip_str(&render("team/x", &graph, &status)).to_string();
+        assert_eq!(text.matches("a-").count(), 2, "{text}");
+        assert_eq!(text.matches("so these did not run: b\n").count(), 1, "{text}");
     }
 
     #[test]

@@ -57,6 +57,13 @@ pub(super) fn of(event: &Event, detail: DetailLevel) -> Vec<String> {
     }
 }
 
+/// What counts nodes that were skipped after those that have a line each.
+pub(super) fn skipped(key: &ResourceKey, at: Timestamp, more: u32) -> String {
+    let phase = NodePhase::Skipped;
+    let tone = Tone::of_phase(phase.as_str());
+    stamped(at, &format!("{} and {} {}", subject(key), counted(more, "more node"), tone.paint(phase)))
+}
+
 fn finished(
     commits: u32,
     started: u32,

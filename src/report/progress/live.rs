@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::skips::FoldedSkips;
 use super::tree::ProgressTree;
-use super::{DetailLevel, ProgressReporter, lines};
+use super::{DetailLevel, ProgressReporter};
 use crate::event::Event;
 
 /// How often elapsed times are redrawn.
@@ -18,6 +19,7 @@ pub(crate) struct LiveProgress {
     tree: Arc<Mutex<ProgressTree>>,
     bar: ProgressBar,
     detail: DetailLevel,
+    skips: FoldedSkips,
     colour: bool,
 }
 
@@ -40,7 +42,7 @@ impl LiveProgress {
             bar.set_style(style.with_key("tree", draw));
         }
         bar.enable_steady_tick(TICK);
-        Self { tree, bar, detail, colour }
+        Self { tree, bar, detail, skips: FoldedSkips::default(), colour }
     }
 }
 
@@ -48,7 +50,7 @@ impl ProgressReporter for LiveProgress {
     fn show(&mut self, event: &Event) -> io::Result<()> {
         // The lock is free again at the end of this statement: printing draws the tree, and drawing takes it.
         self.tree.lock().unwrap_or_else(PoisonError::into_inner).note(event, Instant::now());
-        for line in lines::of(event, self.detail) {
+        for line in self.skips.of(event, self.detail) {
             // Through the bar, which clears its own lines first; any other way would leave half a frame on
             // the screen.
             self.bar.println(shown(&line, self.colour));

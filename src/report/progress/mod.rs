@@ -4,6 +4,7 @@
 mod lines;
 mod live;
 mod plain;
+mod skips;
 mod tree;
 
 use std::io;

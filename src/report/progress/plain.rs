@@ -2,25 +2,27 @@
 
 use std::io::{self, Write};
 
-use super::{DetailLevel, ProgressReporter, lines};
+use super::skips::FoldedSkips;
+use super::{DetailLevel, ProgressReporter};
 use crate::event::Event;
 
 /// Writes a line per transition.
 pub(crate) struct PlainProgress<W> {
     out: W,
     detail: DetailLevel,
+    skips: FoldedSkips,
 }
 
 impl<W: Write> PlainProgress<W> {
     /// Writes to `out`, which drops colours where they are not wanted.
     pub(crate) fn new(out: W, detail: DetailLevel) -> Self {
-        Self { out, detail }
+        Self { out, detail, skips: FoldedSkips::default() }
     }
 }
 
 impl<W: Write + Send> ProgressReporter for PlainProgress<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
-        let mut lines = lines::of(event, self.detail);
+        let mut lines = self.skips.of(event, self.detail);
         if lines.is_empty() {
             return Ok(());
         }

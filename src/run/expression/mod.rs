@@ -19,7 +19,9 @@ pub(crate) use check::check;
 pub(crate) use compile::Expression;
 pub(crate) use context::{InstanceScope, ROOTS, Scope};
 pub(crate) use names::{Mention, Segment};
-pub(crate) use template::{ExpressionAt, OPEN, Template, TemplateError, without_expressions};
+pub(crate) use template::{
+    ExpressionAt, OPEN, Template, TemplateError, first_expression, without_expressions,
+};
 
 /// How much of an expression is quoted in the message of a node, in characters.
 const SHOWN_TEXT: usize = 80;

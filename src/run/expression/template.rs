@@ -1,5 +1,7 @@
 //! Templates: JSON values whose strings may hold `${{ CEL }}`.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use super::context::Scope;
@@ -286,6 +288,14 @@ fn compile_string(text: &str, pointer: &str, count: &mut usize) -> Result<Templa
         return Ok(TemplatePart::Whole(Box::new(placed)));
     }
     Ok(TemplatePart::Mixed(pieces))
+}
+
+/// The bytes of the first expression in a text, to the end of the text where it has none.
+pub(crate) fn first_expression(text: &str) -> Option<Range<usize>> {
+    let start = text.find(OPEN)?;
+    let body = start + OPEN.len();
+    let length = text.get(body..).and_then(scan::find_end);
+    Some(start..length.map_or(text.len(), |length| body + length + CLOSE.len()))
 }
 
 /// A text with one word in the place of each expression, as far as these have an end.

@@ -5,9 +5,12 @@ use clap::Args;
 use crate::cli::Context;
 use crate::cli::decisions::{execution_of, key_of, record};
 use crate::cli::error::{CliError, Exit};
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector;
 use crate::engine::Decision;
-use crate::model::{Kind, NodeId, ResourceKey};
+use crate::model::{DerivedExecution, Kind, NodeId, ResourceKey};
+use crate::report::text;
 
 /// Cancel an execution, or every execution of a goal
 #[derive(Debug, Args)]
@@ -59,8 +62,27 @@ pub(crate) fn retry(arguments: &RetryArguments, context: &mut Context) -> Result
         }
         (named, within) => named.or(within.as_ref()).cloned(),
     };
-    let execution = execution_of(&wanted, context)?;
-    record(&Decision::Retry { execution, from, comment: arguments.message.clone() }, context)
+    let workspace = RepoContext::open(context)?;
+    let tips = workspace.tips(context)?;
+    let object = Inventory::load(&workspace, &tips)?.one(&wanted.into(), context)?;
+    let execution = object.key.clone();
+    let done = record(&Decision::Retry { execution, from, comment: arguments.message.clone() }, context)?;
+    // Whoever has just fixed a script would wait for the fix in vain (Invariant 9).
+    // What a plan or a schedule made is made again by that, and by nobody else.
+    let record = object.record.as_ref().filter(|record| DerivedExecution::of(record).is_none());
+    let pin = record.and_then(|record| record.execution()?.extensions.pinned.as_ref());
+    if let (Some(pin), Some(desired)) = (pin, tips.desired)
+        && pin.commit != desired.to_string()
+    {
+        let short = pin.commit.get(..8).unwrap_or(&pin.commit);
+        let name = &object.key.name;
+        let place = &object.key.namespace;
+        let note = format!(
+            "it runs the files of {short}, to which it is pinned; once it has ended, `planspec run --from-execution {name} -n {place}` runs those of now"
+        );
+        context.out.note(text::line(&note))?;
+    }
+    Ok(done)
 }
 
 /// Release the lease of a runner that will not come back

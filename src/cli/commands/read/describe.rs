@@ -11,6 +11,7 @@ use crate::cli::view::pinned_plan::pinned_graph;
 use crate::cli::view::timeline::{self, HistoryFilter};
 use crate::cli::view::{selector, signatures};
 use crate::report::describe::describe;
+use crate::report::history::newest;
 use crate::report::object::list_value;
 
 /// Describe objects in detail: spec, status, conditions, nodes, what they wait for, and their history
@@ -48,8 +49,10 @@ pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Resul
                     namespace: None,
                     node: None,
                     limit: Some(arguments.history),
+                    folded: true,
                 };
                 let events = timeline::entries(&workspace.repo, tips.status, &filter)?;
+                let events = newest(&events, arguments.history);
                 if i > 0 {
                     context.out.line("\n---")?;
                 }
@@ -63,7 +66,7 @@ pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Resul
                     None => None,
                 };
                 let width = context.out.width();
-                let page = describe(object, graph.as_ref(), &events, context.now(), width);
+                let page = describe(object, graph.as_ref(), events, context.now(), width);
                 context.out.text(&page)?;
             }
         }

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::Context;
+use crate::cli::commands::read::explain_binding::{bindings, outcome};
 use crate::cli::commands::read::graph::{ExecutionGraph, execution_graph};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output_format::OutputFormat;
@@ -11,26 +12,32 @@ use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::{self, ResourceSelector, nearest};
 use crate::graph::Topology;
+use crate::markup::grouped;
 use crate::model::{
-    BindingRule, BindingSelector, BindingSpec, ExecutionSpec, ExecutionStatus, Kind, NextStep, Node,
-    NodeKind, NodePhase, NodeSituation, NodeStatus, ResourceKey, Spec, next_steps,
+    BindingSpec, ExecutionSpec, ExecutionStatus, Kind, NextStep, Node, NodeKind, NodePhase, NodeSituation,
+    NodeStatus, ResourceKey, Spec, next_steps,
 };
 use crate::plan::binding::{BindingExplanation, BindingView, Resolution, TaskToBind, binding_for, resolve};
 use crate::plan::explain::{ConcurrencyLimits, NodeWait, waits};
 use crate::report::object::LiveObject;
-use crate::report::table::Table;
 use crate::report::{age, text};
 use crate::run::expanded;
 
+/// How many nodes of an execution are explained at once.
+const EXPLAINED: usize = 10;
+
 /// Explain the state of a node: its Binding rules, and what it waits for
+///
+/// Of an execution without a node, those are explained that keep it from going on: what failed, and what waits for somebody.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  planspec explain sso-exec-001
   planspec explain sso-exec-001/implement
   planspec explain sso-exec-001/review -n team-platform -o json")]
 pub(crate) struct ExplainArguments {
-    /// The node
-    #[arg(value_name = "EXECUTION/NODE")]
+    /// The execution, or one of its nodes
+    #[arg(value_name = "EXECUTION[/NODE]")]
     target: String,
 }
 
@@ -49,7 +56,8 @@ struct NodeExplanation {
 
 pub(crate) fn run(arguments: &ExplainArguments, context: &mut Context) -> Result<Exit, CliError> {
     let format = context.options.format()?;
-    let (wanted, id) = selector::node(&arguments.target)?;
+    let wanted = selector::execution(as_execution(&arguments.target)?)?;
+    let id = wanted.node.clone();
     let workspace = RepoContext::open(context)?;
     let tips = workspace.tips(context)?;
     let inventory = Inventory::load(&workspace, &tips)?;
@@ -59,6 +67,9 @@ pub(crate) fn run(arguments: &ExplainArguments, context: &mut Context) -> Result
     if let Some(instances) = graph.status.as_ref().and_then(|status| expanded(&graph.plan.graph, status)) {
         graph.plan.graph = instances;
     }
+    let Some(id) = id else {
+        return explain_execution(&inventory, &tips, &object, &graph, context);
+    };
     let Some(node) = graph.plan.graph.nodes.iter().find(|node| node.id == id) else {
         let error = CliError::no(format!("{} has no node `{id}`", object.key));
         let ids = graph.plan.graph.nodes.iter().map(|node| node.id.as_str());
@@ -72,6 +83,67 @@ pub(crate) fn run(arguments: &ExplainArguments, context: &mut Context) -> Result
         OutputFormat::Json => context.out.json(&account.to_value())?,
         OutputFormat::Yaml => context.out.yaml(&account.to_value())?,
         _ => context.out.text(&account.render())?,
+    }
+    Ok(Exit::Done)
+}
+
+/// The argument, unless it means the manual of a kind's fields, as it does for `kubectl`: `explain plan`, `explain plan.spec`.
+fn as_execution(argument: &str) -> Result<&str, CliError> {
+    let word = argument.split('.').next().unwrap_or(argument);
+    let Ok(kind) = word.parse::<Kind>() else { return Ok(argument) };
+    if argument.contains('/') {
+        return Ok(argument);
+    }
+    let hint = format!("`planspec schema {}` lists the fields of that kind", kind.singular());
+    Err(CliError::usage(format!("`{argument}` does not name an execution or a node")).hint(hint))
+}
+
+/// Explains what keeps an execution from going on.
+fn explain_execution(
+    inventory: &Inventory<'_>,
+    tips: &SelectedCommits,
+    object: &LiveObject,
+    graph: &ExecutionGraph,
+    context: &mut Context,
+) -> Result<Exit, CliError> {
+    let format = context.options.format()?;
+    let status = graph.status.clone().unwrap_or_default();
+    let in_phase = |node: &&Node, phase: NodePhase| {
+        let state = status.node_statuses.get(&node.id);
+        // A group says nothing that its children do not say.
+        state.is_some_and(|state| state.phase == phase && !state.is_summary())
+    };
+    let nodes = || graph.plan.graph.nodes.iter();
+    let mut stuck: Vec<&Node> = nodes().filter(|node| in_phase(node, NodePhase::Failed)).collect();
+    stuck.extend(nodes().filter(|node| in_phase(node, NodePhase::Blocked)));
+    let mut accounts = Vec::new();
+    for node in stuck.iter().take(EXPLAINED) {
+        accounts.push(account(inventory, tips, object, graph, node, context)?);
+    }
+    let key = &object.key;
+    let value = || {
+        let nodes: Vec<Value> = accounts.iter().map(NodeExplanation::to_value).collect();
+        json!({ "execution": key.to_string(), "phase": status.phase, "message": status.message, "nodes": nodes })
+    };
+    match format {
+        OutputFormat::Json => context.out.json(&value())?,
+        OutputFormat::Yaml => context.out.yaml(&value())?,
+        _ => {
+            let mut page = format!("{}/{} is {}", key.namespace, key.name, status.phase);
+            // The nodes below say it in full.
+            match status.message.as_deref().filter(|_| accounts.is_empty()) {
+                Some(why) => page.push_str(&format!(": {}\n", text::line(why))),
+                None if accounts.is_empty() => page.push_str("; nothing failed or waits for anybody\n"),
+                None => page.push('\n'),
+            }
+            for account in &accounts {
+                page.push_str(&format!("\n{}", account.render()));
+            }
+            if let Some(more) = stuck.len().checked_sub(EXPLAINED).filter(|more| *more > 0) {
+                page.push_str(&format!("\n… and {} more nodes\n", grouped(more)));
+            }
+            context.out.text(&page)?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -298,56 +370,4 @@ impl NodeExplanation {
             "next": self.next.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }
-}
-
-/// What was resolved, as text.
-fn outcome(resolution: &Resolution) -> String {
-    match resolution {
-        Resolution::Bound { rule, target, .. } => format!("rule {rule}: {}", target.provider),
-        Resolution::Own { target } => format!("`run` of the plan: {}", target.provider),
-        Resolution::Unbound { why } => format!("unbound: {why}"),
-        Resolution::Conflict { why } => format!("conflict: {why}"),
-    }
-}
-
-/// The Binding, what it selects, and each of its rules. With `said`, the page gives the reason elsewhere.
-fn bindings(explained: &BindingExplanation, how: &str, spec: Option<&BindingSpec>, said: bool) -> String {
-    if let Resolution::Own { target } = &explained.resolution {
-        return format!("\nIt needs no Binding: `run` of the plan gives {}\n", text::line(&target.provider));
-    }
-    // Of a Binding that is not there, the reason says all there is.
-    if said && spec.is_none() {
-        return String::new();
-    }
-    let name = explained.binding.as_ref().map(ToString::to_string).unwrap_or_default();
-    let strategy = spec.map(|spec| format!(", {:?}", spec.strategy)).unwrap_or_default();
-    let outcome = if said { "no rule".to_owned() } else { outcome(&explained.resolution) };
-    let mut page = format!("\nBinding {name} ({how}{strategy}) selects {}\n", text::line(&outcome));
-    let mut table = Table::new(["rule", "priority", "selector", "provider", "verdict"]);
-    for one in &explained.considered {
-        let rule = spec.and_then(|spec| spec.rules.get(one.rule));
-        table.row(vec![
-            one.rule.to_string().into(),
-            one.priority.to_string().into(),
-            rule.map(selector).unwrap_or_default().into(),
-            rule.map(|rule| rule.target.provider.clone()).unwrap_or_default().into(),
-            one.verdict.to_string().into(),
-        ]);
-    }
-    if !table.is_empty() {
-        for line in table.lines() {
-            page.push_str(&format!("  {}\n", line.trim_end()));
-        }
-    }
-    page
-}
-
-fn selector(rule: &BindingRule) -> String {
-    let BindingSelector { plan_ref, capability_ref, node_id, match_labels, .. } = &rule.selector;
-    let plan = plan_ref.as_ref().map(|plan| format!("planRef {}", plan.name));
-    let node = node_id.as_ref().map(|node| format!("nodeId {node}"));
-    let capability = capability_ref.as_ref().map(|capability| format!("capabilityRef {}", capability.name));
-    let labels = match_labels.iter().map(|(key, value)| format!("{key}={value}"));
-    let parts: Vec<String> = [plan, node, capability].into_iter().flatten().chain(labels).collect();
-    parts.join(", ")
 }

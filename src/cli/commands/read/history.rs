@@ -48,7 +48,13 @@ pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result
     // Resources that are named were resolved within `-n` already.
     let namespace = context.options.namespace.clone().filter(|_| keys.is_empty());
     // Within the filter and not afterwards: `--limit` counts what is shown.
-    let filter = HistoryFilter { keys, namespace, node: arguments.node.clone(), limit: arguments.limit };
+    let filter = HistoryFilter {
+        keys,
+        namespace,
+        node: arguments.node.clone(),
+        limit: arguments.limit,
+        folded: false,
+    };
     let entries = timeline::entries(&workspace.repo, tips.status, &filter)?;
     match format {
         OutputFormat::Json => context.out.json(&entries)?,

@@ -4,6 +4,7 @@ pub(crate) mod artifacts;
 pub(crate) mod checkout;
 pub(crate) mod describe;
 pub(crate) mod explain;
+mod explain_binding;
 pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod history;

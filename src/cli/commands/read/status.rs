@@ -14,9 +14,10 @@ use crate::cli::view::local_changes::LocalChanges;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::cli::view::selector::ResourceSelector;
 use crate::config::Config;
+use crate::diagnostic::Diagnostic;
 use crate::markup::grouped;
 use crate::model::{
-    ExecutionPhase, Kind, NextStep, NodeId, NodePhase, NodeSituation, NodeStatus, ResourceKey, Spec,
+    ExecutionPhase, ExecutionStatus, Kind, NodeId, NodePhase, NodeSituation, NodeStatus, ResourceKey, Spec,
     next_steps,
 };
 use crate::report::style::Tone;
@@ -29,8 +30,20 @@ const LOG_LINES: usize = 3;
 /// How many failed Executions are shown.
 const FAILURES: usize = 5;
 
+/// How many errors in manifests are shown.
+const BROKEN: usize = 3;
+
+/// How many Executions that have not begun are shown.
+const UNSEEN: usize = 5;
+
+/// What stands above them.
+const UNSEEN_HEADING: &str = "Waits for a reconcile";
+
 /// What lists all of them.
 const ALL_FAILED: &str = "planspec get executions --phase Failed";
+
+/// What begins an Execution.
+const RECONCILE: &str = "planspec reconcile";
 
 /// Show what is going on: the branch that counts, what is not on it yet, what runs, what failed, what waits for you
 #[derive(Debug, Args)]
@@ -46,6 +59,8 @@ struct Overview {
     branch: String,
     commit: Option<String>,
     changes: LocalChanges,
+    /// The manifests with errors, which were left out.
+    broken: Vec<String>,
     sections: Sections,
     /// How many failed Executions are not shown.
     more_failed: usize,
@@ -60,7 +75,7 @@ struct NodeReport {
     node: Option<NodeId>,
     words: String,
     log: Vec<String>,
-    next: Vec<NextStep>,
+    next: Vec<String>,
 }
 
 pub(crate) fn run(_: &StatusArguments, context: &mut Context) -> Result<Exit, CliError> {
@@ -74,8 +89,12 @@ pub(crate) fn run(_: &StatusArguments, context: &mut Context) -> Result<Exit, Cl
         ..Overview::default()
     };
     let inventory = Inventory::load(&workspace, &tips)?;
+    let every = ResourceSelector { namespace: None, kind: None, name: None };
+    overview.broken = inventory.broken(&[every]).map(Diagnostic::brief).collect();
     let failures;
-    (overview.sections, failures) = sections(&workspace, &tips.config, &inventory, context)?;
+    // What is not pushed waits for that, which stands above.
+    let start = (!overview.changes.is_unpushed()).then_some(RECONCILE);
+    (overview.sections, failures) = sections(&workspace, &tips.config, &inventory, start, context)?;
     overview.more_failed = failures.saturating_sub(FAILURES);
     match format {
         OutputFormat::Json => context.out.json(&overview.to_value())?,
@@ -85,15 +104,16 @@ pub(crate) fn run(_: &StatusArguments, context: &mut Context) -> Result<Exit, Cl
     Ok(Exit::Done)
 }
 
-/// What is shown, and how many Executions failed in all.
+/// What is shown, and how many Executions failed in all. `start` is what begins an Execution, if a command does.
 fn sections(
     workspace: &RepoContext,
     config: &Config,
     inventory: &Inventory<'_>,
+    start: Option<&str>,
     context: &mut Context,
 ) -> Result<(Sections, usize), CliError> {
     let me = Myself::of(workspace, config);
-    let [mut running, mut failed, mut mine, mut waiting] = [const { Vec::new() }; 4];
+    let [mut running, mut failed, mut mine, mut waiting, mut unseen] = [const { Vec::new() }; 5];
     let every = ResourceSelector { namespace: None, kind: Some(Kind::Execution), name: None };
     let mut objects = inventory.select(&[every], context)?;
     // The newest failure first: it is the one that somebody comes to see.
@@ -103,7 +123,10 @@ fn sections(
     });
     let mut failures = 0;
     for object in &objects {
-        let Some(status) = object.record.as_ref().and_then(|record| record.execution()) else { continue };
+        let Some(status) = object.record.as_ref().and_then(|record| record.execution()) else {
+            unseen.push(NodeReport::unseen(&object.key, start));
+            continue;
+        };
         let over = status.phase.is_terminal();
         if status.phase == ExecutionPhase::Failed {
             failures += 1;
@@ -117,6 +140,9 @@ fn sections(
             (status.phase, &status.extensions.pinned, &status.message)
         {
             waiting.push(NodeReport::whole(&object.key, why));
+        }
+        if stands_still(status) {
+            unseen.push(NodeReport::resting(&object.key));
         }
         for (id, state) in &status.node_statuses {
             let gate = graph.as_ref().and_then(|graph| graph.asked_gate(id, state.extensions.reason, home));
@@ -132,12 +158,34 @@ fn sections(
             }
         }
     }
-    let sections =
-        vec![("Waits for you", mine), ("Failed", failed), ("Running", running), ("Waits", waiting)];
+    let sections = vec![
+        ("Waits for you", mine),
+        ("Failed", failed),
+        ("Running", running),
+        ("Waits", waiting),
+        (UNSEEN_HEADING, unseen),
+    ];
     Ok((sections, failures))
 }
 
+/// Whether nothing of an Execution is under way or waits for anybody, as after a `retry`, or where a pass ended early.
+fn stands_still(status: &ExecutionStatus) -> bool {
+    let moves = |state: &NodeStatus| matches!(state.phase, NodePhase::Running | NodePhase::Blocked);
+    let held = status.extensions.suspend.is_some();
+    status.phase == ExecutionPhase::Running && !held && !status.node_statuses.values().any(moves)
+}
+
 impl NodeReport {
+    /// Committed since the last pass: whoever ran it wonders why nothing happens.
+    fn unseen(execution: &ResourceKey, start: Option<&str>) -> Self {
+        let next = start.map(str::to_owned).into_iter().collect();
+        Self { next, ..Self::whole(execution, "committed, and no reconcile has seen it yet") }
+    }
+
+    fn resting(execution: &ResourceKey) -> Self {
+        Self { next: vec![RECONCILE.to_owned()], ..Self::whole(execution, "goes on with the next reconcile") }
+    }
+
     fn of(execution: &ResourceKey, id: &NodeId, state: &NodeStatus, gate: Option<&ResourceKey>) -> Self {
         let phase = state.phase;
         let reason = state.extensions.reason;
@@ -152,7 +200,7 @@ impl NodeReport {
             node: Some(id.clone()),
             words: format!("{phase}{attempt}{why}"),
             log: last.iter().map(|line| text::line(line).into_owned()).collect(),
-            next: next_steps(&situation),
+            next: next_steps(&situation).iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -230,12 +278,22 @@ impl Overview {
         for (what, command) in self.changes.said() {
             page.push_str(&format!("  {what}\n    run: {command}\n"));
         }
-        let tones = [Tone::Waiting, Tone::Bad, Tone::Active, Tone::Muted];
+        for why in self.broken.iter().take(BROKEN) {
+            page.push_str(&format!("  {} {}\n", Tone::Bad.paint("broken:"), text::line(why)));
+        }
+        if let Some(more) = self.broken.len().checked_sub(BROKEN).filter(|more| *more > 0) {
+            page.push_str(&format!("  … and {} more errors\n", grouped(more)));
+        }
+        if !self.broken.is_empty() {
+            page.push_str("    run: planspec validate\n");
+        }
+        let tones = [Tone::Waiting, Tone::Bad, Tone::Active, Tone::Muted, Tone::Muted];
         for ((heading, reports), tone) in
             self.sections.iter().zip(tones).filter(|((_, reports), _)| !reports.is_empty())
         {
             page.push_str(&format!("\n{}\n", tone.paint(heading)));
-            for report in reports {
+            let shown = if *heading == UNSEEN_HEADING { UNSEEN } else { usize::MAX };
+            for report in reports.iter().take(shown) {
                 page.push_str(&format!("  {} {}\n", report.name(), text::line(&report.words)));
                 for line in &report.log {
                     page.push_str(&format!("    {}\n", Tone::Muted.paint(format!("| {line}"))));
@@ -244,6 +302,10 @@ impl Overview {
                 if let Some(step) = report.next.first() {
                     page.push_str(&format!("    run: {step}\n"));
                 }
+            }
+            // They are all begun by the same command.
+            if let Some(more) = reports.len().checked_sub(shown).filter(|more| *more > 0) {
+                page.push_str(&format!("  … and {} more\n", grouped(more)));
             }
             // Old failures stay until somebody deletes them, and would bury what runs.
             if *heading == "Failed" && self.more_failed > 0 {
@@ -265,7 +327,7 @@ impl Overview {
                 "node": report.node,
                 "message": report.words,
                 "log": report.log,
-                "next": report.next.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "next": report.next,
             })
         };
         let section = |at: usize| -> Vec<Value> {
@@ -273,8 +335,9 @@ impl Overview {
         };
         json!({
             "branch": self.branch, "commit": self.commit,
-            "uncommitted": self.changes.uncommitted(), "unpushed": self.changes.is_unpushed(),
+            "uncommitted": self.changes.uncommitted(), "broken": self.broken, "unpushed": self.changes.is_unpushed(),
             "waitsForYou": section(0), "failed": section(1), "running": section(2), "waits": section(3),
+            "waitsForReconcile": section(4),
             "moreFailed": self.more_failed,
         })
     }

@@ -20,13 +20,23 @@ use crate::manifest::documents;
 use crate::model::ResourceKey;
 use crate::report::text;
 
+/// What the edited text is called in messages.
+const EDITED: &str = "edited.yaml";
+
+/// Why a text is refused that is right by itself.
+const REJECTED: &str = "the change was rejected";
+
+/// How often the editor opens. Nobody corrects a text so often; a program in place of an editor might for ever.
+const ROUNDS: u32 = 50;
+
 /// How a line of the note begins.
 const NOTE: &str = "# planspec:";
 
 /// Edit a manifest in your editor and commit it
 ///
 /// The editor is `--editor`, or else Git's (GIT_EDITOR, `core.editor`), VISUAL, or EDITOR. Only the document of the resource is edited.
-/// A manifest with an error is opened with the error above it.
+/// A manifest with an error is opened with the error above it, and so is your text again until it is valid; to give up, close the
+/// editor without a change.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -78,43 +88,145 @@ pub(crate) fn run(arguments: &EditArguments, context: &mut Context) -> Result<Ex
         None => workspace.repo.configured(&["core.editor"])?,
     };
     let editor = arguments.editor.clone().or(git).or_else(|| context.environment.editor().map(str::to_owned));
-    let shown = format!("{}{old}", note(&key, revision.found()));
-    let new = without_note(&edited(&shown, &key, editor.as_deref())?);
-    // Many editors add a line end when they save.
-    if new.trim() == old.trim() {
-        if let Some(broken) = broken {
-            return Err(broken);
+    let opened = OpenedText { key, old: old.to_owned(), broken, editor };
+    opened.edit(&workspace, &mut revision, &arguments.destination, context)
+}
+
+/// What is edited, and with what.
+struct OpenedText {
+    key: ResourceKey,
+    old: String,
+    /// The error for a manifest that is broken and stays as it is.
+    broken: Option<CliError>,
+    editor: Option<String>,
+}
+
+impl OpenedText {
+    /// Opens the editor until the text is valid, or nothing changed.
+    fn edit(
+        self,
+        workspace: &RepoContext,
+        revision: &mut DesiredChange<'_>,
+        destination: &Destination,
+        context: &mut Context,
+    ) -> Result<Exit, CliError> {
+        let Self { key, old: mut text, broken, editor } = self;
+        let mut note = first_note(&key, revision.found());
+        let mut why = None;
+        for round in 0..ROUNDS {
+            let new = match edited(&format!("{note}{text}"), &key, editor.as_deref()) {
+                Ok(new) => without_note(&new),
+                Err(error) if round == 0 => return Err(error),
+                // The editor went away; what was typed before is not lost with it.
+                Err(error) => return Err(kept(&text, &error.to_string())?),
+            };
+            // Many editors add a line end when they save; an empty text gives up, as with `kubectl edit`.
+            if new.trim().is_empty() || new.trim() == text.trim() {
+                match (broken, round) {
+                    (Some(broken), 0) => return Err(broken),
+                    (None, 0) => {
+                        context.out.note("no changes made")?;
+                        return Ok(Exit::Done);
+                    }
+                    _ => break,
+                }
+            }
+            text = new;
+            let Some(refusal) = refused(revision, &key, &text)? else {
+                publish::publish(workspace, revision, "Edit", destination, context)?;
+                return Ok(Exit::Done);
+            };
+            tracing::debug!(
+                round,
+                why = refusal.why,
+                "the edited text is refused, and the editor opens again"
+            );
+            note = refusal.note();
+            why = Some(refusal.why);
+            revision.edits.clear();
+            revision.changes.clear();
         }
-        context.out.note("no changes made")?;
-        return Ok(Exit::Done);
+        // Once more, for excerpts of the file as it would be.
+        if let Some(RefusedEdit { findings, .. }) =
+            refused(revision, &key, &text)?.filter(RefusedEdit::is_found)
+        {
+            let read = |path: &str| match path {
+                EDITED => Some(text.clone().into_bytes()),
+                path => revision.reader()(path),
+            };
+            print_findings(&findings, "the edited text", read, context)?;
+        }
+        Err(kept(&text, why.unwrap_or(REJECTED))?)
     }
-    let parsed = manifest::parse("edited.yaml", new.as_bytes(), &revision.config().limits);
-    let broken = parsed.diagnostics.iter().any(|found| found.severity == Severity::Error);
-    let [resource] = parsed.resources.as_slice() else {
-        print_findings(&parsed.diagnostics, "the edited text", |_| Some(new.clone().into_bytes()), context)?;
-        return Err(kept(&new, "the edited text is not a single valid resource")?);
+}
+
+/// Why an edited text is not committed.
+struct RefusedEdit {
+    why: &'static str,
+    findings: Vec<Diagnostic>,
+}
+
+impl RefusedEdit {
+    fn is_found(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
+    /// What stands above the text when it is opened again.
+    fn note(&self) -> String {
+        let errors: Vec<&Diagnostic> =
+            self.findings.iter().filter(|found| found.severity == Severity::Error).collect();
+        // The note itself moves the lines of the text down.
+        let above = u32::try_from(errors.len()).unwrap_or(u32::MAX).saturating_add(2);
+        let said = errors.iter().map(|found| {
+            let hint = found.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            match found.location.span.filter(|_| found.location.path == EDITED) {
+                Some(span) => format!("line {}: {}{hint}", span.line.saturating_add(above), found.message),
+                None => format!("{}{hint}", found.brief()),
+            }
+        });
+        let first = format!("not saved: {}. Fix it, save, and close the editor:", self.why);
+        let give_up =
+            "To give up, close it without a change. These lines are left out when you save.".to_owned();
+        noted([first].into_iter().chain(said).chain([give_up]))
+    }
+}
+
+/// Puts the text into the change; gives what is wrong with it, if anything is.
+fn refused(
+    revision: &mut DesiredChange<'_>,
+    key: &ResourceKey,
+    text: &str,
+) -> Result<Option<RefusedEdit>, CliError> {
+    let parsed = manifest::parse(EDITED, text.as_bytes(), &revision.config().limits);
+    let broken = DesiredChange::is_refused(&parsed.diagnostics);
+    let why = match parsed.resources.as_slice() {
+        [resource] if !broken && resource.key() == *key => {
+            revision.put(resource, documents::content(text, 0).unwrap_or(text))?;
+            let findings = revision.findings();
+            return Ok(
+                DesiredChange::is_refused(&findings).then_some(RefusedEdit { why: REJECTED, findings })
+            );
+        }
+        // Under another key, the text would be a second resource, and the first would go without being deleted.
+        [_] if !broken => "kind, namespace and name cannot be changed",
+        _ => "the edited text is not a single valid resource",
     };
-    // Under another key, the text would be a second resource, and the first would go without being deleted.
-    if broken || resource.key() != key {
-        return Err(kept(&new, "kind, namespace and name cannot be changed")?);
-    }
-    revision.put(resource, documents::content(&new, 0).unwrap_or(&new))?;
-    if publish::publish(&workspace, &revision, "Edit", &arguments.destination, context)? {
-        return Ok(Exit::Done);
-    }
-    Err(kept(&new, "the change was rejected")?)
+    Ok(Some(RefusedEdit { why, findings: parsed.diagnostics }))
 }
 
 /// What stands above the text of a resource whose manifest has an error, as `kubectl edit` shows what it refused.
-fn note(key: &ResourceKey, found: &[Diagnostic]) -> String {
+fn first_note(key: &ResourceKey, found: &[Diagnostic]) -> String {
     let broken: Vec<String> = found.iter().filter(|found| found.breaks(key)).map(Diagnostic::brief).collect();
     if broken.is_empty() {
         return String::new();
     }
     let first = format!("This {} is broken. Fix it, save, and close the editor:", key.kind.singular());
     let last = "These lines are left out when you save.".to_owned();
-    // On one line each: what a manifest says must not end the comment (Invariant 8).
-    let lines = [first].into_iter().chain(broken).chain([last]);
+    noted([first].into_iter().chain(broken).chain([last]))
+}
+
+/// On one line each: what a manifest says must not end the comment (Invariant 8).
+fn noted(lines: impl Iterator<Item = String>) -> String {
     lines.map(|line| format!("{NOTE} {}\n", text::line(&line))).collect()
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::cli::Context;
-use crate::cli::commands::write::run::{RunArguments, RunRequest, manifest_text, parsed};
+use crate::cli::commands::write::run::{RunArguments, manifest_text, parsed};
+use crate::cli::commands::write::run_request::RunRequest;
 use crate::cli::desired::input::{self, InputFile};
 use crate::cli::desired::{self, Desired};
 use crate::cli::drive::{cores, drive, runner_name};

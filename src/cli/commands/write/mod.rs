@@ -5,6 +5,7 @@ pub(crate) mod delete;
 pub(crate) mod diff;
 pub(crate) mod edit;
 pub(crate) mod run;
+mod run_request;
 pub(crate) mod validate;
 
 pub(crate) mod here;
