@@ -175,6 +175,12 @@ impl Index {
     }
 }
 
+/// The first millisecond at which something is due. Planning compares whole times: counted from the millisecond in which it
+/// lies, it would be work before it is due, and be planned over and over until it is.
+fn due_millis(at: Timestamp) -> i64 {
+    at.as_millisecond() + i64::from(at.subsec_nanosecond() % 1_000_000 > 0)
+}
+
 /// Reads a key that [`timed_key`] made.
 fn time_and_key(text: &str) -> Option<(Timestamp, &str)> {
     let (at, key) = text.split_once('/')?;
@@ -203,7 +209,7 @@ fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&WaitSet>) ->
         awaits.remove(topic.as_str(), key)?;
     }
     if let Some(at) = old.and_then(|old| old.wake) {
-        wakes.remove(timed_key(at.as_millisecond(), key).as_str())?;
+        wakes.remove(timed_key(due_millis(at), key).as_str())?;
     }
     // An empty wait set is stored as none: nothing can wake such a resource but a change of itself, which is found by
     // comparing trees.
@@ -212,7 +218,7 @@ fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&WaitSet>) ->
         awaits.insert(topic.as_str(), key)?;
     }
     if let Some(at) = settled.wake {
-        wakes.insert(timed_key(at.as_millisecond(), key).as_str(), [].as_slice())?;
+        wakes.insert(timed_key(due_millis(at), key).as_str(), [].as_slice())?;
     }
     let bytes = serde_json::to_vec(settled)?;
     table.insert(key, bytes.as_slice())?;
@@ -222,6 +228,22 @@ fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&WaitSet>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_due_within_a_millisecond_is_no_work_before_it() {
+        let mut index = Index::open(None).unwrap();
+        let key: ResourceKey = "team/execution/e".parse().unwrap();
+        let at = |micros| Timestamp::from_microsecond(micros).unwrap();
+        let waits = |micros| Some(WaitSet { wake: Some(at(micros)), ..WaitSet::default() });
+        index.settle(&[(key.clone(), waits(7_400))], at(0)).unwrap();
+        assert_eq!(index.work(at(7_000)).unwrap(), []);
+        assert_eq!(index.work(at(7_399)).unwrap(), []);
+        assert_eq!(index.next_wake().unwrap(), Some(at(8_000)));
+        assert_eq!(index.work(at(8_000)).unwrap(), std::slice::from_ref(&key));
+        index.settle(&[(key.clone(), waits(9_000))], at(8_000)).unwrap();
+        assert_eq!(index.work(at(8_999)).unwrap(), []);
+        assert_eq!(index.work(at(9_000)).unwrap(), [key]);
+    }
 
     #[test]
     fn a_wait_that_a_clock_a_year_ahead_wrote_is_planned_again() {

@@ -156,4 +156,8 @@ fn a_changed_manifest_among_many_reads_and_writes_only_what_it_concerns() {
     // The record and the directories above it, the dashboard, and the commit.
     let written = objects(&stage).len() - kept.len();
     assert!((3..=9).contains(&written), "{written} objects were written");
+
+    // They were needed by a runner that has no cache, so their absence is noticed.
+    fs::remove_dir_all(stage.environment.repo().join(".git/planspec")).unwrap();
+    assert_ne!(stage.reconcile(&[]).code, 0);
 }

@@ -68,14 +68,19 @@ impl Clock for SimulatedClock {
         if let Some((_, ahead)) = errors.set.take_if(|(at, _)| *at <= passed) {
             errors.ahead = ahead;
         }
-        let passed = passed.saturating_sub(errors.missed);
-        let millis = EPOCH * 1_000 + i64::try_from(passed.as_millis()).unwrap() + errors.ahead;
-        Timestamp::from_millisecond(millis).unwrap()
+        let right = at(passed.saturating_sub(errors.missed));
+        Timestamp::from_millisecond(right.as_millisecond() + errors.ahead).unwrap()
     }
 
     fn since_boot(&self) -> Duration {
         UPTIME + self.begun.elapsed().saturating_sub(locked(&self.errors).missed)
     }
+}
+
+/// What a clock shows that is right, when so much time has passed.
+pub(super) fn at(passed: Duration) -> Timestamp {
+    let millis = EPOCH * 1_000 + i64::try_from(passed.as_millis()).unwrap();
+    Timestamp::from_millisecond(millis).unwrap()
 }
 
 /// When a lease that was renewed then is over.

@@ -6,12 +6,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::clock::end_of;
+use super::clock::{at, end_of};
+use super::stage::References;
 use crate::engine::clock::ClockReading;
 use crate::git::{ObjectId, Repo};
-use crate::model::{ExecutionStatus, Kind, Lease, ResourceKey};
+use crate::model::{
+    ExecutionStatus, Kind, Lease, NodeId, NodePhase, NodeStatus, ResourceKey, ResourceStatus,
+};
 use crate::provider::Attempt;
-use crate::record::StatusTree;
+use crate::record::{StatusTree, results_ref};
+
+/// From when on shares are compared: machines begin one after the other.
+const ALL_ARE_THERE: Duration = Duration::from_secs(30);
 
 /// A rule that was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -21,9 +27,17 @@ pub(super) enum Rule {
     StartedWithoutPublishedClaim,
     StartedAfterItsLease,
     StartedBesideANewerLease,
+    TakenOverTooEarly,
     TokenWentBack,
     EndWasUndone,
+    DecisionWasLost,
+    ResultIsNotKept,
+    FailedByEnvironment,
+    ShownBeforePublished,
+    WentOnFromTheRewound,
+    OneWasStarved,
     RunnerGaveUp,
+    RunnerPanicked,
     DidNotEnd,
     EndedOtherwise,
     IndexDiffers,
@@ -52,6 +66,12 @@ pub(super) struct Judge {
     claims: BTreeSet<String>,
     leases: BTreeMap<(String, u64), PublishedLease>,
     seen: BTreeMap<ResourceKey, SeenRecord>,
+    /// How many reviews each gate has.
+    reviews: BTreeMap<ResourceKey, usize>,
+    /// Every phase that a node was published in, with its attempt.
+    phases: BTreeSet<(ResourceKey, NodeId, &'static str, u32)>,
+    /// How many attempts each machine began once all were there.
+    begun: BTreeMap<String, usize>,
     pub(super) broken: Vec<(Rule, String)>,
 }
 
@@ -67,8 +87,21 @@ impl Judge {
     }
 
     /// Takes in a commit of the status branch that a runner with such clocks put there.
-    pub(super) fn published(&mut self, repo: &Repo, tip: ObjectId, reading: ClockReading) {
+    pub(super) fn published(
+        &mut self,
+        repo: &Repo,
+        tip: ObjectId,
+        references: &References,
+        (passed, reading): (Duration, ClockReading),
+    ) {
         let tree = StatusTree::at(repo, Some(tip)).unwrap();
+        for (key, _, _) in tree.list(repo, Some(Kind::Gate), None).unwrap() {
+            let record = tree.get(repo, &key).unwrap().unwrap();
+            let ResourceStatus::Gate(gate) = &record.status else { continue };
+            let now = gate.review_history.len();
+            let before = self.reviews.insert(key.clone(), now).unwrap_or_default();
+            self.check(now >= before, Rule::DecisionWasLost, || format!("{key}: {now} of {before} reviews"));
+        }
         for (key, _, blob) in tree.list(repo, Some(Kind::Execution), None).unwrap() {
             let old = self.seen.remove(&key);
             if let Some(old) = old.as_ref().filter(|old| old.blob == blob) {
@@ -82,7 +115,9 @@ impl Judge {
             let status = record.execution().unwrap().clone();
             if let Some(old) = old {
                 self.compare(&key, &old.status, &status);
+                self.check_takeover(&key, &old.status, &status, passed);
             }
+            self.examine(repo, &key, &status, references);
             self.remember(&uid, &status, reading);
             self.seen.insert(key, SeenRecord { blob, uid, status });
         }
@@ -95,12 +130,83 @@ impl Judge {
         self.check(!old.phase.is_terminal() || old.phase == new.phase, Rule::EndWasUndone, || {
             format!("{key}: from {} to {}", old.phase, new.phase)
         });
+        let lost = old.extensions.cancel.is_some() && new.extensions.cancel.is_none();
+        self.check(!lost, Rule::DecisionWasLost, || format!("{key} is not cancelled any more"));
         for (node, was) in old.node_statuses.iter().filter(|(_, was)| was.phase.is_terminal()) {
             let is = new.node_statuses.get(node).map(|is| (is.phase, is.attempt_id()));
             self.check(is == Some((was.phase, was.attempt_id())), Rule::EndWasUndone, || {
                 format!("{key}/{node}: from {:?} to {is:?}", (was.phase, was.attempt_id()))
             });
         }
+    }
+
+    /// A lease that another runner holds is taken over when it is over, and not before.
+    fn check_takeover(
+        &mut self,
+        key: &ResourceKey,
+        old: &ExecutionStatus,
+        new: &ExecutionStatus,
+        passed: Duration,
+    ) {
+        let (Some(before), Some(now)) = (&old.extensions.lease, &new.extensions.lease) else { return };
+        // The recorded time may be off by half of the allowance, as may the clock of whoever takes over, who waits for all of it.
+        let over = end_of(before.renew_time, before.duration_millis);
+        let in_time = !self.bounded || before.token == now.token || at(passed) >= over;
+        self.check(in_time, Rule::TakenOverTooEarly, || format!("{key}: {before:?} by {now:?}"));
+    }
+
+    /// What must hold of a record by itself.
+    fn examine(&mut self, repo: &Repo, key: &ResourceKey, status: &ExecutionStatus, references: &References) {
+        let kept = references.get(&results_ref(key)).copied();
+        for (node, state) in &status.node_statuses {
+            self.phases.insert((key.clone(), node.clone(), state.phase.as_str(), state.attempt));
+            // What a node comes to follows from its name.
+            let failed = state.phase == NodePhase::Failed && !node.as_str().starts_with("fails");
+            self.check(!failed, Rule::FailedByEnvironment, || format!("{key}/{node}: {}", state.message));
+            let Some(result) = &state.extensions.result else { continue };
+            let result: ObjectId = result.commit.parse().unwrap();
+            let is_kept = kept.is_some_and(|kept| repo.is_ancestor(result, kept).unwrap() == Some(true));
+            self.check(is_kept, Rule::ResultIsNotKept, || format!("{key}/{node}: {result}"));
+        }
+    }
+
+    /// Takes in that people are shown a node in this phase.
+    pub(super) fn shown(&mut self, key: &ResourceKey, node: &NodeId, phase: NodePhase, attempt: u32) {
+        let what = (key.clone(), node.clone(), phase.as_str(), attempt);
+        let was = self.phases.contains(&what);
+        self.check(was, Rule::ShownBeforePublished, || format!("{what:?}"));
+    }
+
+    /// Whether a status branch that is set back to this commit lacks anything that somebody could rely on.
+    pub(super) fn would_lose(&self, repo: &Repo, tip: ObjectId) -> bool {
+        let tree = StatusTree::at(repo, Some(tip)).unwrap();
+        let relied_on = |status: &ExecutionStatus| {
+            let renewed = status.extensions.lease.as_ref().map(|lease| (lease.token, lease.renew_time));
+            let ended = |node: &NodeStatus| (node.attempt, node.phase.is_terminal());
+            let nodes: Vec<_> = status.node_statuses.values().map(ended).collect();
+            (status.extensions.last_token, status.extensions.cancel.is_some(), renewed, nodes)
+        };
+        self.seen.iter().any(|(key, seen)| {
+            let before = tree.get(repo, key).unwrap();
+            let before = before.as_ref().and_then(|record| record.execution());
+            // A lease that was given back and is there again holds others up for a while, and no more.
+            let (after, released) = (relied_on(&seen.status), seen.status.extensions.lease.is_none());
+            before.is_none_or(|before| {
+                let before = relied_on(before);
+                (&before.0, before.1, &before.3) != (&after.0, after.1, &after.3)
+                    || (!released && before.2 != after.2)
+            })
+        })
+    }
+
+    /// Whether an Execution has ended.
+    pub(super) fn has_ended(&self, key: &ResourceKey) -> bool {
+        self.seen.get(key).is_some_and(|seen| seen.status.phase.is_terminal())
+    }
+
+    /// How many attempts each machine began.
+    pub(super) fn begun(&self) -> &BTreeMap<String, usize> {
+        &self.begun
     }
 
     fn remember(&mut self, uid: &str, status: &ExecutionStatus, reading: ClockReading) {
@@ -118,9 +224,19 @@ impl Judge {
     }
 
     /// Takes in that a runner with such clocks begins with an attempt, under this name.
-    pub(super) fn started(&mut self, runner: &str, attempt: &Attempt, name: &str, reading: ClockReading) {
+    pub(super) fn started(
+        &mut self,
+        runner: &str,
+        attempt: &Attempt,
+        name: &str,
+        (passed, reading): (Duration, ClockReading),
+    ) {
         self.check(!self.started.contains(name), Rule::StartedTwice, || name.to_owned());
         self.started.insert(name.to_owned());
+        if passed > ALL_ARE_THERE {
+            let machine = runner.split('.').next().unwrap_or_default();
+            *self.begun.entry(machine.to_owned()).or_default() += 1;
+        }
         let token = attempt.fencing_token;
         let uid = attempt.idempotency_key.split('/').next().unwrap_or_default().to_owned();
         let published = self.leases.get(&(uid.clone(), token)).filter(|known| known.lease.holder == runner);
@@ -162,10 +278,12 @@ impl Judge {
         open
     }
 
-    /// What everything came to: the phase of each Execution and of each node.
-    pub(super) fn phases(&self) -> BTreeMap<String, String> {
+    /// What everything came to: the phase of each Execution and of each node, but for these, of which it depends on when they
+    /// were cancelled.
+    pub(super) fn phases(&self, cancelled: &[String]) -> BTreeMap<String, String> {
         let mut phases = BTreeMap::new();
-        for (key, seen) in &self.seen {
+        let counts = |key: &ResourceKey| !cancelled.iter().any(|name| name == key.name.as_str());
+        for (key, seen) in self.seen.iter().filter(|(key, _)| counts(key)) {
             phases.insert(key.to_string(), seen.status.phase.to_string());
             for (node, status) in &seen.status.node_statuses {
                 phases.insert(format!("{key}/{node}"), format!("{:?}", status.phase));

@@ -2,13 +2,16 @@
 //! answers, the work and everything that goes wrong chosen by a seed. Planning, records, Git's objects, the index and the loop
 //! itself are those of the product.
 //!
-//! `PLANSPEC_SIMULATE=N` runs N seeds in place of the usual ones, `PLANSPEC_SEED=S` that one alone, with its trace.
+//! `PLANSPEC_SIMULATE=N` runs N seeds in place of the usual ones, `PLANSPEC_SEED=S` that one alone, with its trace; with both, N
+//! seeds from S on.
 
 mod clock;
 mod dice;
 mod judge;
+mod people;
 mod runner;
 mod stage;
+mod weather;
 mod world;
 
 use std::collections::BTreeMap;
@@ -24,14 +27,16 @@ use crate::record::StatusTree;
 
 use dice::Dice;
 use judge::Rule;
+use people::people;
 use runner::machine;
 use stage::Stage;
-use world::{Planted, Weather, World};
+use weather::{Planted, Weather};
+use world::{MAIN, World};
 
 /// How long it may take until all has ended once nothing goes wrong any more.
 const CALM_END: Duration = Duration::from_secs(1_200);
 /// How many seeds the usual run takes.
-const USUAL: u64 = 40;
+const USUAL: u64 = 10;
 /// How many seeds may be needed to find a planted fault.
 const TO_FIND: u64 = 40;
 
@@ -51,6 +56,7 @@ struct Outcome {
     phases: BTreeMap<String, String>,
     trace: Vec<String>,
     seconds: f64,
+    begun: BTreeMap<String, usize>,
 }
 
 fn executions(stage: &Stage) -> usize {
@@ -62,6 +68,20 @@ fn executions(stage: &Stage) -> usize {
 
 /// Lets so many machines work in such weather until all has ended.
 fn simulate(seed: u64, machines: u64, weather: Weather, planted: Option<Planted>) -> Outcome {
+    // With the one that people add.
+    let stage = Stage::new(seed);
+    let all = executions(&stage) + 1;
+    simulate_on(stage, all, seed, machines, weather, planted)
+}
+
+fn simulate_on(
+    stage: Stage,
+    all: usize,
+    seed: u64,
+    machines: u64,
+    weather: Weather,
+    planted: Option<Planted>,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -69,16 +89,21 @@ fn simulate(seed: u64, machines: u64, weather: Weather, planted: Option<Planted>
         .max_blocking_threads(1)
         .build()
         .unwrap();
-    let stage = Arc::new(Stage::new(seed));
-    let all = executions(&stage);
+    let stage = Arc::new(stage);
     let local = tokio::task::LocalSet::new();
-    let (mut outcome, tip) = local.block_on(&runtime, async {
+    let (mut outcome, tips) = local.block_on(&runtime, async {
         let world = World::new(seed, &stage, weather, planted);
+        let mut tasks = tokio::task::JoinSet::new();
         for number in 0..machines {
-            tokio::task::spawn_local(machine(Arc::clone(&world), Arc::clone(&stage), number));
+            tasks.spawn_local(machine(Arc::clone(&world), Arc::clone(&stage), number));
         }
+        tasks.spawn_local(people(Arc::clone(&world), Arc::clone(&stage), seed));
         loop {
             tokio::time::sleep(Duration::from_secs(2)).await;
+            // Its panic ends a task alone, and the others would go on without it.
+            if let Some(Err(error)) = tasks.try_join_next() {
+                world.broke(Rule::RunnerPanicked, error.to_string());
+            }
             let mut state = world.state();
             if state.judge.is_done(all) || !state.judge.broken.is_empty() {
                 state.is_over = true;
@@ -94,14 +119,16 @@ fn simulate(seed: u64, machines: u64, weather: Weather, planted: Option<Planted>
         let broken = std::mem::take(&mut state.judge.broken);
         let trace = std::mem::take(&mut state.trace);
         let seconds = world.passed().as_secs_f64();
-        (Outcome { broken, phases: state.judge.phases(), trace, seconds }, state.tip())
+        let (phases, begun) = (state.judge.phases(&stage.cancelled), state.judge.begun().clone());
+        let tips = (state.reference(MAIN).unwrap(), state.tip());
+        (Outcome { broken, phases, trace, seconds, begun }, tips)
     });
     // The processes end, and let their caches go.
     drop(local);
     drop(runtime);
     if outcome.broken.is_empty() {
         for clone in stage.clones() {
-            if let Some(what) = differing_index(&stage, &clone, tip) {
+            if let Some(what) = differing_index(&clone, tips) {
                 outcome.broken.push((Rule::IndexDiffers, what));
             }
         }
@@ -110,18 +137,13 @@ fn simulate(seed: u64, machines: u64, weather: Weather, planted: Option<Planted>
 }
 
 /// What the index of a clone holds that one from nothing would not, or the other way round (Invariant 17).
-fn differing_index(stage: &Stage, clone: &Repo, tip: Option<ObjectId>) -> Option<String> {
-    let tree = clone.commit(stage.desired).unwrap().tree;
+fn differing_index(clone: &Repo, (desired, tip): (ObjectId, Option<ObjectId>)) -> Option<String> {
+    let tree = clone.commit(desired).unwrap().tree;
     let config = clone.file(tree, CONFIG_FILE).unwrap();
     let status = StatusTree::at(clone, tip).unwrap();
     let content = |index: &mut Index| {
-        let target = IndexTarget {
-            commit: stage.desired,
-            desired: tree,
-            previous: Some(tree),
-            status: &status,
-            config,
-        };
+        let target =
+            IndexTarget { commit: desired, desired: tree, previous: Some(tree), status: &status, config };
         index.advance(clone, target, &Config::default()).unwrap();
         format!("{:?} {:?}", index.counts().unwrap(), index.records().unwrap())
     };
@@ -149,6 +171,23 @@ fn run(seed: u64) -> Outcome {
     outcome
 }
 
+/// A crowd of Executions in calm weather: whether each of four machines does its part.
+fn crowded(seed: u64, planted: Option<Planted>) -> Outcome {
+    let weather = Weather { stays: true, ..Weather::CALM };
+    let machines: u64 = 4;
+    let mut outcome = simulate_on(Stage::crowded(), stage::CROWD + 1, seed, machines, weather, planted);
+    let all: usize = outcome.begun.values().sum();
+    // Half of an equal share: they do not begin together, and what is nearly done is left to whoever does it.
+    let least = all / (2 * usize::try_from(machines).unwrap());
+    for machine in (0..machines).map(|number| format!("r{number}")) {
+        let begun = outcome.begun.get(&machine).copied().unwrap_or_default();
+        if begun < least {
+            outcome.broken.push((Rule::OneWasStarved, format!("{machine} began {begun} of {all}")));
+        }
+    }
+    outcome
+}
+
 fn number(variable: &str) -> Option<u64> {
     #[allow(clippy::disallowed_methods, reason = "a test reads what its caller asks for")]
     std::env::var(variable).ok()?.parse().ok()
@@ -156,11 +195,13 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn whatever_goes_wrong_every_rule_holds() {
+    let count = number("PLANSPEC_SIMULATE");
     let seeds = match number("PLANSPEC_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("PLANSPEC_SIMULATE").unwrap_or(USUAL),
+        Some(seed) => seed..seed + count.unwrap_or(1),
+        None => 0..count.unwrap_or(USUAL),
     };
     for seed in seeds {
+        show(&format!("seed {seed}"));
         let outcome = run(seed);
         let trace = outcome.trace.join("\n");
         assert!(
@@ -170,6 +211,13 @@ fn whatever_goes_wrong_every_rule_holds() {
             outcome.broken
         );
     }
+}
+
+#[test]
+fn every_runner_does_its_part() {
+    let outcome = crowded(1, None);
+    show(&format!("{:?} in {} s", outcome.begun, outcome.seconds));
+    assert!(outcome.broken.is_empty(), "{}\n{:#?}", outcome.trace.join("\n"), outcome.broken);
 }
 
 #[test]
@@ -192,10 +240,26 @@ fn every_planted_fault_is_found() {
             }
             Planted::KeyWithoutToken => &[Rule::StartedTwice],
             Planted::NoCompare => &[Rule::TokenWentBack, Rule::EndWasUndone],
-            Planted::EarlyTakeover => &[Rule::StartedBesideANewerLease],
+            Planted::EarlyTakeover => &[Rule::TakenOverTooEarly, Rule::StartedBesideANewerLease],
+            Planted::ShownBeforePublish => &[Rule::ShownBeforePublished],
+            Planted::DecisionOverwritten => &[Rule::DecisionWasLost],
+            Planted::RewindAccepted => &[Rule::WentOnFromTheRewound],
+            Planted::FaultOfTheWork => &[Rule::FailedByEnvironment],
+            Planted::StatusAlone => &[Rule::ResultIsNotKept],
+            Planted::OneIsFavoured => &[Rule::OneWasStarved],
         };
-        let found = (0..TO_FIND)
-            .find(|seed| stormy(*seed, Some(planted)).broken.iter().any(|(rule, _)| expected.contains(rule)));
+        let outcome = |seed| match planted {
+            Planted::OneIsFavoured => crowded(seed, Some(planted)),
+            _ => stormy(seed, Some(planted)),
+        };
+        let first = planted.first_seed();
+        let found = (first..first + TO_FIND).find(|seed| {
+            let outcome = outcome(*seed);
+            if outcome.broken.iter().any(|(rule, _)| *rule == Rule::RunnerPanicked) {
+                show(&format!("{}\n{planted} {seed}: a runner panicked", outcome.trace.join("\n")));
+            }
+            outcome.broken.iter().any(|(rule, _)| expected.contains(rule))
+        });
         assert!(found.is_some(), "{planted} was not found by {TO_FIND} seeds");
         show(&format!("{planted} is found by seed {}", found.unwrap()));
     }

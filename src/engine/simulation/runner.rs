@@ -2,28 +2,33 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::clock::SimulatedClock;
 use super::judge::Rule;
+use super::locked;
 use super::stage::Stage;
+use super::weather::Planted;
 use super::world::World;
-use crate::engine::{EngineError, ReconcileInputs, ReconcileOptions, ReconcileSummary, reconcile};
-use crate::git::{GitError, ObjectId, RefUpdate, Transport};
+use crate::engine::{EngineError, EventSink, ReconcileInputs, ReconcileOptions, ReconcileSummary, reconcile};
+use crate::event::Event;
+use crate::git::{GitError, ObjectId, RefUpdate, Repo, Transport};
 use crate::index::Index;
-use crate::model::{JsonMap, NodeReason};
+use crate::model::{JsonMap, NodePhase, NodeReason, NodeResult};
 use crate::provider::{
     Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderSettings, Registry,
 };
+use crate::run::AttemptReport;
 
 /// The remote, as one process reaches it.
-struct Line {
-    world: Arc<World>,
-    runner: String,
+pub(super) struct Line {
+    pub(super) world: Arc<World>,
+    pub(super) runner: String,
 }
 
 impl Transport for Line {
@@ -44,6 +49,49 @@ impl Transport for Line {
 struct SimulatedWork {
     world: Arc<World>,
     runner: String,
+    repo: Mutex<Repo>,
+}
+
+impl SimulatedWork {
+    /// What a node leaves that changes files: a commit on top of what it began with.
+    fn result(&self, attempt: &Attempt) -> NodeResult {
+        let repo = locked(&self.repo);
+        let base = attempt.commit.parse().unwrap();
+        let tree = repo.commit(base).unwrap().tree;
+        let text = format!("{}\n", attempt.idempotency_key);
+        let file = repo.write_blob(text.as_bytes()).unwrap();
+        let edits = [(format!("made/{}-{}", attempt.key.name, attempt.node), Some(file))];
+        let tree = repo.edit_tree(Some(tree), &edits.into_iter().collect()).unwrap();
+        let at = Timestamp::from_second(1_700_000_100).unwrap();
+        let commit = repo.write_commit(tree, &[base], "Make", &repo.runner_identity(), at).unwrap();
+        let (commit, base) = (commit.to_string(), base.to_string());
+        NodeResult { commit, base, files: 1, insertions: 1, deletions: 0 }
+    }
+
+    fn end(&self, attempt: &Attempt) -> AttemptReport {
+        let name = attempt.node.to_string();
+        if self.world.is_disk_full(&self.runner) {
+            return match self.world.planted() {
+                Some(Planted::FaultOfTheWork) => {
+                    AttemptOutcome::permanent(NodeReason::ProviderFailed, "no space left on device")
+                }
+                _ => AttemptOutcome::broken_off_here("no space left on device"),
+            }
+            .into();
+        }
+        if name.starts_with("fails") {
+            return AttemptOutcome::permanent(NodeReason::ProviderFailed, "it fails").into();
+        }
+        if self.world.planted() == Some(Planted::ShownBeforePublish) {
+            let phase = NodePhase::Succeeded;
+            self.world.state().judge.shown(&attempt.key, &attempt.node, phase, attempt.attempt);
+        }
+        let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
+        if name.starts_with("makes") {
+            report.evidence.result = Some(self.result(attempt));
+        }
+        report
+    }
 }
 
 impl Provider for SimulatedWork {
@@ -56,8 +104,9 @@ impl Provider for SimulatedWork {
     }
 
     fn run(&self, attempt: Attempt, mut control: Control) -> AttemptFuture {
-        let world = Arc::clone(&self.world);
-        let runner = self.runner.clone();
+        let (world, runner) = (Arc::clone(&self.world), self.runner.clone());
+        let repo = Mutex::new(locked(&self.repo).reopen().unwrap());
+        let work = Self { world: Arc::clone(&world), runner: runner.clone(), repo };
         Box::pin(async move {
             if world.is_dead(&runner) {
                 // It died between its decision to start this and the start.
@@ -72,10 +121,7 @@ impl Provider for SimulatedWork {
                 Some(stop) = async { control.stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop) } => {
                     AttemptOutcome::Stopped(stop).into()
                 }
-                () = tokio::time::sleep(time) => match attempt.node.to_string().starts_with("fails") {
-                    true => AttemptOutcome::permanent(NodeReason::ProviderFailed, "it fails").into(),
-                    false => AttemptOutcome::Succeeded { outputs: JsonMap::new() }.into(),
-                },
+                () = tokio::time::sleep(time) => work.end(&attempt),
             }
         })
     }
@@ -87,6 +133,14 @@ fn settle() {
     let (done, wait) = mpsc::channel();
     tokio::task::spawn_blocking(move || done.send(()));
     wait.recv().unwrap();
+}
+
+/// Keeps the thread for blocking work from beginning with anything until the answer is dropped: a job that is done while the
+/// engine still turns would be taken up in the same turn on one machine, and in the next on another that is slower.
+fn hold() -> mpsc::Sender<()> {
+    let (held, wait) = mpsc::channel();
+    tokio::task::spawn_blocking(move || wait.recv().is_err());
+    held
 }
 
 /// Runs the engine of one process until it ends, or until the process dies.
@@ -115,11 +169,26 @@ async fn live(
             }
         }
         pause = None;
+        let held = hold();
         let polled = engine.as_mut().poll(context);
+        drop(held);
         settle();
         polled.map(Some)
     })
     .await
+}
+
+/// Takes in what people are shown.
+fn shown_to_people(world: &Arc<World>) -> EventSink<'static> {
+    let world = Arc::clone(world);
+    Box::new(move |event| {
+        // What it went through between two commits is told too, and may be: it is how it ended that people rely on.
+        if let Event::Node { key, node, to, attempt, .. } = event
+            && to.is_terminal()
+        {
+            world.state().judge.shown(&key, &node, to, attempt);
+        }
+    })
 }
 
 /// One machine, until all is over.
@@ -133,15 +202,21 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
     tokio::time::sleep(pause).await;
     while !world.state().is_over {
         let runner = format!("r{number}.{life}");
-        world.begin(&runner, clock.clone());
-        let stays = world.state().dice.chance(70);
+        let clone = format!("clone-{number}-{clones}");
+        // While the status branch is set back nobody begins in a new clone, which could not know of it.
+        while world.state().is_rewound() && !stage.has_clone(&clone) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        world.begin(&runner, Some(&clone), clock.clone());
+        let stays = world.weather.stays || world.state().dice.chance(70);
         world.note(&runner, if stays { "begins, and stays" } else { "begins one pass" });
-        let repo = stage.clone_of(&format!("clone-{number}-{clones}"));
+        let repo = stage.clone_of(&clone);
+        let other = Mutex::new(repo.reopen().unwrap());
         let cache = repo.cache_dir();
         let line = Arc::new(Line { world: Arc::clone(&world), runner: runner.clone() });
-        let branches = stage.branches(repo, line);
+        let branches = stage.branches(repo, line).accepting_history(world.accepts_history());
         let mut registry = standard.clone();
-        let work = SimulatedWork { world: Arc::clone(&world), runner: runner.clone() };
+        let work = SimulatedWork { world: Arc::clone(&world), runner: runner.clone(), repo: other };
         registry.register(&(Arc::new(work) as Arc<dyn Provider>));
         let (_stopper, stop) = watch::channel(false);
         let inputs = ReconcileInputs {
@@ -150,7 +225,7 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
             registry: Box::new(move |_| registry.clone()),
             clock: Arc::new(clock.clone()),
             stop,
-            sink: Box::new(|_| {}),
+            sink: shown_to_people(&world),
         };
         let options = ReconcileOptions {
             jobs: Some(2),
@@ -166,7 +241,9 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
                 let is_weather = error.to_string().contains("simulated")
                     || matches!(
                         error,
-                        EngineError::Contended { .. } | EngineError::Git(GitError::Interrupted)
+                        EngineError::Contended { .. }
+                            | EngineError::StatusWentBack { .. }
+                            | EngineError::Git(GitError::Interrupted)
                     );
                 if !is_weather {
                     world.broke(Rule::RunnerGaveUp, error.to_string());
@@ -175,9 +252,13 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
             None => {}
         }
         life += 1;
-        // Another machine takes its place, or it comes back with what it had.
-        clones += u64::from(world.state().dice.chance(40));
         let pause = world.state().dice.seconds(1, 15);
         tokio::time::sleep(pause).await;
+        // Another machine takes its place, or it comes back with what it had. Not while the status branch is set back: of
+        // that a new clone could not know.
+        if world.state().dice.chance(40) && !world.state().is_rewound() {
+            world.forget_clone(&clone);
+            clones += 1;
+        }
     }
 }

@@ -20,29 +20,71 @@ pub(super) const LEASE: Duration = Duration::from_secs(40);
 /// How far apart the clocks of two runners may be.
 pub(super) const SKEW: Duration = Duration::from_secs(5);
 
+/// How many Executions there are where all have something to do.
+pub(super) const CROWD: usize = 24;
+/// How many changes people merge while work goes on.
+pub(super) const EDITS: usize = 2;
+
 /// The repository that the runners share, and how they publish.
 pub(super) struct Stage {
     folder: TempDir,
     pub(super) desired: ObjectId,
     pub(super) strict: bool,
+    /// The Executions that people cancel.
+    pub(super) cancelled: Vec<String>,
 }
 
 impl Stage {
     pub(super) fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, 1);
+        let strict = dice.chance(30);
+        let configuration = configuration(strict, &mut dice);
+        let (work, cancelled) = work(&mut dice);
+        Self::with(&[(".planspec.yaml", configuration), ("work.yaml", work)], strict, cancelled)
+    }
+
+    /// Many Executions of a few tasks each, so that there is work for all.
+    pub(super) fn crowded() -> Self {
+        let mut text = plan("p0", &["works-0", "works-1", "works-2"].map(|id| task(id, &[])));
+        for number in 0..CROWD {
+            text += &execution(&format!("e{number}"), "p0");
+        }
+        text += &bindings(&["p0", "late"]);
+        let configuration = configuration(false, &mut Dice::new(1, 1));
+        Self::with(&[(".planspec.yaml", configuration), ("work.yaml", text)], false, Vec::new())
+    }
+
+    fn with(files: &[(&str, String)], strict: bool, cancelled: Vec<String>) -> Self {
         // In memory where the system has such a folder: an index syncs its file with every transaction.
         let memory = Path::new("/dev/shm");
         let folder =
             if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-        let mut dice = Dice::new(seed, 1);
-        let strict = dice.chance(30);
         let repo = Repo::init_bare(&folder.path().join("remote"), "main").unwrap();
-        let files = [(".planspec.yaml", configuration(strict, &mut dice)), ("work.yaml", work(&mut dice))];
         let blob = |text: &String| Some(repo.write_blob(text.as_bytes()).unwrap());
         let edits = files.iter().map(|(path, text)| ((*path).to_owned(), blob(text))).collect();
         let tree = repo.edit_tree(None, &edits).unwrap();
         let begin = Timestamp::from_second(1_700_000_000).unwrap();
         let desired = repo.write_commit(tree, &[], "Begin", &repo.runner_identity(), begin).unwrap();
-        Self { folder, desired, strict }
+        Self { folder, desired, strict, cancelled }
+    }
+
+    /// Merges one of the changes on top of a commit: a new plan with an Execution, or other words in a plan that may be under way.
+    pub(super) fn merge(&self, tip: ObjectId, edit: usize) -> ObjectId {
+        let repo = self.shared();
+        let tree = repo.commit(tip).unwrap().tree;
+        let (path, text) = match edit {
+            0 => ("late.yaml", plan("late", &[task("works-0", &[])]) + &execution("late", "late")),
+            _ => {
+                let work = repo.file(tree, "work.yaml").unwrap().unwrap();
+                let text = String::from_utf8(repo.blob(work, 1 << 20).unwrap()).unwrap();
+                ("work.yaml", text.replacen("what to do", "what to do, in other words", 1))
+            }
+        };
+        let blob = repo.write_blob(text.as_bytes()).unwrap();
+        let edits = [(path.to_owned(), Some(blob))].into_iter().collect();
+        let tree = repo.edit_tree(Some(tree), &edits).unwrap();
+        let at = Timestamp::from_second(1_700_000_010).unwrap();
+        repo.write_commit(tree, &[tip], "Edit", &repo.runner_identity(), at).unwrap()
     }
 
     fn remote(&self) -> PathBuf {
@@ -52,6 +94,17 @@ impl Stage {
     /// A handle on the shared repository.
     pub(super) fn shared(&self) -> Repo {
         Repo::open(&self.remote()).unwrap()
+    }
+
+    /// Whether there is a clone of this name.
+    pub(super) fn has_clone(&self, name: &str) -> bool {
+        self.folder.path().join(name).exists()
+    }
+
+    /// What a clone remembers of the status branch.
+    pub(super) fn last_seen(&self, name: &str) -> String {
+        let file = self.clone_of(name).cache_dir().join("status-tips.json");
+        fs::read_to_string(file).unwrap_or_default()
     }
 
     /// A new clone, or the one of this name that is there.
@@ -108,30 +161,63 @@ fn document(kind: &str, name: &str, spec: &Value) -> String {
     format!("---\n{document}\n")
 }
 
-/// Plans of a few tasks that wait for some of those before them, each with an Execution.
-fn work(dice: &mut Dice) -> String {
+fn task(id: &str, after: &[&String]) -> Value {
+    json!({ "id": id, "kind": "Task", "dependsOn": after })
+}
+
+fn plan(name: &str, nodes: &[Value]) -> String {
+    document("Plan", name, &json!({ "description": "what to do", "graph": { "nodes": nodes } }))
+}
+
+fn execution(name: &str, plan: &str) -> String {
+    document("Execution", name, &json!({ "planRef": { "name": plan } }))
+}
+
+fn bindings(plans: &[&str]) -> String {
+    let rule = |name: &&str| json!({ "selector": { "planRef": { "name": name } }, "target": { "provider": "tool://simulated" } });
+    document("Binding", "default", &json!({ "rules": plans.iter().map(rule).collect::<Vec<_>>() }))
+}
+
+/// Plans of a few tasks that wait for some of those before them, each with an Execution, and which of these are cancelled.
+fn work(dice: &mut Dice) -> (String, Vec<String>) {
     let mut text = String::new();
-    let mut rules = Vec::new();
+    let mut plans = vec!["late".to_owned()];
+    let mut cancelled = Vec::new();
     for number in 0..=dice.below(3) {
         let name = format!("p{number}");
         let mut nodes = Vec::new();
         let mut ids: Vec<String> = Vec::new();
-        for node in 0..2 + dice.below(4) {
+        let count = 2 + dice.below(4);
+        // One of them changes files: with two, their changes would have to be merged, which is another test's matter.
+        let makes = dice.below(2 * count);
+        for node in 0..count {
             let after: Vec<&String> = ids.iter().filter(|_| dice.chance(50)).collect();
-            // What a node is called says what becomes of it (see `work`).
-            let fate = if dice.chance(8) { "fails" } else { "works" };
+            // What a node is called says what becomes of it (see `SimulatedWork::end`).
+            let (fails, asks) = (dice.chance(8), dice.chance(12));
+            let fate = match () {
+                () if node == makes => "makes",
+                () if fails => "fails",
+                () if asks => "asks",
+                () => "works",
+            };
             let id = format!("{fate}-{node}");
-            nodes.push(json!({ "id": id, "kind": "Task", "dependsOn": after }));
+            let mut node = task(&id, &after);
+            if fate == "asks" {
+                node["kind"] = json!("Gate");
+                node["gateRef"] = json!({ "name": format!("{name}-{id}") });
+            }
+            nodes.push(node);
             ids.push(id);
         }
-        let graph = json!({ "nodes": nodes });
-        text += &document("Plan", &name, &json!({ "description": "what to do", "graph": graph }));
-        let plan = json!({ "planRef": { "name": name } });
-        text += &document("Execution", &name, &plan);
-        rules.push(json!({ "selector": plan, "target": { "provider": "tool://simulated" } }));
+        text += &plan(&name, &nodes);
+        text += &execution(&name, &name);
+        if dice.chance(20) {
+            cancelled.push(name.clone());
+        }
+        plans.push(name);
     }
-    text += &document("Binding", "default", &json!({ "rules": rules }));
-    text
+    text += &bindings(&plans.iter().map(String::as_str).collect::<Vec<_>>());
+    (text, cancelled)
 }
 
 /// The references of a remote.

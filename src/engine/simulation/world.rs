@@ -1,6 +1,8 @@
 //! What the simulated runners share: the remote, the time, the faults that a seed chooses, and the trace.
 
-use std::collections::BTreeMap;
+mod pushes;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Duration;
@@ -10,59 +12,16 @@ use tokio::time::Instant;
 use super::clock::SimulatedClock;
 use super::dice::Dice;
 use super::judge::{Judge, Rule};
+use super::people::PEOPLE;
 use super::stage::{References, SKEW, Stage};
+use super::weather::{Planted, Weather};
 use super::{locked, number, show};
 use crate::engine::clock::ClockReading;
-use crate::git::{GitError, ObjectId, RefUpdate, Repo};
+use crate::git::{GitError, ObjectId, Repo};
 use crate::provider::Attempt;
 
 pub(super) const STATUS: &str = "refs/heads/planspec/status";
-
-/// Something that an engine could do wrong, done here in its surroundings, so that the product has no switch for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumIter)]
-pub(super) enum Planted {
-    /// A process that stood still does not notice: it goes on under a lease that is over.
-    LeaseKept,
-    /// What is not on the branch counts as published, and is acted on.
-    ActBeforePublish,
-    /// The name of an attempt does not hold the token of its lease.
-    KeyWithoutToken,
-    /// The branch is moved whatever it was before.
-    NoCompare,
-    /// Another runner's lease is taken over before it ends.
-    EarlyTakeover,
-}
-
-/// How much goes wrong, and for how long.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Weather {
-    /// Nothing goes wrong after this time.
-    pub(super) until: Duration,
-    /// Of a hundred pushes, how many meet a fault.
-    pub(super) pushes: u64,
-    /// Of a hundred readings of the branches.
-    pub(super) readings: u64,
-    /// Of a hundred starts of attempts.
-    pub(super) starts: u64,
-    /// Whether clocks are set by hours.
-    pub(super) wild: bool,
-}
-
-impl Weather {
-    pub(super) const CALM: Self =
-        Self { until: Duration::ZERO, pushes: 0, readings: 0, starts: 0, wild: false };
-
-    pub(super) fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed, 2);
-        Self {
-            until: dice.seconds(60, 200),
-            pushes: 5 + dice.below(40),
-            readings: dice.below(12),
-            starts: dice.below(25),
-            wild: dice.chance(25),
-        }
-    }
-}
+pub(super) const MAIN: &str = "refs/heads/main";
 
 /// One process of one runner.
 struct Process {
@@ -70,6 +29,7 @@ struct Process {
     is_dead: bool,
     cut_until: Duration,
     stopped_until: Duration,
+    disk_full_until: Duration,
     waker: Option<Waker>,
 }
 
@@ -78,9 +38,15 @@ pub(super) struct WorldState {
     repo: Repo,
     references: References,
     processes: BTreeMap<String, Process>,
+    /// The clones that somebody works in.
+    clones: BTreeSet<String>,
+    /// Where the status branch was before somebody set it back, and when that will be noticed.
+    rewound: Option<(ObjectId, Duration)>,
     pub(super) judge: Judge,
     pub(super) trace: Vec<String>,
     pub(super) is_over: bool,
+    /// Whether the tip of the status branch is a decision of a person.
+    decided: bool,
 }
 
 /// The world.
@@ -92,31 +58,22 @@ pub(super) struct World {
     state: Mutex<WorldState>,
 }
 
-/// What goes wrong with a push.
-#[derive(Debug, Clone, Copy, strum::Display)]
-enum PushFault {
-    Refused,
-    AcknowledgementLost,
-    AcknowledgementLostAndCut,
-    CrashBefore,
-    CrashAfter,
-    StoppedAfter,
-    ClockSet,
-}
-
 impl World {
     pub(super) fn new(seed: u64, stage: &Stage, weather: Weather, planted: Option<Planted>) -> Arc<Self> {
-        let references = References::from([("refs/heads/main".to_owned(), stage.desired)]);
+        let references = References::from([(MAIN.to_owned(), stage.desired)]);
         let state = WorldState {
             dice: Dice::new(seed, 3),
             repo: stage.shared(),
             references,
             processes: BTreeMap::new(),
+            clones: BTreeSet::new(),
+            rewound: None,
             judge: Judge::new(stage.strict, !weather.wild),
             trace: Vec::new(),
             is_over: false,
+            decided: false,
         };
-        let is_shown = number("PLANSPEC_SEED").is_some();
+        let is_shown = number("PLANSPEC_SEED").is_some() && number("PLANSPEC_SIMULATE").is_none();
         Arc::new(Self { begun: Instant::now(), weather, planted, is_shown, state: Mutex::new(state) })
     }
 
@@ -163,15 +120,18 @@ impl World {
     }
 
     /// A process begins.
-    pub(super) fn begin(&self, runner: &str, clock: SimulatedClock) {
+    pub(super) fn begin(&self, runner: &str, clone: Option<&str>, clock: SimulatedClock) {
         let process = Process {
             clock,
             is_dead: false,
             cut_until: Duration::ZERO,
             stopped_until: Duration::ZERO,
+            disk_full_until: Duration::ZERO,
             waker: None,
         };
-        self.state().processes.insert(runner.to_owned(), process);
+        let mut state = self.state();
+        state.clones.extend(clone.map(str::to_owned));
+        state.processes.insert(runner.to_owned(), process);
     }
 
     pub(super) fn is_dead(&self, runner: &str) -> bool {
@@ -190,7 +150,7 @@ impl World {
     pub(super) fn tips(&self, runner: &str, names: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
         let mut state = self.state();
         self.reach(&mut state, runner)?;
-        if self.is_stormy() && state.dice.chance(self.weather.readings) {
+        if self.is_stormy() && runner != PEOPLE && state.dice.chance(self.weather.readings) {
             match state.dice.below(4) {
                 0 => self.cut(&mut state, runner),
                 1 => self.stop(&mut state, runner),
@@ -219,77 +179,6 @@ impl World {
         if process.cut_until > now { Err(unreachable("no route to host")) } else { Ok(()) }
     }
 
-    /// A process pushes.
-    pub(super) fn push(&self, runner: &str, updates: &[RefUpdate]) -> Result<(), GitError> {
-        let mut state = self.state();
-        self.reach(&mut state, runner)?;
-        if self.planted == Some(Planted::ActBeforePublish) && state.dice.chance(20) {
-            self.log(&mut state, runner, "counts a push as done (planted)");
-            return Ok(());
-        }
-        if !(self.is_stormy() && state.dice.chance(self.weather.pushes)) {
-            return self.apply(&mut state, runner, updates);
-        }
-        let faults = [
-            PushFault::Refused,
-            PushFault::AcknowledgementLost,
-            PushFault::AcknowledgementLostAndCut,
-            PushFault::CrashBefore,
-            PushFault::CrashAfter,
-            PushFault::StoppedAfter,
-            PushFault::ClockSet,
-        ];
-        let fault = faults[state.dice.below(faults.len() as u64) as usize];
-        self.log(&mut state, runner, &format!("push: {fault}"));
-        match fault {
-            PushFault::Refused => return Err(failed("cannot lock ref")),
-            PushFault::CrashBefore => {
-                self.kill(&mut state, runner);
-                return Err(GitError::Interrupted);
-            }
-            PushFault::ClockSet => self.set_clock(&mut state, runner),
-            _ => {}
-        }
-        self.apply(&mut state, runner, updates)?;
-        match fault {
-            PushFault::AcknowledgementLost => Err(unreachable("the remote end hung up")),
-            PushFault::AcknowledgementLostAndCut => {
-                self.cut(&mut state, runner);
-                Err(unreachable("the remote end hung up"))
-            }
-            PushFault::CrashAfter => {
-                self.kill(&mut state, runner);
-                Err(GitError::Interrupted)
-            }
-            PushFault::StoppedAfter => {
-                self.stop(&mut state, runner);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn apply(&self, state: &mut WorldState, runner: &str, updates: &[RefUpdate]) -> Result<(), GitError> {
-        for RefUpdate { reference, expected, .. } in updates {
-            let compares = self.planted != Some(Planted::NoCompare);
-            if compares && state.references.get(reference) != expected.as_ref() {
-                self.log(state, runner, "push: lost the race");
-                return Err(failed("stale info"));
-            }
-        }
-        for RefUpdate { reference, new, .. } in updates {
-            state.references.insert(reference.clone(), *new);
-            let subject = state.repo.commit(*new).unwrap().subject().to_owned();
-            self.log(state, runner, &format!("pushed {} {subject}", new.short()));
-            if reference == STATUS {
-                let reading = ClockReading::of(&state.process(runner).clock);
-                let WorldState { judge, repo, .. } = &mut *state;
-                judge.published(repo, *new, reading);
-            }
-        }
-        Ok(())
-    }
-
     /// A process begins with an attempt. Whether it lives to see what comes of it.
     pub(super) fn start(&self, runner: &str, attempt: &Attempt) {
         let mut state = self.state();
@@ -301,12 +190,12 @@ impl World {
         }
         let number = attempt.idempotency_key.rsplit('/').next().unwrap_or_default();
         self.log(&mut state, runner, &format!("start {} {} {number}", attempt.key, attempt.node));
-        state.judge.started(runner, attempt, &name, reading);
+        state.judge.started(runner, attempt, &name, (self.passed(), reading));
         if self.is_stormy() && state.dice.chance(self.weather.starts) {
-            if state.dice.chance(50) {
-                self.kill(&mut state, runner);
-            } else {
-                self.stop(&mut state, runner);
+            match state.dice.below(5) {
+                0 | 1 => self.kill(&mut state, runner),
+                2 | 3 => self.stop(&mut state, runner),
+                _ => self.fill_disk(&mut state, runner),
             }
         }
     }
@@ -330,6 +219,58 @@ impl World {
         if planted == Some(Planted::LeaseKept) {
             process.clock.miss(pause);
         }
+    }
+
+    fn fill_disk(&self, state: &mut WorldState, runner: &str) {
+        let pause = state.dice.seconds(5, 60);
+        self.log(state, runner, &format!("its disk is full for {} s", pause.as_secs()));
+        state.process(runner).disk_full_until = self.passed() + pause;
+    }
+
+    /// Whether nothing can be written where a process works.
+    pub(super) fn is_disk_full(&self, runner: &str) -> bool {
+        let now = self.passed();
+        self.state().process(runner).disk_full_until > now
+    }
+
+    /// Sets the status branch back now and then, and has that noticed after a while.
+    pub(super) fn tend_history(&self, stage: &Stage) {
+        let mut state = self.state();
+        let now = self.passed();
+        if let Some((tip, until)) = state.rewound {
+            if until <= now {
+                self.log(&mut state, PEOPLE, "put the status branch back");
+                state.references.insert(STATUS.to_owned(), tip);
+                state.rewound = None;
+            }
+            return;
+        }
+        let Some(tip) = state.tip().filter(|_| self.is_stormy() && self.weather.rewinds) else { return };
+        // Whoever does not remember the newest commit cannot know that it is gone.
+        let known = state.clones.iter().all(|clone| stage.last_seen(clone).contains(&tip.to_string()));
+        let before = state.repo.commit(tip).unwrap().parents.first().copied();
+        let WorldState { judge, repo, .. } = &*state;
+        let loses = |before: &ObjectId| known && judge.would_lose(repo, *before);
+        if let Some(before) = before.filter(loses) {
+            self.log(&mut state, "nobody", "sets the status branch back");
+            state.references.insert(STATUS.to_owned(), before);
+            let pause = state.dice.seconds(20, 60);
+            state.rewound = Some((tip, now + pause));
+        }
+    }
+
+    /// Nobody works in a clone any more.
+    pub(super) fn forget_clone(&self, clone: &str) {
+        self.state().clones.remove(clone);
+    }
+
+    /// Whether processes accept a status branch that went back.
+    pub(super) fn accepts_history(&self) -> bool {
+        self.planted == Some(Planted::RewindAccepted)
+    }
+
+    pub(super) fn planted(&self) -> Option<Planted> {
+        self.planted
     }
 
     fn cut(&self, state: &mut WorldState, runner: &str) {
@@ -356,6 +297,21 @@ impl WorldState {
         self.references.get(STATUS).copied()
     }
 
+    /// Where a reference is.
+    pub(super) fn reference(&self, name: &str) -> Option<ObjectId> {
+        self.references.get(name).copied()
+    }
+
+    /// Moves a reference.
+    pub(super) fn set(&mut self, name: &str, to: ObjectId) {
+        self.references.insert(name.to_owned(), to);
+    }
+
+    /// Whether the status branch was set back and nobody has put it right yet.
+    pub(super) fn is_rewound(&self) -> bool {
+        self.rewound.is_some()
+    }
+
     fn process(&mut self, runner: &str) -> &mut Process {
         self.processes.get_mut(runner).unwrap()
     }
@@ -363,12 +319,4 @@ impl WorldState {
 
 fn unreachable(detail: &str) -> GitError {
     GitError::Unreachable { remote: "simulated".to_owned(), detail: detail.to_owned() }
-}
-
-fn failed(detail: &str) -> GitError {
-    GitError::Remote {
-        doing: "finish writing".to_owned(),
-        remote: "simulated".to_owned(),
-        detail: detail.to_owned(),
-    }
 }

@@ -37,6 +37,18 @@ impl From<GitError> for PushFailure {
     }
 }
 
+/// Which reference a transport refused, as far as it says: of the others it is then known that they are not to blame.
+fn of_transport(error: GitError, updates: &[RefUpdate]) -> PushFailure {
+    let mut failure = PushFailure::from(error);
+    if let GitError::Refused { action, detail, .. } = &failure.error
+        && let Some(update) =
+            updates.iter().find(|update| action.ends_with(&format!(" {}", update.reference)))
+    {
+        failure.refused.insert(update.reference.clone(), detail.clone());
+    }
+    failure
+}
+
 impl Remote {
     /// Moves a reference of the remote from `expected` (`None`: absent) to the commit `new`, in one step. See
     /// [`Remote::push_all`].
@@ -151,7 +163,7 @@ impl Remote {
 
     fn push_once(&self, updates: &[RefUpdate]) -> Result<(), PushFailure> {
         if let Some(transport) = &self.options.transport {
-            return transport.push(updates).map_err(PushFailure::from);
+            return transport.push(updates).map_err(|error| of_transport(error, updates));
         }
         let mut program = self.push_program().args(PUSH);
         // Alone, a reference is atomic anyway, and old servers refuse the option.

@@ -23,7 +23,8 @@ pub trait Transport: Send + Sync {
     /// the references are read after any failure.
     ///
     /// # Errors
-    /// When nothing moved, or when nobody knows whether it did.
+    /// When nothing moved, or when nobody knows whether it did. [`GitError::Refused`] whose action ends with the name of a
+    /// reference is about that one alone.
     fn push(&self, updates: &[RefUpdate]) -> Result<(), GitError>;
 }
 
