@@ -117,7 +117,7 @@ fn the_documentation_shows_the_step_that_makes_the_token_of_an_app() {
     let environment = TestEnvironment::with_repository();
     let arguments = ["init", "--github", "--app", "--no-example", "--action", ACTION];
     let outcome = environment.planspec(&arguments).succeeds();
-    assert!(outcome.stderr.contains("\n  5. register a GitHub App"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("\n  1. register a GitHub App"), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("PLANSPEC_APP_PRIVATE_KEY"), "{}", outcome.stderr);
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/github.md")).unwrap();
     let (_, rest) = page.split_once("## With a GitHub App\n").unwrap();

@@ -1,7 +1,7 @@
 //! Groups in a picture: what each of them holds, and which of them get a frame around their children.
 
 use super::fold::sorted;
-use super::layout::{GridCell, Layout};
+use super::layout::{GridCell, Layout, arrange, arrange_around};
 use super::{EdgeType, GraphEdgeView, GraphView, NodeIx, NodeKind};
 
 /// The frame around a group and all that is in it, in cells.
@@ -43,9 +43,24 @@ pub(super) fn entered(view: &GraphView) -> GraphView {
     GraphView { title: view.title.clone(), nodes: view.nodes.clone(), edges, order }
 }
 
+/// A picture with its frames.
+pub(super) fn with_frames(view: &GraphView) -> (Layout, Vec<GroupFrame>) {
+    let first = arrange(view);
+    let found = frames(view, &first);
+    let groups: Vec<NodeIx> = found.iter().map(|frame| frame.group).collect();
+    if groups.is_empty() {
+        return (first, found);
+    }
+    // Which groups have frames is known only now, and what is laid out without the lines to them may leave one without.
+    let again = arrange_around(view, &groups);
+    let found_again = frames(view, &again);
+    let has_all = groups.iter().all(|group| found_again.iter().any(|frame| frame.group == *group));
+    if has_all { (again, found_again) } else { (first, found) }
+}
+
 /// The frames of a layout, outer ones first. A group gets one where nothing else lies between its children: a frame around
 /// somebody else's node would say what is not so, and dotted lines to the group say the same without it.
-pub(super) fn frames(view: &GraphView, layout: &Layout) -> Vec<GroupFrame> {
+fn frames(view: &GraphView, layout: &Layout) -> Vec<GroupFrame> {
     // Inner groups first, since the room around a group depends on the frames within.
     // What waits for something itself stays a node: its children may stand before that, and an edge to their frame would run
     // backwards.
@@ -161,7 +176,6 @@ impl GraphView {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::layout::arrange;
     use super::super::samples;
     use super::*;
 
@@ -182,6 +196,22 @@ mod tests {
                 && (frame.rows.0..=frame.rows.1).contains(&cell.row);
             assert_eq!(inside, ["backend", "frontend"].contains(&view.nodes[node].id.as_str()));
         }
+    }
+
+    /// The line from the first child to its group passed beside the second one, and moved it although nobody saw that line.
+    #[test]
+    fn children_in_a_row_stand_in_a_line() {
+        let view = view(&[
+            json!({ "id": "prepare", "kind": "Task" }),
+            json!({ "id": "regions", "kind": "Group", "children": ["eu", "us"] }),
+            json!({ "id": "eu", "kind": "Task", "dependsOn": ["prepare"] }),
+            json!({ "id": "us", "kind": "Task", "dependsOn": ["eu"] }),
+            json!({ "id": "ship", "kind": "Task", "dependsOn": ["regions"] }),
+        ]);
+        let (layout, found) = with_frames(&view);
+        assert_eq!(found.len(), 1);
+        let rows: Vec<f64> = [0, 2, 3, 4].map(|node: usize| layout.cells[node].row).into();
+        assert!(rows.windows(2).all(|pair| (pair[0] - pair[1]).abs() < 0.01), "{rows:?}");
     }
 
     #[test]

@@ -56,6 +56,11 @@ pub(super) enum EdgeStyle {
 
 /// Lays a graph out. Edges over several layers get a place in each of them, so that they pass beside nodes.
 pub(super) fn arrange(view: &GraphView) -> Layout {
+    arrange_around(view, &[])
+}
+
+/// The same for a picture in which these groups are frames: lines to them are not drawn, and take no place.
+pub(super) fn arrange_around(view: &GraphView, framed: &[NodeIx]) -> Layout {
     let links = links(view);
     let layer = layers(view, &links);
     let columns = layer.iter().max().map_or(0, |last| last + 1);
@@ -64,7 +69,12 @@ pub(super) fn arrange(view: &GraphView) -> Layout {
         grid.add(column);
     }
     // Before the layers are ordered, because the bends of long edges take part in that.
-    let chains: Vec<Vec<usize>> = links.iter().map(|&(from, to, _)| grid.chain(from, to, &layer)).collect();
+    let mut chain = |&(from, to, kind): &(NodeIx, NodeIx, EdgeStyle)| {
+        // Without a bend, and without a pull on its ends: a child would give way to a line that nobody sees.
+        let hidden = kind == EdgeStyle::Member && framed.contains(&to);
+        if hidden { vec![from, to] } else { grid.chain(from, to, &layer) }
+    };
+    let chains: Vec<Vec<usize>> = links.iter().map(&mut chain).collect();
     grid.order(&units(view));
     let rows = grid.layers.iter().map(Vec::len).max().unwrap_or(0);
     let cells = grid.cells(rows);

@@ -2,8 +2,8 @@
 
 use strum::IntoEnumIterator as _;
 
-use super::frames::{GroupFrame, entered, frames};
-use super::layout::{EdgeStyle, GridCell, Layout, arrange};
+use super::frames::{GroupFrame, entered, with_frames};
+use super::layout::{EdgeStyle, GridCell, Layout};
 use super::{GraphNodeView, GraphView, NodeIx, NodeKind, NodePhase, colours};
 use crate::report::text;
 
@@ -29,8 +29,7 @@ const DARK: &str = "@media (prefers-color-scheme: dark) {.page {fill: #0d1117} .
 
 pub(super) fn render(view: &GraphView) -> String {
     let view = &entered(view);
-    let layout = arrange(view);
-    let frames = frames(view, &layout);
+    let (layout, frames) = with_frames(view);
     let mut out = head(view, &layout);
     // Below everything else, the outer ones first.
     for frame in &frames {

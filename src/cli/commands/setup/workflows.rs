@@ -135,7 +135,8 @@ fn with_app(template: &str) -> String {
 
 /// What is left to do on the host, by number, for whoever has just had the files written.
 pub(crate) fn next_steps(action: Option<&str>, variant: &WorkflowVariant<'_>) -> String {
-    let mut steps: Vec<String> = PROTECT.map(str::to_owned).into();
+    // What the first run of the merged workflows needs comes before the merge.
+    let mut steps: Vec<String> = Vec::new();
     if variant.app {
         // The page is not in the repository of whoever reads this.
         let page = origin(action).map_or_else(
@@ -157,6 +158,7 @@ pub(crate) fn next_steps(action: Option<&str>, variant: &WorkflowVariant<'_>) ->
             "runners: install `gh`, and let them reach {server}, where the action gets its release"
         ));
     }
+    steps.extend(PROTECT.map(str::to_owned));
     let mut text = String::from("next, on GitHub:");
     for (number, step) in (1..).zip(&steps) {
         text.push_str(&format!("\n  {number}. {step}"));
@@ -333,10 +335,17 @@ mod tests {
             WorkflowVariant { app: true, schedule: Some("auto"), server: Some("https://github.com") };
         let all = next_steps(Some(PINNED), &variant);
         let page = "\n     https://github.com/wendy/planspec/blob/08c6903cd8c0fde910a37f88322edcfb5dd907a8/docs/github.md#with-a-github-app\n";
-        assert!(all.starts_with(plain.as_str()) && all.contains(page), "{all}");
         assert!(
-            all.contains("\n  7. runners: install `gh`, and let them reach https://github.com,"),
+            all.starts_with("next, on GitHub:\n  1. register a GitHub App") && all.contains(page),
             "{all}"
+        );
+        assert!(
+            all.contains("\n  3. runners: install `gh`, and let them reach https://github.com,"),
+            "{all}"
+        );
+        // The first run needs all of that, so the merge comes after it.
+        assert!(
+            all.contains("\n  4. commit these files, and merge") && all.contains("\n  7. Settings, Actions")
         );
         assert!(all.ends_with("passes turn it on again"), "{all}");
         // A local action says nothing of where the page is.
