@@ -41,7 +41,7 @@ impl Planted {
             Self::KeyWithoutToken => 20,
             Self::NoCompare => 4,
             Self::DecisionOverwritten => 6,
-            Self::FaultOfTheWork | Self::StatusAlone => 1,
+            Self::FaultOfTheWork | Self::StatusAlone | Self::OneIsFavoured => 1,
             _ => 0,
         }
     }
