@@ -158,19 +158,20 @@ fn work_whose_runner_was_killed_while_it_was_judged_is_done_and_judged_on_anothe
 }
 
 /// A task that asks before it changes anything, and counts what it used up.
-fn asked() -> Stage {
+fn asked(timeout: &str) -> Stage {
     let script = r#"if test -z "$PLANSPEC_ANSWER"; then
 echo '{"question": "Which one?", "usage": {"tokens": 5}}' > "$PLANSPEC_RESULT"; else echo "$PLANSPEC_ANSWER" > both; fi"#;
-    let stage = Stage::with_graphs(QUICK, &[&Graph::new("fate").editor("both", &[], script)]);
+    let graph = Graph::new("fate").editor("both", &[], script).field("timeout", json!(timeout));
+    let stage = Stage::with_graphs(QUICK, &[&graph]);
     stage.reconcile(&[]).succeeds();
-    let both = stage.node("fate", "both");
-    assert_eq!((both.phase, both.extensions.reason), (NodePhase::Blocked, Some(NodeReason::InputRequired)));
     stage
 }
 
 #[test]
 fn a_question_is_answered_and_the_work_done_on_another_machine() {
-    let stage = asked();
+    let stage = asked("1h");
+    let both = stage.node("fate", "both");
+    assert_eq!((both.phase, both.extensions.reason), (NodePhase::Blocked, Some(NodeReason::InputRequired)));
     let _ = std::fs::remove_dir_all(stage.outside("home/.cache"));
     let url = format!("file://{}", stage.environment.repo().display());
     let other = stage.clone_to(&url, "other");
@@ -185,10 +186,18 @@ fn a_question_is_answered_and_the_work_done_on_another_machine() {
 
 #[test]
 fn an_execution_that_is_cancelled_takes_its_question_back() {
-    let stage = asked();
+    let stage = asked("1h");
     stage.environment.planspec(&["cancel", "fate", "-n", "team"]).succeeds();
     stage.reconcile_to_the_end(&stage.environment.repo());
     let both = stage.node("fate", "both");
     assert_eq!((both.phase, both.extensions.result), (NodePhase::Cancelled, None));
     stage.environment.planspec(&["answer", "fate/both", "this one", "-n", "team"]).exits(1);
+}
+
+#[test]
+fn a_question_that_nobody_answers_ends_with_the_time_of_its_node() {
+    let stage = asked("2s");
+    let both = || stage.node("fate", "both");
+    stage.reconcile_until("nobody has answered", || both().phase == NodePhase::Failed);
+    assert_eq!((both().extensions.reason, both().extensions.result), (Some(NodeReason::Timeout), None));
 }
