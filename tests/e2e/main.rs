@@ -83,6 +83,7 @@ mod habits;
 mod http_provider;
 mod http_service;
 mod human_issue;
+mod judged_fates;
 mod language;
 mod logs;
 mod mcp;

@@ -115,3 +115,30 @@ fn a_person_resolves_a_conflict_and_hands_the_merge_in() {
     assert_eq!(seen, "left and right");
     check_history(&stage.environment.repo());
 }
+
+#[test]
+fn a_person_does_the_first_task_in_a_working_tree_of_it_and_hands_it_in() {
+    let graph = Graph::new("diamond").provided("write", &[], "human://wendy", &json!({})).editor(
+        "read",
+        &["write"],
+        "cp words again",
+    );
+    let stage = Stage::with_graphs(QUICK, &[&graph]);
+    stage.reconcile(&[]).succeeds();
+    let hand = stage.outside("hand");
+    let made = ["checkout", "diamond/write", hand.to_str().unwrap(), "-n", "team"];
+    stage.environment.planspec(&made).succeeds();
+    let head = stage.environment.git_in(&hand, &["rev-parse", "HEAD"]).succeeds().stdout;
+    assert_eq!(head.trim(), stage.environment.git_output(&["rev-parse", "main"]), "what the task works on");
+    // As a difference there is nothing to see yet, and of the whole nothing to look at.
+    let nothing = ["diff", "diamond/write", "-n", "team"];
+    assert!(stage.environment.planspec(&nothing).exits(1).stderr.contains("keeps no changes of files"));
+    stage.environment.planspec(&["checkout", "diamond", "-n", "team"]).exits(1);
+    std::fs::write(hand.join("words"), "by hand\n").unwrap();
+    commit(&stage, &hand, "Write");
+    let hand_in = ["complete", "diamond/write", "--commit", "HEAD", "-n", "team"];
+    stage.environment.planspec_in(&hand, &hand_in).succeeds();
+    stage.reconcile(&[]).succeeds();
+    let read = stage.node("diamond", "read").extensions.result.unwrap();
+    assert_eq!(stage.environment.git_output(&["show", &format!("{}:again", read.commit)]), "by hand");
+}

@@ -96,9 +96,15 @@ pub(crate) fn tested(project: &Project) -> Vec<Finding> {
             if names || dashes {
                 continue;
             }
-            let proofs = cells.last().copied().unwrap_or_default();
-            let proofs: Vec<&str> =
-                cited.captures_iter(proofs).filter_map(|found| Some(found.get(1)?.as_str())).collect();
+            // In a table of constructs by outcomes, each cell is a test.
+            let proofs = cells
+                .iter()
+                .enumerate()
+                .filter(|(at, cell)| at + 1 == cells.len() || (cell.starts_with('`') && cell.contains("::")));
+            let proofs: Vec<&str> = proofs
+                .flat_map(|(_, cell)| cited.captures_iter(cell))
+                .filter_map(|found| Some(found.get(1)?.as_str()))
+                .collect();
             if proofs.is_empty() {
                 findings.push(Finding::new(document, at + 1, "names no test"));
             }

@@ -30,6 +30,25 @@ impl ShownWork {
         workspace: &RepoContext,
         context: &mut Context,
     ) -> Result<Self, CliError> {
+        Self::between(target, false, workspace, context)
+    }
+
+    /// The same, to work in: of a node before which nothing was changed, the commit on which all of it began.
+    pub(crate) fn find_place(
+        target: &ExecutionTarget,
+        workspace: &RepoContext,
+        context: &mut Context,
+    ) -> Result<Self, CliError> {
+        Self::between(target, target.node.is_some(), workspace, context)
+    }
+
+    /// `or_pinned` says whether the pinned commit does where no file was changed.
+    fn between(
+        target: &ExecutionTarget,
+        or_pinned: bool,
+        workspace: &RepoContext,
+        context: &mut Context,
+    ) -> Result<Self, CliError> {
         let tips = workspace.tips(context)?;
         let object = Inventory::load(workspace, &tips)?.one(&target.clone().into(), context)?;
         let key = object.key.clone();
@@ -51,7 +70,12 @@ impl ShownWork {
                 let tree = workspace.status(&tips)?;
                 let graph = pinned_graph(&workspace.repo, &tips.config, &tree, &key, status)?;
                 let graph = graph.ok_or_else(|| CliError::no(format!("the plan of {key} is not at hand")))?;
-                merged(&workspaces, &graph, (&key, status), target.node.as_ref())?
+                let pinned = status.start_commit().unwrap_or_default();
+                match merged(&workspaces, &graph, (&key, status), target.node.as_ref())? {
+                    Some(commit) => (pinned.to_owned(), commit),
+                    None if or_pinned => (pinned.to_owned(), pinned.to_owned()),
+                    None => return Err(nothing(&key, target.node.as_ref(), status)),
+                }
             }
         };
         let parse = |commit: &str| -> Result<ObjectId, CliError> {
@@ -66,13 +90,13 @@ impl ShownWork {
     }
 }
 
-/// The pinned commit, and what the nodes before one changed, or all nodes.
+/// What the nodes before one changed, or all nodes; none where they changed nothing.
 fn merged(
     workspaces: &Workspaces,
     graph: &PlanGraph,
     (key, status): (&ResourceKey, &ExecutionStatus),
     node: Option<&NodeId>,
-) -> Result<(String, String), CliError> {
+) -> Result<Option<String>, CliError> {
     let instances = expanded(graph, status);
     let graph = instances.as_ref().unwrap_or(graph);
     let topology =
@@ -83,13 +107,13 @@ fn merged(
         None => vec![true; ids.len()],
     };
     let results = results_among((&topology, &ids), status, &among);
-    let pinned = status.start_commit().unwrap_or_default().to_owned();
-    match workspaces.combine(key, &pinned, &results, &results_ref(key))? {
-        NodeBase::Commit(commit) => Ok((pinned, commit)),
+    let pinned = status.start_commit().unwrap_or_default();
+    match workspaces.combine(key, pinned, &results, &results_ref(key))? {
+        NodeBase::Commit(commit) => Ok(Some(commit)),
         NodeBase::Conflict(conflict) => {
             Err(CliError::no(conflict.message).hint("`--node NODE` shows the work of one node"))
         }
-        NodeBase::Pinned => Err(nothing(key, node, status)),
+        NodeBase::Pinned => Ok(None),
     }
 }
 

@@ -13,6 +13,9 @@ use crate::report::text;
 
 /// Make a working tree of what an execution changed, or one node of it
 ///
+/// Of a node that has changed nothing so far, it holds what the node works on: a person may do its work there, and hand it in with
+/// `planspec complete EXECUTION/NODE --commit HEAD`.
+///
 /// It is one of the working trees of this repository (`git worktree list`), with no branch checked out.
 /// `git worktree remove DIR` removes it.
 #[derive(Debug, Args)]
@@ -32,7 +35,7 @@ pub(crate) struct CheckoutArguments {
 pub(crate) fn run(arguments: &CheckoutArguments, context: &mut Context) -> Result<Exit, CliError> {
     let target = selector::execution(&arguments.target)?;
     let workspace = RepoContext::open(context)?;
-    let work = ShownWork::find(&target, &workspace, context)?;
+    let work = ShownWork::find_place(&target, &workspace, context)?;
     let named = match &target.node {
         Some(node) => format!("{}-{node}", target.name),
         None => target.name.to_string(),
