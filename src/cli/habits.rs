@@ -84,6 +84,11 @@ const FLAGS: &[FlagHabit] = &[
         "what is not there is exit code 1, and an error on standard error",
     ),
     (
+        &["--wait", "--grace-period", "--force", "--now"],
+        &["delete"],
+        "the next reconcile cancels what runs of it; `planspec wait KIND/NAME --for=delete` waits for that",
+    ),
+    (
         &["--all"],
         &["delete", "wait", "cancel", "retry", "suspend", "resume"],
         "each is named: `planspec get KIND -o name` prints the names",

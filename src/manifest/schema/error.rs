@@ -219,6 +219,8 @@ fn type_hint(at: &str, expected: &str, value: &Value) -> Option<String> {
             .get("name")
             .and_then(Value::as_str)
             .map(|name| format!("write only the name: {}", short(name))),
+        // One word where a list of words is meant, as other tools take it.
+        ("array", Value::String(text)) if field == "dependsOn" => Some(format!("write [{}]", short(text))),
         ("array", Value::String(_) | Value::Object(_)) => {
             Some("write a list, each item behind a `-`".to_owned())
         }
