@@ -199,7 +199,7 @@ fn a_person_completes_a_node_with_the_outputs_that_it_declares() {
     by(&environment, "wendy", &["approve", "look"]).succeeds();
     by(&environment, "rosa", &["approve", "look"]).succeeds();
     environment.planspec(&["reconcile"]).succeeds();
-    check_refused(&environment.planspec(&["complete", "e/tell"]), "missing: whom");
+    check_refused(&environment.planspec(&["complete", "e/tell"]), "missing: whom; pass outputs as NAME=TEXT");
     check_refused(
         &environment.planspec(&["complete", "e/tell", "whom=all", "who=x"]),
         "does not declare who",

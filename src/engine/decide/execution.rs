@@ -178,7 +178,7 @@ fn check_outputs(node: &Node, outputs: &JsonMap) -> Result<(), EngineError> {
         node.outputs.iter().filter(|name| !outputs.contains_key(*name)).map(String::as_str).collect();
     if !missing.is_empty() {
         return refuse(format!(
-            "node `{}` declares outputs that are missing: {}",
+            "node `{}` declares outputs that are missing: {}; pass outputs as NAME=TEXT, or NAME:=JSON for other types",
             node.id,
             missing.join(", ")
         ));

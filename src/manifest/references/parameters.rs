@@ -35,7 +35,13 @@ pub(super) fn check(
         };
         if let Some(why) = misfit(parameter, declaration) {
             let message = format!("the parameter `{name}` {why}");
-            add(Diagnostic::error(codes::BAD_PARAMETER, at(name), message));
+            let mut wrong = Diagnostic::error(codes::BAD_PARAMETER, at(name), message);
+            // Without their quotes, which would make any two letters alike.
+            let text = |scalar: &String| serde_json::from_str::<String>(scalar).ok();
+            let words: Vec<String> = declaration.values.iter().filter_map(text).collect();
+            let given = parameter.scalar.as_ref().and_then(text).unwrap_or_default();
+            wrong.hint = suggest::did_you_mean(&given, words.iter().map(String::as_str));
+            add(wrong);
         }
     }
     // What is only misspelt is not missing besides: one mistake, one error.
