@@ -57,6 +57,16 @@ fn no_task_of_such_a_provider_starts_without_the_gate_that_the_configuration_req
     stage.reconcile(&[]).succeeds();
     assert!(stage.trace("trace").is_empty());
 
+    // Nor where the node waits for something else first.
+    let nothing = "providers: {allow: ['tool://nothing']}\n";
+    let stage = Stage::new(&format!("{QUICK}{REQUIRE}{nothing}"), &[]);
+    let graph = deploys(&stage, false);
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("run", "work"), bindings(&[&graph])]));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.node("run", "ship").extensions.reason, Some(NodeReason::ProviderUnavailable));
+    let refused = stage.environment.planspec(&["complete", "run/ship", "-n", "team"]).exits(1);
+    assert!(refused.stderr.contains("needs a gate before it"), "{refused:?}");
+
     let stage = Stage::new(&format!("{QUICK}{REQUIRE}"), &[]);
     let graph = deploys(&stage, true);
     stage.commit("work.yaml", &yaml(&[graph.plan(), execution("run", "work"), bindings(&[&graph])]));

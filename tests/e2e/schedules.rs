@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use planspec::model::{ExecutionPhase, Kind, NodePhase, NodeReason, ResourceStatus, ScheduleStatus};
+use planspec::model::{
+    ExecutionPhase, Kind, NodePhase, NodeReason, ResourceStatus, ScheduleStatus, spec_digest,
+};
 use serde_json::{Value, json};
 
 use crate::decisions::by;
@@ -330,6 +332,13 @@ fn check_forged(why: &str, change: impl FnOnce(&mut Value)) {
 fn a_forged_run_runs_nothing() {
     check_forged("specHash", |record| {
         record["status"]["extensions"]["spec"]["parameters"] = json!({ "depth": 99 });
+    });
+    // With a digest that fits, too.
+    check_forged("makes another spec", |record| {
+        let spec = &mut record["status"]["extensions"]["spec"];
+        spec["parameters"] = json!({ "depth": 99 });
+        let digest = spec_digest(&serde_json::from_value(spec.clone()).unwrap());
+        record["status"]["specHash"] = json!(digest);
     });
     check_forged("gives no execution this name", |record| {
         record["metadata"]["annotations"]["planspec.io/scheduled-at"] = json!("2025-05-05T05:05:00Z");

@@ -10,12 +10,15 @@ use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
 use crate::engine::execution::active::terms;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::approved_target::{bound_target, effective_settings};
 use crate::engine::snapshot::lookup::capabilities_of;
+use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
     ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeDecision, NodeId, NodeKind, NodePhase,
     NodeReason, NodeStatus, PersonRequest, ResourceKey,
 };
+use crate::plan::required_gates::{RequiredGates, gates_for, is_behind};
 use crate::plan::{LeaseState, capability, has_begun, lease_state};
 use crate::run::{CompiledPlan, Evidence, ExecutionChange, NodeChange};
 
@@ -48,6 +51,7 @@ pub(super) fn complete(
     may_complete(&case, node)?;
     if matches!(work, HumanWork::Done(..)) {
         lacks_no_gate(&case, id)?;
+        has_its_gates(snapshot, &case, (&compiled, ix))?;
     }
     let began = case.status().node_statuses.get(id).and_then(|state| state.extensions.blocked_since);
     actor.answers(began, "the wait of the node")?;
@@ -156,6 +160,31 @@ fn lacks_no_gate(case: &DecisionTarget, id: &NodeId) -> Result<(), EngineError> 
         )),
         _ => Ok(()),
     }
+}
+
+/// The same by what is bound now: a node may wait for something else before it comes to its gates, as for a provider that is not
+/// allowed.
+fn has_its_gates(
+    snapshot: &Snapshot,
+    case: &DecisionTarget,
+    (compiled, ix): (&CompiledPlan, NodeIx),
+) -> Result<(), EngineError> {
+    let required = RequiredGates::new(&snapshot.config.gates.require);
+    if required.is_empty() {
+        return Ok(());
+    }
+    let Some(target) = bound_target(snapshot, compiled, ix)? else { return Ok(()) };
+    let settings = effective_settings(&snapshot.config.providers, &target);
+    let passed = |at| compiled.phase_of(case.status(), at) == NodePhase::Succeeded;
+    let home = &compiled.plan_key.namespace;
+    let graph = (&compiled.topology, compiled.plan.graph.nodes.as_slice());
+    let mut gates = gates_for(&required, &target.provider, &settings).into_iter();
+    let lacking = gates.find(|(gate, _)| !is_behind(gate, home, graph, ix, passed));
+    let Some((gate, provider)) = lacking else { return Ok(()) };
+    refuse(format!(
+        "the node needs a gate before it: `gates.require` asks for `{gate}` before {provider}; merge a plan that has it there, or end \
+         the node with `planspec fail`"
+    ))
 }
 
 /// The outputs, where they are what the node declares and what its capabilities promise; texts are read as the types that
