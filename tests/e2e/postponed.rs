@@ -92,6 +92,8 @@ fn a_node_whose_budget_is_spent_asks_before_it_goes_on_and_counts_on_from_the_an
     let tip = stage.status_tip();
     stage.reconcile(&[]);
     assert_eq!(stage.status_tip(), tip, "it waits, and asks once");
+    let refused = stage.environment.planspec(&["answer", "one/work", "-n", "team", "no, stop it"]).exits(1);
+    assert!(refused.stderr.contains("`planspec fail one/work` ends it"), "{}", refused.stderr);
     stage.environment.planspec(&["answer", "one/work", "-n", "team", "yes"]).succeeds();
     stage.environment.planspec(&["answer", "one/work", "-n", "team", "yes"]).exits(1);
     stage.reconcile(&[]).succeeds();

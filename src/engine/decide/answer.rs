@@ -53,8 +53,15 @@ fn check(text: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// A person lets work go on whose budget is spent. Whatever they say: whoever does not want it to go on says so with `fail`, or
-/// not at all.
+/// Whether an answer to "may it go on?" begins like a refusal. It is asked as people ask each other, and they answer in that way.
+fn says_no(text: &str) -> bool {
+    let first = text.split(|sign: char| !sign.is_alphanumeric()).find(|word| !word.is_empty());
+    let no = ["no", "n", "nope", "never", "not", "stop"];
+    first.is_some_and(|word| no.iter().any(|no| word.eq_ignore_ascii_case(no)))
+}
+
+/// A person lets work go on whose budget is spent, whatever else they say: whoever does not want it to go on says so with `fail`,
+/// or not at all.
 fn grant(
     mut case: DecisionTarget,
     actor: &Actor<'_>,
@@ -66,6 +73,13 @@ fn grant(
     };
     actor.answers(state.extensions.blocked_since, "the question")?;
     check(text)?;
+    if says_no(text) {
+        return refuse(format!(
+            "an answer lets node `{id}` go on, and this one sounds like a no: `planspec fail {}/{id}` ends it, and until somebody answers \
+             it waits; `yes` lets it go on",
+            case.key.name
+        ));
+    }
     let node = state.extensions.usage.unwrap_or_default();
     let execution = case.status().usage().unwrap_or_default();
     let by = actor.name.clone();
@@ -80,4 +94,15 @@ fn grant(
     let mut verdict = DecisionEffect::default();
     case.close(&mut verdict, actor, "Answered", &format!("node {id} may go on"));
     Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_no_is_not_taken_for_a_yes() {
+        assert!(["no", "No.", " n", "NO, stop it", "stop!", "not today"].into_iter().all(says_no));
+        assert!(!["yes", "go on", "ok", "now", "northwards", "until noon", "!"].into_iter().any(says_no));
+    }
 }
