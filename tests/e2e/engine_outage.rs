@@ -3,11 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
+use planspec::model::{ExecutionPhase, Kind, NodePhase, NodeReason};
 use rustix::process::Signal;
 
-use crate::engine_rig::{Graph, Stage, bindings, check_history, check_trace, execution, status_in, yaml};
+use crate::engine_rig::{
+    Graph, Stage, bindings, check_history, check_trace, execution, record_in, status_in, yaml,
+};
 use crate::git_server::GitServer;
+use crate::provider_hostile::is_alive;
 
 const CONFIG: &str = "publish: {burst: 1000, perMinute: 6000}\n";
 
@@ -44,14 +47,51 @@ fn an_outage_of_the_remote_is_waited_for_and_nothing_runs_twice() {
 }
 
 #[test]
+fn an_outage_that_outlasts_the_lease_ends_the_task_in_time_and_another_attempt_follows() {
+    let server = GitServer::over_http();
+    let pid = tempfile::NamedTempFile::new().unwrap();
+    let forever = format!(
+        "if [ \"$PLANSPEC_ATTEMPT\" = 1 ]; then echo $$ > '{}'; exec sleep 600; fi",
+        pid.path().display()
+    );
+    let (stage, clone) = stage(&server, &forever);
+    // No lease could be renewed during the outage, and no other runner may find this task still running.
+    stage.commit(".planspec.yaml", &format!("{CONFIG}lease: {{duration: 20s, skew: 1s}}\n"));
+    stage.environment.git(&["push", "--quiet", &server.http_url(Some("tok-write")), "main"]).succeeds();
+    let mut runner = stage.start_in(&clone, &["--watch", "200ms"]);
+    stage.wait_until("the task runs", || {
+        std::fs::read_to_string(pid.path()).is_ok_and(|text| text.ends_with('\n'))
+    });
+    let begun = Instant::now();
+    server.fail("503 Service Unavailable", 1_000_000);
+    let pid = std::fs::read_to_string(pid.path()).unwrap();
+    stage.wait_until("the task is ended", || !is_alive(&pid));
+    assert!(begun.elapsed() < Duration::from_secs(60), "it was the runner, and not the end of the task");
+    server.fail("", 0);
+    stage.wait_until("another attempt ends", || {
+        let record = record_in(&server.bare(), Kind::Execution, "work");
+        record.is_some_and(|record| record.execution().unwrap().phase == ExecutionPhase::Succeeded)
+    });
+    runner.signal(Signal::TERM);
+    runner.ends();
+    // No retry was granted: what happened was no failure of the task.
+    assert_eq!(
+        status_in(&server.bare(), "work").node_statuses.values().map(|node| node.attempt).collect::<Vec<_>>(),
+        [2]
+    );
+    let trace = stage.trace("trace");
+    assert!(trace.len() == 2 && trace[0] != trace[1], "{trace:?}");
+    check_history(&server.bare());
+}
+
+#[test]
 fn a_remote_that_falls_silent_does_not_delay_a_stop() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let server = GitServer::over_http();
         let (stage, clone) = stage(&server, "true");
         let mut runner = stage.start_in(&clone, &["--watch", "100ms"]);
         stage.wait_until("it is done", || {
-            let record =
-                crate::engine_rig::record_in(&server.bare(), planspec::model::Kind::Execution, "work");
+            let record = record_in(&server.bare(), Kind::Execution, "work");
             record.is_some_and(|record| record.execution().unwrap().phase == ExecutionPhase::Succeeded)
         });
         server.steer("hang", "");

@@ -100,7 +100,7 @@ fn most_memory(runner: &mut Runner) -> u64 {
 }
 
 /// Whether a process is still there; zombies do not count.
-fn is_alive(pid: &str) -> bool {
+pub(crate) fn is_alive(pid: &str) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
     state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
