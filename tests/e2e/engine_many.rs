@@ -12,6 +12,7 @@ use crate::engine_rig::{
     Graph, STATUS, Stage, bindings, check_history, check_trace, execution, record_in, status_in, yaml,
 };
 use crate::git_server::GitServer;
+use crate::skip;
 
 /// Leases far longer than the test, so that nobody is taken over however slow the machine is.
 const MANY: &str = "lease: {duration: 5m}\npublish: {burst: 10000, perMinute: 60000}\njobs: 2\n";
@@ -84,6 +85,55 @@ fn reconcilers_in_one_repository_share_the_work() {
     }
     stage.environment.git(&["push", "--quiet", &server.file_url(), STATUS]).succeeds();
     check_all_done(&stage, &server, &names, 24);
+}
+
+/// The library that has a program see another time of day.
+fn faketime() -> Result<PathBuf, String> {
+    let places = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let mut libraries = places.map(|place| place.path().join("faketime/libfaketimeMT.so.1"));
+    libraries
+        .find(|library| library.exists())
+        .ok_or_else(|| "libfaketime is not installed; install the package libfaketime".to_owned())
+}
+
+#[test]
+fn runners_whose_clocks_differ_by_less_than_is_allowed_for_start_nothing_twice() {
+    let Some(library) = skip::unless_found(faketime()) else { return };
+    let server = GitServer::new();
+    // A lease looks over to the runner that is ahead some seconds before it is renewed, and its holder has time to be late.
+    let config = "lease: {duration: 60s, skew: 50s}\npublish: {burst: 10000, perMinute: 60000}\njobs: 1\n";
+    let mut stage = Stage::new(config, &[]);
+    let key = format!("{}; sleep 12", Stage::leaves_its_key(&stage.outside("trace")));
+    let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key);
+    let names: Vec<String> = (0..3).map(|number| format!("work-{number}")).collect();
+    let mut documents: Vec<Value> = vec![graph.plan(), bindings(&[&graph])];
+    documents.extend(names.iter().map(|name| execution(name, "work")));
+    stage.commit("work.yaml", &yaml(&documents));
+    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
+    let mut runners = Vec::new();
+    for (number, ahead) in ["+24s", "+0s", "-24s"].into_iter().enumerate() {
+        let clone = stage.clone_to(&server.file_url(), &format!("clone-{number}"));
+        stage.environment.set("LD_PRELOAD", library.to_str().unwrap());
+        stage.environment.set("FAKETIME", ahead);
+        // Time that only counts how long something takes is the same for all machines.
+        stage.environment.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        runners.push(stage.start_in(&clone, &["--watch", "500ms"]));
+        for name in ["LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC"] {
+            stage.environment.set(name, "");
+        }
+    }
+    let bare = server.bare();
+    stage.wait_until("every Execution has ended", || {
+        names.iter().all(|name| {
+            let record = record_in(&bare, Kind::Execution, name);
+            record.is_some_and(|record| record.execution().unwrap().phase.is_terminal())
+        })
+    });
+    for runner in &mut runners {
+        runner.signal(rustix::process::Signal::TERM);
+        runner.succeeds();
+    }
+    check_all_done(&stage, &server, &names, names.len() * 2);
 }
 
 /// A budget of 8 pushes and then one each second, for all runners together: too little for each of them to publish every claim.
