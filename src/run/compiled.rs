@@ -45,6 +45,7 @@ pub(crate) struct CompiledPlan {
     inputs: Vec<Arc<Template>>,
     outputs: Template,
     reads: Vec<Vec<NodeIx>>,
+    gates: Vec<NodeIx>,
     gates_before: Vec<Arc<[NodeIx]>>,
     /// What it was made of, where a list that becomes known makes another one of it.
     sources: Option<Box<PlanSources>>,
@@ -200,6 +201,7 @@ impl CompiledPlan {
         let Compiled { when, inputs } = compile(&plan.graph, &expansion)?;
         let reads = all_reads(&plan.graph, &topology, &expansion, (&when, &inputs));
         let is_gate = |ix: NodeIx| plan.graph.nodes.get(ix).is_some_and(|node| node.kind == NodeKind::Gate);
+        let gates = (0..plan.graph.nodes.len()).filter(|ix| is_gate(*ix)).collect();
         let gates_before = topology.nearest_before(is_gate);
         let described = ScopeValues {
             goal: goal.as_ref().map_or(Value::Null, |(key, spec)| describe::goal(key, spec)),
@@ -222,6 +224,7 @@ impl CompiledPlan {
             inputs,
             outputs,
             reads,
+            gates,
             gates_before,
             sources: kept,
             parameters,
@@ -266,6 +269,12 @@ impl CompiledPlan {
     #[must_use]
     pub(crate) fn reads(&self, ix: NodeIx) -> &[NodeIx] {
         self.reads.get(ix).map_or(&[], Vec::as_slice)
+    }
+
+    /// All gates, in the order of the plan.
+    #[must_use]
+    pub(crate) fn gates(&self) -> &[NodeIx] {
+        &self.gates
     }
 
     /// The gates before a node, as far as no other gate lies between. What runs after everything else has none: no gate

@@ -101,12 +101,11 @@ fn merged(
     let graph = instances.as_ref().unwrap_or(graph);
     let topology =
         Topology::build(graph).map_err(|_| CliError::no(format!("the plan of {key} is not valid")))?;
-    let ids: Vec<NodeId> = graph.nodes.iter().map(|node| node.id.clone()).collect();
     let among = match node.and_then(|node| topology.find(node.as_str())) {
         Some(ix) => topology.upstream(ix),
-        None => vec![true; ids.len()],
+        None => vec![true; graph.nodes.len()],
     };
-    let results = results_among((&topology, &ids), status, &among);
+    let results = results_among(&topology, status, &among);
     let pinned = status.start_commit().unwrap_or_default();
     match workspaces.combine(key, pinned, &results, &results_ref(key))? {
         NodeBase::Commit(commit) => Ok(Some(commit)),

@@ -57,7 +57,7 @@ impl Workspaces {
         status: &ExecutionStatus,
     ) -> Result<WholeResult, GitError> {
         let all = vec![true; compiled.ids.len()];
-        let results = results_among((&compiled.topology, &compiled.ids), status, &all);
+        let results = results_among(&compiled.topology, status, &all);
         let start = status.start_commit().unwrap_or_default();
         let reference = results_ref(&compiled.key);
         let commit = match self.combine(&compiled.key, start, &results, &reference)? {

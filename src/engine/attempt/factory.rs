@@ -12,6 +12,7 @@ use crate::engine::attempt::files::kept::KeptFiles;
 use crate::engine::attempt::files::terms::FileTerms;
 use crate::engine::attempt::workspace::Workspaces;
 use crate::git::{ObjectId, Signature};
+use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, Digest, Duration, ExecutionStatus, Node, NodeId, NodeKind, NodePhase, NodeReason,
     NodeStatus, ResourceKey, StatusRecord,
@@ -198,17 +199,25 @@ fn upstream_work(
 }
 
 /// The nodes before a delivery that changed something or approved it.
-fn upstream_nodes(compiled: &CompiledPlan, status: &ExecutionStatus, delivery: usize) -> Vec<UpstreamNode> {
+fn upstream_nodes(compiled: &CompiledPlan, status: &ExecutionStatus, delivery: NodeIx) -> Vec<UpstreamNode> {
+    let state = |ix: NodeIx| compiled.ids.get(ix).and_then(|id| status.node_statuses.get(id));
+    let is_approved = |ix: &NodeIx| state(*ix).is_some_and(|state| state.phase == NodePhase::Succeeded);
+    let changed = status.node_statuses.with_results();
+    let changed = changed.filter_map(|(id, _)| compiled.topology.find(id.as_str()));
+    let mut found: Vec<NodeIx> =
+        changed.chain(compiled.gates().iter().copied().filter(is_approved)).collect();
+    // Asked first: every attempt is told of them, and most have nothing before them that is.
+    if found.is_empty() {
+        return Vec::new();
+    }
+    found.sort_unstable();
+    found.dedup();
     let upstream = compiled.topology.upstream(delivery);
-    let before = upstream.iter().enumerate().filter(|(_, before)| **before);
-    let shown = before.filter_map(|(ix, _)| {
-        let node = compiled.node(ix)?;
-        let state = status.node_statuses.get(&node.id)?;
+    let before = found.into_iter().filter(|ix| upstream.get(*ix) == Some(&true));
+    let shown = before.filter_map(|ix| {
+        let (node, state) = (compiled.node(ix)?, state(ix)?);
         let approved = node.kind == NodeKind::Gate && state.phase == NodePhase::Succeeded;
         let result = state.extensions.result.as_deref().cloned();
-        if result.is_none() && !approved {
-            return None;
-        }
         let description = node.description.as_deref().unwrap_or_default();
         let title = node.name.as_deref().or_else(|| description.lines().next()).unwrap_or_default();
         Some(UpstreamNode {

@@ -3,7 +3,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -22,8 +22,29 @@ type Entry = (NodeId, Arc<NodeStatus>);
 // look-ups and changes in place, and for those two levels of sorted arrays need a page of code.
 #[derive(Clone, Default)]
 pub struct NodeStatuses {
-    chunks: Arc<Vec<Arc<Vec<Entry>>>>,
+    chunks: Arc<Vec<Arc<Chunk>>>,
     len: usize,
+}
+
+/// Some of the nodes, by id.
+#[derive(Clone, Default)]
+struct Chunk {
+    entries: Vec<Entry>,
+    /// Whether one of them has a result; unknown until somebody asks.
+    has_results: OnceLock<bool>,
+}
+
+impl Chunk {
+    /// The nodes, to change them.
+    fn change(&mut self) -> &mut Vec<Entry> {
+        self.has_results = OnceLock::new();
+        &mut self.entries
+    }
+
+    fn has_results(&self) -> bool {
+        let any = || self.entries.iter().any(|(_, node)| node.extensions.result.is_some());
+        *self.has_results.get_or_init(any)
+    }
 }
 
 impl NodeStatus {
@@ -65,7 +86,7 @@ impl NodeStatuses {
     where
         NodeId: Borrow<Q>,
     {
-        let chunk = self.chunks.get(self.chunk_of(id)?)?;
+        let chunk = &self.chunks.get(self.chunk_of(id)?)?.entries;
         let place = chunk.binary_search_by(|entry| entry.0.borrow().cmp(id)).ok()?;
         chunk.get(place).map(|entry| &*entry.1)
     }
@@ -85,8 +106,9 @@ impl NodeStatuses {
     {
         let index = self.chunk_of(id)?;
         // Looked up before anything is made this map's own: asking for a node that is not there copies nothing.
-        let place = self.chunks.get(index)?.binary_search_by(|entry| entry.0.borrow().cmp(id)).ok()?;
-        let chunk = Arc::make_mut(Arc::make_mut(&mut self.chunks).get_mut(index)?);
+        let entries = &self.chunks.get(index)?.entries;
+        let place = entries.binary_search_by(|entry| entry.0.borrow().cmp(id)).ok()?;
+        let chunk = Arc::make_mut(Arc::make_mut(&mut self.chunks).get_mut(index)?).change();
         chunk.get_mut(place).map(|entry| Arc::make_mut(&mut entry.1))
     }
 
@@ -102,14 +124,14 @@ impl NodeStatuses {
         if chunks.is_empty() {
             chunks.push(Arc::default());
         }
-        let chunk = Arc::make_mut(chunks.get_mut(index)?);
+        let chunk = Arc::make_mut(chunks.get_mut(index)?).change();
         match chunk.binary_search_by(|entry| entry.0.cmp(&id)) {
             Ok(place) => chunk.get_mut(place).map(|entry| std::mem::replace(&mut entry.1, node)),
             Err(place) => {
                 chunk.insert(place, (id, node));
                 if chunk.len() > CHUNK {
                     let second = chunk.split_off(chunk.len() / 2);
-                    chunks.insert(index + 1, Arc::new(second));
+                    chunks.insert(index + 1, Arc::new(Chunk { entries: second, ..Chunk::default() }));
                 }
                 self.len += 1;
                 None
@@ -120,9 +142,9 @@ impl NodeStatuses {
     /// Takes a node out: an instance of a node whose list is computed again.
     pub fn remove(&mut self, id: &NodeId) -> Option<NodeStatus> {
         let index = self.chunk_of(id)?;
-        let place = self.chunks.get(index)?.binary_search_by(|entry| entry.0.cmp(id)).ok()?;
+        let place = self.chunks.get(index)?.entries.binary_search_by(|entry| entry.0.cmp(id)).ok()?;
         let chunks = Arc::make_mut(&mut self.chunks);
-        let chunk = Arc::make_mut(chunks.get_mut(index)?);
+        let chunk = Arc::make_mut(chunks.get_mut(index)?).change();
         let (_, node) = chunk.remove(place);
         // A chunk without a first id would be found by no search.
         if chunk.is_empty() {
@@ -150,7 +172,15 @@ impl NodeStatuses {
     /// The nodes, to change them.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut NodeStatus> {
         let chunks = Arc::make_mut(&mut self.chunks).iter_mut();
-        chunks.flat_map(Arc::make_mut).map(|entry| Arc::make_mut(&mut entry.1))
+        let entries = chunks.flat_map(|chunk| Arc::make_mut(chunk).change());
+        entries.map(|entry| Arc::make_mut(&mut entry.1))
+    }
+
+    /// Those that have a result, by id. Where many are asked for after each change, as when nodes of a plan start that changes no
+    /// files, it looks at few of them.
+    pub(crate) fn with_results(&self) -> impl Iterator<Item = (&NodeId, &NodeStatus)> {
+        let entries = self.chunks.iter().filter(|chunk| chunk.has_results()).flat_map(|chunk| &chunk.entries);
+        entries.map(|entry| (&entry.0, &*entry.1)).filter(|(_, node)| node.extensions.result.is_some())
     }
 
     /// The nodes that are not the same in `before`: new, or changed since one was copied from the other. None where the ids
@@ -166,10 +196,10 @@ impl NodeStatuses {
             if Arc::ptr_eq(new, old) {
                 continue;
             }
-            if new.len() != old.len() {
+            if new.entries.len() != old.entries.len() {
                 return None;
             }
-            for (new, old) in new.iter().zip(old.iter()) {
+            for (new, old) in new.entries.iter().zip(&old.entries) {
                 if new.0 != old.0 {
                     return None;
                 }
@@ -183,7 +213,7 @@ impl NodeStatuses {
 
     /// The nodes with the pointers that copies share.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+        self.chunks.iter().flat_map(|chunk| &chunk.entries)
     }
 
     /// The chunk that a node is in, or would be in; nothing when there is none.
@@ -191,7 +221,8 @@ impl NodeStatuses {
     where
         NodeId: Borrow<Q>,
     {
-        let starts_after = |chunk: &Arc<Vec<Entry>>| chunk.first().is_none_or(|entry| entry.0.borrow() <= id);
+        let starts_after =
+            |chunk: &Arc<Chunk>| chunk.entries.first().is_none_or(|entry| entry.0.borrow() <= id);
         let after = self.chunks.partition_point(starts_after);
         // What comes before every chunk belongs to the first.
         (!self.chunks.is_empty()).then(|| after.saturating_sub(1))
@@ -298,6 +329,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::NodeResult;
 
     // For tests alone: in the program no node is so certain to be there that its absence may end the process.
     impl<Q: Ord + ?Sized> std::ops::Index<&Q> for NodeStatuses
@@ -319,6 +351,11 @@ mod tests {
         NodeStatus { attempt, ..NodeStatus::default() }
     }
 
+    fn some_result() -> Arc<NodeResult> {
+        let result = r#"{"commit": "c", "base": "b", "files": 1, "insertions": 1, "deletions": 0}"#;
+        serde_json::from_str(result).unwrap()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -329,6 +366,12 @@ mod tests {
             for (number, attempt) in edits {
                 prop_assert_eq!(nodes.insert(id(number), node(attempt)), tree.insert(id(number), node(attempt)));
                 let other = id((number * 7) % 400);
+                if attempt > 5 && let Some(node) = nodes.get_mut(&other) {
+                    node.extensions.result = (attempt == 7).then(some_result);
+                    tree.insert(other.clone(), node.clone());
+                }
+                let with_results = tree.iter().filter(|(_, node)| node.extensions.result.is_some());
+                prop_assert!(nodes.with_results().eq(with_results));
                 prop_assert_eq!(nodes.get(&other), tree.get(&other));
                 prop_assert_eq!(nodes.get_mut(&other).is_some(), tree.contains_key(&other));
                 if attempt == 8 {

@@ -1,5 +1,6 @@
 //! What people saw of a delivery: the branch that a Gate before it shows, and what nobody approved.
 
+use crate::graph::NodeIx;
 use crate::model::{ExecutionStatus, NodeId, NodeKind, NodePhase};
 use crate::run::CompiledPlan;
 
@@ -8,22 +9,27 @@ use crate::run::CompiledPlan;
 /// A Gate that is skipped, or passed by a soft edge, approves nothing; one that comes before a change has not seen it.
 #[must_use]
 pub(crate) fn unapproved(compiled: &CompiledPlan, status: &ExecutionStatus, node: usize) -> Vec<NodeId> {
-    let state = |ix: usize| compiled.ids.get(ix).and_then(|id| status.node_statuses.get(id));
+    let changed = status.node_statuses.with_results();
+    let mut changed: Vec<NodeIx> =
+        changed.filter_map(|(id, _)| compiled.topology.find(id.as_str())).collect();
+    if changed.is_empty() {
+        return Vec::new();
+    }
     let before = compiled.topology.upstream(node);
-    let is_before = |ix: &usize| before.get(*ix).copied().unwrap_or(false);
+    let is_before = |ix: &NodeIx| before.get(*ix).copied().unwrap_or(false);
     let mut seen = vec![false; before.len()];
-    for ix in (0..before.len()).filter(is_before) {
-        let is_gate = compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Gate);
+    for &gate in compiled.gates().iter().filter(|gate| is_before(gate)) {
+        let state = compiled.ids.get(gate).and_then(|id| status.node_statuses.get(id));
         // By its phase: an approval that was voided has reset the node (Invariant 11).
-        if is_gate && state(ix).is_some_and(|state| state.phase == NodePhase::Succeeded) {
-            for (flag, shown) in seen.iter_mut().zip(compiled.topology.upstream(ix)) {
+        if state.is_some_and(|state| state.phase == NodePhase::Succeeded) {
+            for (flag, shown) in seen.iter_mut().zip(compiled.topology.upstream(gate)) {
                 *flag |= shown;
             }
         }
     }
-    let has_result = |ix: &usize| state(*ix).is_some_and(|state| state.extensions.result.is_some());
-    let unseen = |ix: &usize| !seen.get(*ix).copied().unwrap_or(false);
-    let found = (0..before.len()).filter(is_before).filter(has_result).filter(unseen);
+    changed.sort_unstable();
+    let unseen = |ix: &NodeIx| !seen.get(*ix).copied().unwrap_or(false);
+    let found = changed.into_iter().filter(is_before).filter(unseen);
     found.filter_map(|ix| compiled.ids.get(ix).cloned()).collect()
 }
 
@@ -39,7 +45,7 @@ pub(crate) fn shown_branch<'s>(
     base: &str,
 ) -> Option<&'s str> {
     let before = compiled.topology.upstream(node);
-    let is_gate = |ix: &usize| {
+    let is_gate = |ix: &NodeIx| {
         let kind = compiled.node(*ix).map(|node| node.kind);
         before.get(*ix).copied().unwrap_or(false) && kind == Some(NodeKind::Gate)
     };

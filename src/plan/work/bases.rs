@@ -16,13 +16,17 @@ pub(crate) fn results_before<'s>(
     status: &'s ExecutionStatus,
     ix: NodeIx,
 ) -> Vec<(&'s NodeId, &'s NodeResult)> {
+    // Asked first: this runs for each node that starts, and in most plans no node changes a file.
+    if status.node_statuses.with_results().next().is_none() {
+        return Vec::new();
+    }
     let mut among = compiled.topology.upstream(ix);
     // What it is made on top of, although the plan does not say so.
     let onto = compiled.ids.get(ix).and_then(|id| status.node_statuses.get(id));
     for other in onto.into_iter().flat_map(|state| &state.extensions.onto) {
         mark_with_upstream(&compiled.topology, other, &mut among);
     }
-    results_among((&compiled.topology, &compiled.ids), status, &among)
+    results_among(&compiled.topology, status, &among)
 }
 
 /// Marks a node and all nodes before it.
@@ -59,34 +63,31 @@ pub(crate) fn built_on(compiled: &CompiledPlan, status: &ExecutionStatus, ix: No
 /// The same for any set of nodes: the results that together hold what all of them changed.
 #[must_use]
 pub(crate) fn results_among<'s>(
-    (topology, ids): (&Topology, &'s [NodeId]),
+    topology: &Topology,
     status: &'s ExecutionStatus,
     among: &[bool],
 ) -> Vec<(&'s NodeId, &'s NodeResult)> {
-    // Asked before any status is looked up: this runs for each node that starts, and most have nothing before them.
-    if !among.contains(&true) {
-        return Vec::new();
-    }
-    let is_among = |ix: NodeIx| among.get(ix).copied().unwrap_or(false);
-    let result = |ix: NodeIx| {
-        let id = ids.get(ix)?;
-        Some((id, status.node_statuses.get(id)?.extensions.result.as_deref()?))
-    };
     // From the end: whatever comes before one that was seen is part of it.
     let mut covered = vec![false; among.len()];
-    // What was made on top of another node holds that, too, wherever the two stand in the plan.
-    let states = ids.iter().enumerate().filter(|(ix, _)| is_among(*ix));
-    for state in states.filter_map(|(_, id)| status.node_statuses.get(id)) {
-        for other in state.extensions.onto.iter().filter(|_| state.extensions.result.is_some()) {
+    let mut results: Vec<Option<(&NodeId, &NodeResult)>> = vec![None; among.len()];
+    for (id, state) in status.node_statuses.with_results() {
+        let Some(ix) = topology.find(id.as_str()).filter(|&ix| among.get(ix) == Some(&true)) else {
+            continue;
+        };
+        // What was made on top of another node holds that, too, wherever the two stand in the plan.
+        for other in &state.extensions.onto {
             mark_with_upstream(topology, other, &mut covered);
+        }
+        if let (Some(place), Some(result)) = (results.get_mut(ix), state.extensions.result.as_deref()) {
+            *place = Some((id, result));
         }
     }
     let mut found = Vec::new();
     for &ix in topology.order().iter().rev() {
-        if !is_among(ix) || covered.get(ix).copied().unwrap_or(true) {
+        let Some(pair) = results.get(ix).copied().flatten() else { continue };
+        if covered.get(ix).copied().unwrap_or(true) {
             continue;
         }
-        let Some(pair) = result(ix) else { continue };
         for (flag, before) in covered.iter_mut().zip(topology.upstream(ix)) {
             *flag |= before;
         }
