@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{
-    Draft, ExecutionView, GateVerdict, LeaseState, LeaseTerms, PlanLookup, ProviderResolution,
-    ResourceProgress, ReuseSource, SettledNodes, after_attempt, fingerprint, finish, lease_state, next_lease,
-    plan_changed, plan_execution,
+    ApprovalLookup, Draft, ExecutionView, GateVerdict, LeaseState, LeaseTerms, PlanLookup,
+    ProviderResolution, ResourceProgress, ReuseSource, SettledNodes, after_attempt, fingerprint, finish,
+    lease_state, next_lease, plan_changed, plan_execution,
 };
 use crate::graph::NodeIx;
 use crate::model::{
@@ -146,6 +146,18 @@ fn number(key: &ResourceKey) -> usize {
     key.name.as_str().split_at(1).1.parse().unwrap()
 }
 
+impl ApprovalLookup for ChosenLookup {
+    fn gate(&self, gate: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
+        if !self.is_there("decision", number(gate)) {
+            return GateVerdict::Waiting("nobody has decided".to_owned());
+        }
+        match self.choices.of("verdict", number(gate), 4) {
+            0 => GateVerdict::Rejected("rob".to_owned()),
+            _ => GateVerdict::Approved(vec!["wendy".to_owned()]),
+        }
+    }
+}
+
 impl PlanLookup for ChosenLookup {
     fn resolve(&self, _: &CompiledPlan, node: NodeIx) -> ProviderResolution {
         if self.choices.of("unbound", node, 12) == 0 && !self.is_there("binding", node) {
@@ -157,16 +169,6 @@ impl PlanLookup for ChosenLookup {
             binding,
             BindingTarget { provider: "tool://t".into(), config: JsonMap::new() },
         )
-    }
-
-    fn gate(&self, gate: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
-        if !self.is_there("decision", number(gate)) {
-            return GateVerdict::Waiting("nobody has decided".to_owned());
-        }
-        match self.choices.of("verdict", number(gate), 4) {
-            0 => GateVerdict::Rejected("rob".to_owned()),
-            _ => GateVerdict::Approved(vec!["wendy".to_owned()]),
-        }
     }
 
     fn capabilities(&self, _: &CompiledPlan, _: NodeIx) -> Vec<super::capability::Capability> {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{Change, Evidence, NodeChange, apply};
 use crate::model::{
     ExecutionPhase, ExecutionStatus, GateStatus, NodeId, NodePhase, NodeReason, NodeStatus, PersonRequest,
-    ResourceStatus, StatusRecord,
+    PinnedGraph, ResourceStatus, StatusRecord,
 };
 
 /// Why the change of a record is more than decisions of `by`, as a fragment; `None` where it is no more. `is_derived` says
@@ -116,7 +116,14 @@ fn requests(by: &str, expected: &mut ExecutionStatus, new: &ExecutionStatus) -> 
     }
     if theirs.pin_accepted.is_some() && mine.pin_accepted != theirs.pin_accepted {
         asked(&mut mine.pin_accepted, &theirs.pin_accepted, false)?;
-        // What it is pinned to now is compared with what was merged before anything runs (Invariant 14).
+        // That the commit was merged is checked before anything runs (Invariant 14). Of what was merged, an older plan may lack
+        // a gate that was added since, so it has to be the same graph, as for the command.
+        let what = |pinned: &Option<PinnedGraph>| {
+            pinned.as_ref().map(|pin| (pin.plan.clone(), pin.graph_digest.clone(), pin.goal.clone()))
+        };
+        if what(&mine.pinned) != what(&theirs.pinned) {
+            return Err("what is pinned now is another graph".to_owned());
+        }
         mine.pinned.clone_from(&theirs.pinned);
     }
     // `cancel` ends an expired lease without naming anybody, also when the request is an older one.

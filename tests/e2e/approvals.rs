@@ -83,6 +83,55 @@ fn a_binding_that_is_swapped_before_a_retry_asks_again() {
     check_phases(&environment, OPEN);
 }
 
+/// Whoever calls work done lets what comes after go on, so it takes the same approval as a start, whatever else the node waits for.
+#[test]
+fn nobody_completes_by_hand_what_lacks_a_valid_approval() {
+    const GONE: &str = "target: {provider: 'agent://nobody'}";
+    let complete = |environment: &TestEnvironment| by(environment, "mallory", &["complete", "e/ship"]);
+    let at_ship = |target: &str| {
+        let work = WORK.replace(RULE, target);
+        let environment =
+            TestEnvironment::with_files(&[(".planspec.yaml", CONFIG), ("work.yaml", &work), ("fixed", "")]);
+        environment.planspec(&["reconcile"]).succeeds();
+        approve_by_both(&environment);
+        environment.planspec(&["reconcile"]).succeeds();
+        environment
+    };
+
+    // Another target, found by a pass to be out of reach before it comes to its approval.
+    let environment = at_ship(RULE);
+    swap(&environment, GONE);
+    by(&environment, "rosa", &["retry", "e", "--from", "ship"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    assert_eq!(node(&environment, "ship")["extensions"]["reason"], "ProviderUnavailable");
+    check_refused(&complete(&environment), "node `ship` would now run agent://nobody instead of tool://true");
+    check_refused(&complete(&environment), "planspec approve gate/look --execution e -n team");
+    // What the refusal names works, and so does saying that nothing came of it.
+    for who in ["wendy", "rosa"] {
+        by(&environment, who, &["approve", "look", "--execution", "e"]).succeeds();
+    }
+    complete(&environment).succeeds();
+
+    // The approval was for what the node waits for, so a person may step in; not after a merge that no pass has seen.
+    let environment = at_ship(GONE);
+    let work = WORK.replace(RULE, GONE);
+    let asked_again = work.replace("gateType: review", "gateType: sign-off");
+    for changed in [WORK, &asked_again] {
+        environment.commit_files(&[("work.yaml", changed)], "Change what was approved");
+        check_refused(&complete(&environment), "an approval that is valid now");
+    }
+    environment.commit_files(&[("work.yaml", &work)], "Take it back");
+    complete(&environment).succeeds();
+    let environment = at_ship(GONE);
+    environment.commit_files(&[("work.yaml", WORK)], "Change what was approved");
+    by(&environment, "mallory", &["fail", "e/ship"]).succeeds();
+
+    // What has begun was compared when it did, as all work that goes on.
+    let environment = at_ship(RULE);
+    environment.commit_files(&[("work.yaml", &WORK.replace("human://wendy", "human://rosa"))], "Ask another");
+    by(&environment, "rosa", &["complete", "e/tell", "whom=all"]).succeeds();
+}
+
 #[test]
 fn a_binding_that_comes_back_to_what_was_approved_needs_no_other_approval() {
     let environment = environment(true);

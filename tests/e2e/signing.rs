@@ -324,6 +324,49 @@ fn a_persons_key_adds_decisions_in_that_name_alone() {
     stage.check_refused(&mine(&format!("{tip}^{{tree}}"), &[&tip, &other]), "it is a merge");
 }
 
+/// `accept-pin` is for a rewritten branch. What it pins has to be the same graph: an older plan may lack a gate that was added since.
+#[test]
+fn a_persons_key_brings_no_older_plan_back() {
+    let Some(stage) = Signed::unsigned() else { return };
+    let open = WORK
+        .replace("{id: ship, kind: Task, dependsOn: [look]}", "{id: ship, kind: Task, dependsOn: [build]}");
+    assert_ne!(open, WORK);
+    stage
+        .environment
+        .commit_files(&[("work.yaml", &open), (".planspec.yaml", &stage.config())], "Ship at once");
+    stage.runner(&["reconcile"]).succeeds();
+    let record = |commit: &str| stage.git(&["cat-file", "blob", &format!("{commit}:{EXECUTION}")]);
+    let field = |record: &str, name: &str| {
+        let found = record.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
+        found.unwrap_or_else(|| panic!("no {name}: {record}")).to_owned()
+    };
+    // What a record of the old plan would say; no pass has seen it when the plan gets its gate.
+    let old = stage.git(&["rev-parse", STATUS]);
+    stage.git(&["update-ref", "-d", STATUS_REF]);
+    fs::remove_dir_all(stage.environment.repo().join(".git/planspec")).unwrap();
+    stage.environment.commit_files(&[("work.yaml", WORK)], "Have it looked at first");
+    stage.runner(&["reconcile"]).succeeds();
+    check_phases(&stage.environment, ["Succeeded", "Blocked", "Pending", "Pending"]);
+
+    let tip = stage.git(&["rev-parse", STATUS]);
+    let (then, now) = (record(&old), record(&tip));
+    let mut forged = now.clone();
+    for name in ["commit", "graphDigest", "uid"] {
+        let line = |record: &str| format!("{name}: {}", field(record, name));
+        forged = forged.replacen(&line(&now), &line(&then), 1);
+    }
+    let accepted = "    pinAccepted: {by: wendy, at: '2026-01-01T00:00:00Z'}\n    pinned:\n";
+    let forged = forged.replacen("    pinned:\n", accepted, 1);
+    let tree = stage.edited(&tip, EXECUTION, Some((&now, &forged)));
+    let pins = "team/executions/e.pinned/";
+    stage.git(&["read-tree", &tree]);
+    stage.git(&["rm", "-r", "-q", "--cached", pins]);
+    stage.git(&["read-tree", &format!("--prefix={pins}"), &format!("{old}:{pins}")]);
+    let tree = stage.git(&["write-tree"]);
+    stage.git(&["read-tree", "HEAD"]);
+    stage.check_refused(&stage.commit(Some("wendy"), &tree, &[&tip]), "is another graph");
+}
+
 #[test]
 fn an_unsigned_history_is_taken_over_by_a_runner_alone() {
     let Some(stage) = Signed::unsigned() else { return };

@@ -5,20 +5,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::handed_in::handed_in;
+use super::held_back::may_be_done;
 use super::target::DecisionTarget;
 use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
 use crate::engine::execution::active::terms;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::approved_target::{bound_target, effective_settings};
 use crate::engine::snapshot::lookup::capabilities_of;
-use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
     ExecutionPhase, ExecutionStatus, JsonMap, Kind, Node, NodeDecision, NodeId, NodeKind, NodePhase,
     NodeReason, NodeStatus, PersonRequest, ResourceKey,
 };
-use crate::plan::required_gates::{RequiredGates, gates_for, is_behind};
 use crate::plan::{LeaseState, capability, has_begun, lease_state};
 use crate::run::{CompiledPlan, Evidence, ExecutionChange, NodeChange};
 
@@ -50,8 +48,7 @@ pub(super) fn complete(
     };
     may_complete(&case, node)?;
     if matches!(work, HumanWork::Done(..)) {
-        lacks_no_gate(&case, id)?;
-        has_its_gates(snapshot, &case, (&compiled, ix))?;
+        may_be_done(snapshot, &case, (&compiled, ix, id))?;
     }
     let began = case.status().node_statuses.get(id).and_then(|state| state.extensions.blocked_since);
     actor.answers(began, "the wait of the node")?;
@@ -145,46 +142,6 @@ fn may_complete(case: &DecisionTarget, node: &Node) -> Result<(), EngineError> {
         }
         (_, phase) => refuse(format!("node `{}` is already {phase}; `planspec retry` reruns it", node.id)),
     }
-}
-
-/// Refuses to call work done that a gate holds back: what comes after would go on as if its reviewers had been asked. That it
-/// failed may be said.
-fn lacks_no_gate(case: &DecisionTarget, id: &NodeId) -> Result<(), EngineError> {
-    match case.status().node_statuses.get(id).and_then(|state| state.extensions.reason) {
-        Some(NodeReason::GateRequired) => refuse(format!(
-            "node `{id}` needs a gate before it that `gates.require` asks for; merge a plan that has it there, or end the node with \
-             `planspec fail`"
-        )),
-        Some(NodeReason::ApprovalVoid) => refuse(format!(
-            "node `{id}` waits for another approval of the gate before it; approve or reject that"
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// The same by what is bound now: a node may wait for something else before it comes to its gates, as for a provider that is not
-/// allowed.
-fn has_its_gates(
-    snapshot: &Snapshot,
-    case: &DecisionTarget,
-    (compiled, ix): (&CompiledPlan, NodeIx),
-) -> Result<(), EngineError> {
-    let required = RequiredGates::new(&snapshot.config.gates.require);
-    if required.is_empty() {
-        return Ok(());
-    }
-    let Some(target) = bound_target(snapshot, compiled, ix)? else { return Ok(()) };
-    let settings = effective_settings(&snapshot.config.providers, &target);
-    let passed = |at| compiled.phase_of(case.status(), at) == NodePhase::Succeeded;
-    let home = &compiled.plan_key.namespace;
-    let graph = (&compiled.topology, compiled.plan.graph.nodes.as_slice());
-    let mut gates = gates_for(&required, &target.provider, &settings).into_iter();
-    let lacking = gates.find(|(gate, _)| !is_behind(gate, home, graph, ix, passed));
-    let Some((gate, provider)) = lacking else { return Ok(()) };
-    refuse(format!(
-        "the node needs a gate before it: `gates.require` asks for `{gate}` before {provider}; merge a plan that has it there, or end \
-         the node with `planspec fail`"
-    ))
 }
 
 /// The outputs, where they are what the node declares and what its capabilities promise; texts are read as the types that

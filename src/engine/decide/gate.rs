@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::held_back::is_asked_again;
 use super::{Actor, DecisionEffect, listed, refuse};
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
@@ -55,7 +56,7 @@ pub(super) fn review(
     let teams = actor.host.map(|host| host.teams.clone()).unwrap_or_default();
     // Asked here for the answer to the person, and again when the node is claimed: reviewers may change in
     // between.
-    let visitor = visitor(snapshot, gate, execution);
+    let visitor = visitor(snapshot, gate, execution, actor.host.is_none());
     // Before whether anything waits: somebody who may not answer learns only that.
     let subject = visitor.as_ref().ok().and_then(|visitor| visitor.binding.subject.as_ref());
     let owners = subject.and_then(|subject| subject.owners.as_ref());
@@ -253,9 +254,10 @@ fn visitor(
     snapshot: &Snapshot,
     gate: &ResourceKey,
     wanted: Option<&ResourceKey>,
+    is_made_now: bool,
 ) -> Result<GatedExecution, EngineError> {
     if let Some(key) = wanted {
-        let found = visit(snapshot, key, gate)?;
+        let found = visit(snapshot, key, gate, is_made_now)?;
         return match found {
             Some(visitor) => Ok(visitor),
             None => refuse(format!("{key} is not running, or has no gate `{}` ahead", gate.name)),
@@ -265,7 +267,7 @@ fn visitor(
     for key in snapshot.index.active_executions()? {
         // Without a name only those that wait are meant: nothing opens a gate for an Execution that nobody
         // spoke of.
-        waiting.extend(visit(snapshot, &key, gate)?.filter(|visitor| visitor.waits));
+        waiting.extend(visit(snapshot, &key, gate, false)?.filter(|visitor| visitor.waits));
     }
     let names = listed(waiting.iter().map(|visitor| &visitor.key.name));
     let mut waiting = waiting.into_iter();
@@ -289,6 +291,7 @@ fn visit(
     snapshot: &Snapshot,
     key: &ResourceKey,
     gate: &ResourceKey,
+    is_made_now: bool,
 ) -> Result<Option<GatedExecution>, EngineError> {
     let Some(record) = snapshot.record(key)? else { return Ok(None) };
     let Some(status) = record.execution().filter(|status| !status.phase.is_terminal()) else {
@@ -307,8 +310,14 @@ fn visit(
         let Some(state) = status.node_statuses.get(&node.id) else { continue };
         // A gate that was passed is asked again where what would run behind it is not what was approved.
         let began = if state.phase.is_terminal() {
-            let Some(began) = voided_since(&compiled, status, ix) else { continue };
-            Some(began)
+            let began = voided_since(&compiled, status, ix);
+            // Also before a pass has come to that, for the person who would complete the node. When it began is written nowhere,
+            // so a comment that is found again could be from before.
+            let about = (&*compiled, record.metadata.uid.as_str(), status);
+            if began.is_none() && !(is_made_now && is_asked_again(snapshot, about, ix)?) {
+                continue;
+            }
+            began
         } else {
             let waits = state.phase == NodePhase::Blocked
                 && state.extensions.reason == Some(NodeReason::AwaitingApproval);

@@ -5,6 +5,7 @@ mod answer;
 mod execution;
 mod gate;
 mod handed_in;
+mod held_back;
 mod pin;
 mod retry;
 mod schedule;

@@ -10,26 +10,24 @@ use crate::engine::EngineError;
 use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::approved_target::{approved_target, effective_settings};
+use crate::engine::snapshot::approvals::SnapshotApprovals;
 use crate::engine::snapshot::child::{MergeResults, child_progress};
-use crate::engine::snapshot::gate_in_force::GateInForce;
-use crate::engine::snapshot::gates;
 use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
 use crate::engine::snapshot::pin_check::was_in_force;
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    ApprovalCount, ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node,
-    NodeId, NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec, WorkBudget,
+    ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
+    NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec, WorkBudget,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::{Capability, check_outputs};
-use crate::plan::required_gates::{GateFor, RequiredGates, gates_for};
+use crate::plan::required_gates::GateFor;
 use crate::plan::{
-    ChildProgress, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, dynamic_assignee,
+    ApprovalLookup, ChildProgress, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress,
+    dynamic_assignee,
 };
 use crate::provider::Registry;
-use crate::run::gate::{GateDecision, void_message};
 use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan};
 
 /// The snapshot as planning sees it. A failure to read is kept, and ends the pass.
@@ -37,7 +35,7 @@ pub(crate) struct SnapshotLookup<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) registry: &'a Registry,
     merge: &'a MergeResults<'a>,
-    required: RequiredGates,
+    approvals: SnapshotApprovals<'a>,
     // `PlanLookup` answers without errors, because planning is pure; what fails is kept beside the answers.
     failure: RefCell<Option<EngineError>>,
     bindings: RefCell<HashMap<ResourceKey, Option<LoadedBinding>>>,
@@ -55,8 +53,8 @@ struct LoadedBinding {
 impl<'a> SnapshotLookup<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, registry: &'a Registry, merge: &'a MergeResults<'a>) -> Self {
         let (failure, bindings, holders) = Default::default();
-        let required = RequiredGates::new(&snapshot.config.gates.require);
-        Self { snapshot, registry, merge, required, failure, bindings, holders }
+        let approvals = SnapshotApprovals::new(snapshot);
+        Self { snapshot, registry, merge, approvals, failure, bindings, holders }
     }
 
     /// Who holds a mutex; where nobody does, `key` takes it.
@@ -74,7 +72,8 @@ impl<'a> SnapshotLookup<'a> {
 
     /// The failure, if something could not be read.
     pub(crate) fn check(self) -> Result<(), EngineError> {
-        self.failure.into_inner().map_or(Ok(()), Err)
+        self.failure.into_inner().map_or(Ok(()), Err)?;
+        self.approvals.check()
     }
 
     fn keep<T>(&self, result: Result<Option<T>, EngineError>) -> Option<T> {
@@ -147,6 +146,20 @@ impl<'a> SnapshotLookup<'a> {
     }
 }
 
+impl ApprovalLookup for SnapshotLookup<'_> {
+    fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict {
+        self.approvals.gate(gate, binding, since)
+    }
+
+    fn required_gates(&self, target: &BindingTarget) -> Vec<GateFor> {
+        self.approvals.required_gates(target)
+    }
+
+    fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {
+        self.approvals.approved_target(compiled, node)
+    }
+}
+
 impl PlanLookup for SnapshotLookup<'_> {
     fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution {
         // By the place in the plan, which is the same for all instances and whatever else has become known: an answer that is
@@ -170,48 +183,8 @@ impl PlanLookup for SnapshotLookup<'_> {
         resolved
     }
 
-    fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict {
-        let found = gates::decide(self.snapshot, gate, binding, since);
-        // A gate that cannot be read is closed (Invariant 11).
-        let Some((evaluation, version)) = self.keep(found.map(Some)) else {
-            return GateVerdict::Waiting("the gate cannot be read".to_owned());
-        };
-        if let GateInForce::Closed { why } = &version {
-            return GateVerdict::Waiting(format!("gate `{}` is closed: {why}", gate.name));
-        }
-        match evaluation.decision {
-            GateDecision::Approved { by } => GateVerdict::Approved(by),
-            GateDecision::Rejected { by, comment: None } => GateVerdict::Rejected(by),
-            GateDecision::Rejected { by, comment: Some(comment) } => {
-                GateVerdict::Rejected(format!("{by}: {comment}"))
-            }
-            GateDecision::Waiting { approvals, needed, unowned } => {
-                let name =
-                    if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
-                let problem = version.problem().map(|why| format!(" ({why})")).unwrap_or_default();
-                // Why an approval that was given is not enough any more stands where its node waits.
-                let void = void_message(&evaluation.voided).map(|why| format!("; {why}")).unwrap_or_default();
-                let unowned = unowned.map(|why| format!("; {why}")).unwrap_or_default();
-                let count = ApprovalCount { given: approvals.len(), needed };
-                GateVerdict::Waiting(format!("gate `{name}` {count}{problem}{unowned}{void}"))
-            }
-        }
-    }
-
     fn budget(&self) -> Option<WorkBudget> {
         self.snapshot.config.budget.clone()
-    }
-
-    fn required_gates(&self, target: &BindingTarget) -> Vec<GateFor> {
-        if self.required.is_empty() {
-            return Vec::new();
-        }
-        let settings = effective_settings(&self.snapshot.config.providers, target);
-        gates_for(&self.required, &target.provider, &settings)
-    }
-
-    fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {
-        self.keep(approved_target(self.snapshot, compiled, node))
     }
 
     fn capabilities(&self, compiled: &CompiledPlan, node: NodeIx) -> Vec<Capability> {

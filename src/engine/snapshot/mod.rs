@@ -1,5 +1,6 @@
 //! What a reconcile knows: the two commits, the index over them, and records newer than the index.
 
+pub(crate) mod approvals;
 pub(crate) mod approved_target;
 pub(crate) mod child;
 mod derived;

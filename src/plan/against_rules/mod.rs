@@ -15,8 +15,8 @@ use self::case::{Answer, Bound, Case, End, Spec, Then, case, id, mix};
 use self::expected::{Expected, ExpectedEnd, expected, expected_again, reset};
 use super::properties::attempts_of;
 use super::{
-    CancelResult, Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, RemoteWork,
-    ResourceProgress, after_attempt, after_poll, finish, inputs, plan_execution, sum_groups,
+    ApprovalLookup, CancelResult, Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution,
+    RemoteWork, ResourceProgress, after_attempt, after_poll, finish, inputs, plan_execution, sum_groups,
 };
 use crate::graph::NodeIx;
 use crate::model::{
@@ -54,6 +54,20 @@ impl SpecLookup<'_> {
     }
 }
 
+impl ApprovalLookup for SpecLookup<'_> {
+    fn gate(&self, gate: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
+        let case::Kind::Gate { verdict, .. } = self.specs[number(gate.name.as_str())].kind else {
+            panic!("only gates are decided")
+        };
+        match verdict {
+            Answer::Later if !self.late() => GateVerdict::Waiting("nobody has decided".to_owned()),
+            Answer::Yes | Answer::Later => GateVerdict::Approved(vec!["wendy".to_owned()]),
+            Answer::No => GateVerdict::Rejected("rob".to_owned()),
+            Answer::Never => GateVerdict::Waiting("nobody has decided".to_owned()),
+        }
+    }
+}
+
 impl PlanLookup for SpecLookup<'_> {
     fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution {
         let case::Kind::Task(task) = &self.specs[number(compiled.ids[node].as_str())].kind else {
@@ -70,18 +84,6 @@ impl PlanLookup for SpecLookup<'_> {
 
     fn capabilities(&self, _: &CompiledPlan, _: NodeIx) -> Vec<super::capability::Capability> {
         Vec::new()
-    }
-
-    fn gate(&self, gate: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
-        let case::Kind::Gate { verdict, .. } = self.specs[number(gate.name.as_str())].kind else {
-            panic!("only gates are decided")
-        };
-        match verdict {
-            Answer::Later if !self.late() => GateVerdict::Waiting("nobody has decided".to_owned()),
-            Answer::Yes | Answer::Later => GateVerdict::Approved(vec!["wendy".to_owned()]),
-            Answer::No => GateVerdict::Rejected("rob".to_owned()),
-            Answer::Never => GateVerdict::Waiting("nobody has decided".to_owned()),
-        }
     }
 
     fn can_poll_addresses(&self) -> bool {

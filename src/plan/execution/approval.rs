@@ -3,11 +3,11 @@
 
 use super::context::PlanContext;
 use super::draft::{Dependency, GateProposal, GateRequest, RemoteWork};
-use super::lookup::{GateVerdict, ProviderResolution, demand};
+use super::held_back::ApprovalCase;
+use super::lookup::{ExecutionView, GateVerdict, ProviderResolution};
 use crate::graph::NodeIx;
 use crate::markup::in_their_words;
-use crate::model::{BindingTarget, Kind, Node, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey};
-use crate::plan::required_gates::is_behind;
+use crate::model::{BindingTarget, Node, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey};
 
 /// The scheme of deliveries that people review at a Git host.
 pub(crate) const PULL_REQUEST: &str = "pull-request://";
@@ -15,10 +15,15 @@ pub(crate) const PULL_REQUEST: &str = "pull-request://";
 /// How much of a reviewer's words is shown at a gate, in characters.
 const REQUEST_SHOWN: usize = 200;
 
+/// The Execution as approvals are about it.
+fn case<'c>(context: &'c PlanContext<'_>) -> ApprovalCase<'c> {
+    let ExecutionView { compiled, uid, .. } = context.view;
+    ApprovalCase { compiled, uid, status: &context.draft.status, lookup: context.lookup }
+}
+
 /// The Gate resource of a gate node.
-pub(super) fn gate_key(context: &PlanContext<'_>, node: &Node) -> Option<ResourceKey> {
-    let home = &context.compiled().plan_key.namespace;
-    node.gate_ref.as_ref().map(|gate| gate.key(Kind::Gate, home))
+pub(super) fn gate_key(context: &PlanContext<'_>, gate: NodeIx) -> Option<ResourceKey> {
+    case(context).gate_key(gate)
 }
 
 /// What a gate node asks of its Gate; `blocked` is the node that cannot go on without.
@@ -28,14 +33,21 @@ pub(super) fn request(
     ix: NodeIx,
     blocked: &NodeId,
 ) -> Option<GateRequest> {
-    demand(&context.view, &context.draft.status, context.lookup, gate, (ix, blocked))
+    let compiled = context.compiled();
+    Some(GateRequest {
+        gate,
+        execution: compiled.key.clone(),
+        // The node goes along, since one Execution may wait at one Gate with several nodes, and a comment names what is
+        // held up.
+        node: compiled.ids.get(ix)?.clone(),
+        blocked: vec![blocked.clone()],
+        binding: case(context).review_binding(ix)?,
+    })
 }
 
 /// The decision about a gate, for what stands before and after it now.
-pub(super) fn verdict(context: &PlanContext<'_>, request: &GateRequest, node: &Node) -> GateVerdict {
-    // After a `retry` the gate is asked anew: an approval from before it was for a run that is over.
-    let since = context.state(&node.id).and_then(|state| state.extensions.reset_at);
-    context.lookup.gate(&request.gate, &request.binding, since)
+pub(super) fn verdict(context: &PlanContext<'_>, request: &GateRequest, ix: NodeIx) -> GateVerdict {
+    case(context).verdict(ix, (&request.gate, &request.binding))
 }
 
 /// Blocks a node whose provider needs a gate that was not approved before it. Says whether the node is held back.
@@ -45,14 +57,7 @@ pub(super) fn lacks_required_gate(
     node: &Node,
     target: &BindingTarget,
 ) -> bool {
-    let compiled = context.compiled();
-    let home = &compiled.plan_key.namespace;
-    // Passed, and not only written down: a gate that was skipped asked nobody.
-    let passed = |at| context.phase(at) == NodePhase::Succeeded;
-    let graph = (&compiled.topology, compiled.plan.graph.nodes.as_slice());
-    let mut required = context.lookup.required_gates(target).into_iter();
-    let lacking = required.find(|(gate, _)| !is_behind(gate, home, graph, ix, passed));
-    let Some((gate, provider)) = lacking else { return false };
+    let Some((gate, provider)) = case(context).lacks(ix, target) else { return false };
     let message = format!(
         "`gates.require` asks for gate `{gate}` before {provider}, and none was approved before the node"
     );
@@ -72,12 +77,11 @@ pub(super) fn hold_back(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
         if context.phase(gate_ix) != NodePhase::Succeeded {
             continue;
         }
-        let Some(gate) = gate_key(context, gate_node) else { continue };
+        let Some(gate) = gate_key(context, gate_ix) else { continue };
         // Once for all nodes behind it: thousands may be ready at once, and each question reads the gate and its record.
         let known = context.passed.get(&gate_ix).cloned();
         let message = known.unwrap_or_else(|| {
-            let why = request(context, gate.clone(), gate_ix, &node.id)
-                .and_then(|request| void_message(verdict(context, &request, gate_node)));
+            let why = case(context).void(gate_ix);
             context.passed.insert(gate_ix, why.clone());
             why
         });
@@ -99,14 +103,6 @@ pub(super) fn hold_back(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
         return true;
     }
     false
-}
-
-fn void_message(verdict: GateVerdict) -> Option<String> {
-    match verdict {
-        GateVerdict::Approved(_) => None,
-        GateVerdict::Rejected(by) => Some(format!("the gate was rejected since, by {by}")),
-        GateVerdict::Waiting(message) => Some(message),
-    }
 }
 
 /// What a gate says while it waits, with what a reviewer of the delivery behind it wants changed: whoever decides there should

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::draft::{CancelResult, GateRequest};
+use super::draft::CancelResult;
 use crate::graph::NodeIx;
 use crate::model::{
     ApprovedTarget, BindingTarget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, NodeResult,
@@ -13,7 +13,6 @@ use crate::model::{
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
 use crate::plan::required_gates::GateFor;
-use crate::run::gate::review_subject;
 use crate::run::{AttemptName, CompiledPlan};
 
 /// What planning an Execution reads.
@@ -46,10 +45,8 @@ pub(crate) struct ReuseSource<'a> {
     pub status: Result<&'a ExecutionStatus, &'a str>,
 }
 
-/// What surrounds an Execution and is resolved late, when a node is about to start (Invariant 9).
-pub(crate) trait PlanLookup {
-    /// The provider for a task.
-    fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution;
+/// What people approved, and have to approve.
+pub(crate) trait ApprovalLookup {
     /// The decision of a Gate resource about exactly what `binding` names; reviews from before `since` do not count.
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict;
     /// What would do the work of a task, as far as an approval is bound to it; none where nothing is bound to the task.
@@ -60,6 +57,12 @@ pub(crate) trait PlanLookup {
     fn required_gates(&self, _: &BindingTarget) -> Vec<GateFor> {
         Vec::new()
     }
+}
+
+/// What surrounds an Execution and is resolved late, when a node is about to start (Invariant 9).
+pub(crate) trait PlanLookup: ApprovalLookup {
+    /// The provider for a task.
+    fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution;
     /// What the configuration lets an Execution use up that has no budget of its own.
     fn budget(&self) -> Option<WorkBudget> {
         None
@@ -158,51 +161,4 @@ pub(crate) enum ChildProgress {
     Unmerged,
     /// It ended otherwise; says how, and whether another attempt may help.
     Failed { message: String, retryable: bool },
-}
-
-impl ExecutionView<'_> {
-    /// What a review of this execution has to be bound to (Invariant 11).
-    fn review_binding(
-        &self,
-        status: &ExecutionStatus,
-        lookup: &dyn PlanLookup,
-        gate: NodeIx,
-    ) -> Option<ReviewBinding> {
-        // From the record and not from the compiled plan: what is approved is what any other runner will find recorded.
-        let pinned = status.extensions.pinned.as_ref()?;
-        Some(ReviewBinding {
-            execution: self.uid.to_owned(),
-            // The digest as well as the commit: the graph is what reviewers saw, and the commit says of which desired
-            // state.
-            graph_digest: pinned.graph_digest.clone(),
-            commit: pinned.commit.clone(),
-            subject: Some(review_subject(self.compiled, status, gate, |ix| {
-                lookup.approved_target(self.compiled, ix)
-            })),
-            digest: None,
-            // Who reviewed, and where, is added when a review is recorded; what is asked for is the same for everybody.
-            teams: Vec::new(),
-            account: None,
-            source: None,
-        })
-    }
-}
-
-/// The demand that a gate node makes on its Gate resource.
-pub(super) fn demand(
-    view: &ExecutionView<'_>,
-    status: &ExecutionStatus,
-    lookup: &dyn PlanLookup,
-    gate: ResourceKey,
-    (ix, blocked): (NodeIx, &NodeId),
-) -> Option<GateRequest> {
-    Some(GateRequest {
-        gate,
-        execution: view.compiled.key.clone(),
-        // The node goes along, since one Execution may wait at one Gate with several nodes, and a comment names what is
-        // held up.
-        node: view.compiled.ids.get(ix)?.clone(),
-        blocked: vec![blocked.clone()],
-        binding: view.review_binding(status, lookup, ix)?,
-    })
 }

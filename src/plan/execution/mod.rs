@@ -7,6 +7,7 @@ mod draft;
 pub(crate) mod explain;
 mod external;
 mod fingerprint;
+mod held_back;
 mod lookup;
 mod node;
 mod outcome;
@@ -23,8 +24,10 @@ pub(crate) use self::approval::PULL_REQUEST;
 pub(crate) use self::child::{child_key, child_spec, plan_named, spec_below};
 pub(crate) use self::draft::{CancelResult, Dependency, Draft, GateProposal, GateRequest, RemoteWork};
 pub(crate) use self::fingerprint::{dynamic_assignee, fingerprint, inputs, provider, settings};
+pub(crate) use self::held_back::{ApprovalCase, HeldBack};
 pub(crate) use self::lookup::{
-    ChildProgress, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
+    ApprovalLookup, ChildProgress, ExecutionView, GateVerdict, PlanLookup, ProviderResolution,
+    ResourceProgress, ReuseSource,
 };
 pub(crate) use self::outcome::{after_attempt, after_poll};
 pub(crate) use self::readiness::settled::SettledNodes;

@@ -155,13 +155,13 @@ fn timed_out(context: &mut PlanContext<'_>, node: &Node) -> bool {
 fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     // The schema demands the reference. Without one there is nobody to ask, and a gate fails closed: the node fails and
     // does not pass.
-    let Some(gate) = approval::gate_key(context, node) else {
+    let Some(gate) = approval::gate_key(context, ix) else {
         let message = "the node names no gate".to_owned();
         return context.fail(&node.id, NodeReason::ExpressionError, message);
     };
     // Without a pin there is nothing that an approval could be bound to (Invariant 11), so the node stays as it is.
     let Some(demand) = approval::request(context, gate.clone(), ix, &node.id) else { return };
-    match approval::verdict(context, &demand, node) {
+    match approval::verdict(context, &demand, ix) {
         GateVerdict::Approved(by) => context.succeed(&node.id, format!("approved by {}", by.join(", "))),
         GateVerdict::Rejected(by) => {
             context.fail(&node.id, NodeReason::Rejected, format!("rejected by {by}"));

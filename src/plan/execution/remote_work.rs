@@ -339,8 +339,8 @@ mod tests {
     use crate::model::{
         ExecutionStatus, JsonMap, PersonRequest, QuestionAnswer, ResolvedBinding, ResourceKey, ReviewBinding,
     };
-    use crate::plan::PlanLookup;
     use crate::plan::capability::Capability;
+    use crate::plan::{ApprovalLookup, PlanLookup};
     use crate::run::CompiledPlan;
     use crate::run::{Change, apply};
     use serde_json::json;
@@ -350,6 +350,12 @@ mod tests {
 
     /// As a provider: which one it is, is not known before history has been fetched.
     const LATER: FixedProvider = FixedProvider(Some("later"));
+
+    impl ApprovalLookup for FixedProvider {
+        fn gate(&self, _: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
+            GateVerdict::Waiting(String::new())
+        }
+    }
 
     impl PlanLookup for FixedProvider {
         fn resolve(&self, _: &CompiledPlan, _: NodeIx) -> ProviderResolution {
@@ -362,10 +368,6 @@ mod tests {
             let name = "n/b".to_owned();
             let binding = ResolvedBinding { name, generation: 1, rule: 0, provider: provider.clone() };
             ProviderResolution::Bound(binding, BindingTarget { provider, config: JsonMap::new() })
-        }
-
-        fn gate(&self, _: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
-            GateVerdict::Waiting(String::new())
         }
 
         fn capabilities(&self, _: &CompiledPlan, _: NodeIx) -> Vec<Capability> {

@@ -18,8 +18,8 @@ use crate::model::{
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::Capability;
 use crate::plan::{
-    Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
-    plan_execution,
+    ApprovalLookup, Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress,
+    ReuseSource, plan_execution,
 };
 use crate::report::object::LiveObject;
 use crate::run::{CompiledPlan, ExecutionChange, PlanSources};
@@ -138,6 +138,13 @@ impl ReusePreview<'_> {
     }
 }
 
+impl ApprovalLookup for ReusePreview<'_> {
+    fn gate(&self, _: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
+        // A gate is never reused, so that its verdict decides nothing here.
+        GateVerdict::Waiting(String::new())
+    }
+}
+
 impl PlanLookup for ReusePreview<'_> {
     fn resolve(&self, compiled: &CompiledPlan, node: NodeIx) -> ProviderResolution {
         let Some((node, _)) = compiled.declared(node) else {
@@ -161,11 +168,6 @@ impl PlanLookup for ReusePreview<'_> {
             _ => None,
         })
         .collect()
-    }
-
-    fn gate(&self, _: &ResourceKey, _: &ReviewBinding, _: Option<Timestamp>) -> GateVerdict {
-        // A gate is never reused, so that its verdict decides nothing here.
-        GateVerdict::Waiting(String::new())
     }
 
     fn can_poll_addresses(&self) -> bool {

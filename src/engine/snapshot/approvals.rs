@@ -1,0 +1,86 @@
+//! What people approved, and have to approve, answered from the snapshot: the same for planning and for decisions.
+
+use std::cell::RefCell;
+
+use jiff::Timestamp;
+
+use crate::engine::EngineError;
+use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::approved_target::{approved_target, effective_settings};
+use crate::engine::snapshot::gate_in_force::GateInForce;
+use crate::engine::snapshot::gates;
+use crate::graph::NodeIx;
+use crate::model::{ApprovalCount, ApprovedTarget, BindingTarget, ResourceKey, ReviewBinding};
+use crate::plan::required_gates::{GateFor, RequiredGates, gates_for};
+use crate::plan::{ApprovalLookup, GateVerdict};
+use crate::run::CompiledPlan;
+use crate::run::gate::{GateDecision, void_message};
+
+/// The approvals of a snapshot. A failure to read is kept, since questions are answered without errors.
+pub(crate) struct SnapshotApprovals<'a> {
+    snapshot: &'a Snapshot,
+    required: RequiredGates,
+    failure: RefCell<Option<EngineError>>,
+}
+
+impl<'a> SnapshotApprovals<'a> {
+    pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
+        let required = RequiredGates::new(&snapshot.config.gates.require);
+        Self { snapshot, required, failure: RefCell::default() }
+    }
+
+    /// The failure, if something could not be read: what was answered then decides nothing.
+    pub(crate) fn check(self) -> Result<(), EngineError> {
+        self.failure.into_inner().map_or(Ok(()), Err)
+    }
+
+    fn keep<T>(&self, result: Result<Option<T>, EngineError>) -> Option<T> {
+        result.unwrap_or_else(|error| {
+            // The first one is the cause; others mostly follow from it.
+            self.failure.borrow_mut().get_or_insert(error);
+            None
+        })
+    }
+}
+
+impl ApprovalLookup for SnapshotApprovals<'_> {
+    fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict {
+        let found = gates::decide(self.snapshot, gate, binding, since);
+        // A gate that cannot be read is closed (Invariant 11).
+        let Some((evaluation, version)) = self.keep(found.map(Some)) else {
+            return GateVerdict::Waiting("the gate cannot be read".to_owned());
+        };
+        if let GateInForce::Closed { why } = &version {
+            return GateVerdict::Waiting(format!("gate `{}` is closed: {why}", gate.name));
+        }
+        match evaluation.decision {
+            GateDecision::Approved { by } => GateVerdict::Approved(by),
+            GateDecision::Rejected { by, comment: None } => GateVerdict::Rejected(by),
+            GateDecision::Rejected { by, comment: Some(comment) } => {
+                GateVerdict::Rejected(format!("{by}: {comment}"))
+            }
+            GateDecision::Waiting { approvals, needed, unowned } => {
+                let name =
+                    if gate.namespace.as_str().is_empty() { gate.to_string() } else { gate.name.to_string() };
+                let problem = version.problem().map(|why| format!(" ({why})")).unwrap_or_default();
+                // Why an approval that was given is not enough any more stands where its node waits.
+                let void = void_message(&evaluation.voided).map(|why| format!("; {why}")).unwrap_or_default();
+                let unowned = unowned.map(|why| format!("; {why}")).unwrap_or_default();
+                let count = ApprovalCount { given: approvals.len(), needed };
+                GateVerdict::Waiting(format!("gate `{name}` {count}{problem}{unowned}{void}"))
+            }
+        }
+    }
+
+    fn required_gates(&self, target: &BindingTarget) -> Vec<GateFor> {
+        if self.required.is_empty() {
+            return Vec::new();
+        }
+        let settings = effective_settings(&self.snapshot.config.providers, target);
+        gates_for(&self.required, &target.provider, &settings)
+    }
+
+    fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {
+        self.keep(approved_target(self.snapshot, compiled, node))
+    }
+}
