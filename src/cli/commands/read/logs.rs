@@ -1,30 +1,21 @@
 //! `planspec logs`: what the work printed.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
 
 use crate::cli::Context;
+use crate::cli::commands::read::follow::follow;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::execution_files::{ExecutionFiles, bucket};
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::log_window::{LogTimes, LogWindow};
 use crate::cli::view::selector::{self, nearest};
-use crate::model::{ExecutionPhase, NodeId, NodePhase, NodeReason, NodeStatus, ResourceKey, StatusRecord};
+use crate::model::{ExecutionPhase, NodeId, NodePhase, NodeReason, NodeStatus, StatusRecord};
 use crate::report::style::Tone;
 use crate::report::text;
-
-/// How often a log that grows is read, and with it the status: of this repository, and of a remote.
-const PAUSE: Duration = Duration::from_millis(200);
-const REMOTE_PAUSE: Duration = Duration::from_secs(3);
-
-/// The most that is read of a log at once.
-const CHUNK: u64 = 1 << 20;
 
 /// Show what the work of an execution printed
 ///
@@ -48,7 +39,7 @@ pub(crate) struct LogsArguments {
     node: Option<NodeId>,
     /// Which attempt, from 1 (default: the last)
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
-    attempt: Option<u32>,
+    pub(super) attempt: Option<u32>,
     /// The attempt before the last
     #[arg(short, long, conflicts_with = "attempt")]
     previous: bool,
@@ -59,7 +50,7 @@ pub(crate) struct LogsArguments {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    window: LogWindow,
+    pub(super) window: LogWindow,
 }
 
 impl LogsArguments {
@@ -189,14 +180,14 @@ fn print_all(
 }
 
 /// Where the log of an attempt is, and what is recorded of it.
-struct LogSource {
-    path: PathBuf,
+pub(super) struct LogSource {
+    pub(super) path: PathBuf,
     attempt: u32,
     tail: Option<String>,
 }
 
 impl LogSource {
-    fn of(
+    pub(super) fn of(
         workspace: &RepoContext,
         record: &StatusRecord,
         id: &NodeId,
@@ -217,7 +208,12 @@ impl LogSource {
         Self { path, attempt: number, tail: recorded.map(|log| log.tail.clone()) }
     }
 
-    fn read_anywhere(
+    /// Whether there is a file on this machine.
+    pub(super) fn is_here(&self) -> bool {
+        self.path.exists()
+    }
+
+    pub(super) fn read_anywhere(
         &self,
         files: &ExecutionFiles<'_>,
         id: &NodeId,
@@ -244,14 +240,14 @@ impl LogSource {
 }
 
 /// A log that was read.
-struct LogContent {
+pub(super) struct LogContent {
     bytes: Vec<u8>,
     times: LogTimes,
 }
 
 impl LogContent {
     /// The part that was asked for.
-    fn part(&self, window: &LogWindow, node: &NodeStatus, now: Timestamp) -> String {
+    pub(super) fn part(&self, window: &LogWindow, node: &NodeStatus, now: Timestamp) -> String {
         // Of a log of another machine only the end of the node is known.
         let otherwise = node.completion_time;
         let start = window.start(&self.bytes, &self.times, otherwise, now);
@@ -273,122 +269,8 @@ fn run_of(folder: &Path, number: u32) -> Option<PathBuf> {
     runs.max().map(|(_, path)| path)
 }
 
-/// Prints what comes until the node, or the attempt that was asked for, has ended and everything was read.
-fn follow(
-    workspace: &RepoContext,
-    key: &ResourceKey,
-    id: &NodeId,
-    arguments: &LogsArguments,
-    context: &mut Context,
-) -> Result<Exit, CliError> {
-    let wanted = arguments.attempt;
-    let mut follower: Option<Follower> = None;
-    loop {
-        let tips = workspace.tips(context)?;
-        // The record first, then the log: an end is recorded when the log is complete, so that nothing of it
-        // can be missed.
-        let record = workspace.status(&tips)?.get(&workspace.repo, key)?;
-        let Some((record, node)) = record.and_then(|record| {
-            let node = record.execution()?.node_statuses.get(id)?.clone();
-            Some((record, node))
-        }) else {
-            return Err(CliError::no(format!("the record of {key} was removed")));
-        };
-        let last = wanted.unwrap_or(node.attempt);
-        let follower = match &mut follower {
-            Some(follower) => follower,
-            first => {
-                let log = LogSource::of(workspace, &record, id, &node, Some(last));
-                first.insert(Follower {
-                    attempt: last,
-                    ..Follower::starting(&log.path, &arguments.window, context.now())
-                })
-            }
-        };
-        loop {
-            let log = LogSource::of(workspace, &record, id, &node, Some(follower.attempt));
-            follower.print(&log.path, &arguments.window, context)?;
-            if follower.attempt >= last {
-                if has_ended(&node, wanted) {
-                    // There was nothing to follow on this machine.
-                    if let (0, Some(tail)) = (follower.at, log.recorded()) {
-                        context.out.text(&ended(&tail.part(&arguments.window, &node, context.now())))?;
-                    }
-                    return Ok(Exit::Done);
-                }
-                break;
-            }
-            // One by one, so that an attempt that began and ended between two polls is printed as well.
-            *follower = Follower { attempt: follower.attempt.saturating_add(1), ..Follower::default() };
-            context.out.note(format!("attempt {}", follower.attempt))?;
-        }
-        std::thread::sleep(if workspace.remote.is_some() { REMOTE_PAUSE } else { PAUSE });
-    }
-}
-
-/// Whether nothing more comes of the node, or of the attempt that was asked for.
-fn has_ended(node: &NodeStatus, wanted: Option<u32>) -> bool {
-    let passed =
-        |wanted: u32| node.attempt > wanted || (node.attempt == wanted && node.phase == NodePhase::Pending);
-    node.phase.is_terminal() || wanted.is_some_and(passed)
-}
-
-/// How far the log of an attempt was printed.
-#[derive(Default)]
-struct Follower {
-    attempt: u32,
-    at: u64,
-    /// Whether what was printed last is a line without its end.
-    begun: bool,
-}
-
-impl Follower {
-    /// Where the part begins that was asked for of what is there already.
-    fn starting(path: &Path, window: &LogWindow, now: Timestamp) -> Self {
-        if window.is_whole() {
-            return Self::default();
-        }
-        let log = std::fs::read(path).unwrap_or_default();
-        let at = window.start(&log, &LogTimes::beside(path), None, now);
-        Self { at: u64::try_from(at).unwrap_or(u64::MAX), ..Self::default() }
-    }
-
-    /// Prints what has come since.
-    fn print(&mut self, path: &Path, window: &LogWindow, context: &mut Context) -> Result<(), CliError> {
-        while let Some(chunk) = read_from(path, self.at)? {
-            // After the chunk: the time of a line is noted when the line is in the log.
-            let times = if window.timestamps { LogTimes::beside(path) } else { LogTimes::default() };
-            let shown = window.show(&chunk, self.at, &times, None, self.begun);
-            self.at += u64::try_from(chunk.len()).unwrap_or(0);
-            self.begun = !chunk.ends_with(b"\n");
-            context.out.text(&text::block(&shown))?;
-            context.out.flush()?;
-        }
-        Ok(())
-    }
-}
-
-/// The next piece of a file, up to its last line end where there is one, and never ending within a character; `None` when
-/// there is nothing new.
-fn read_from(path: &Path, at: u64) -> Result<Option<Vec<u8>>, CliError> {
-    // There is none yet, or the attempt runs on another machine.
-    let Ok(mut file) = File::open(path) else { return Ok(None) };
-    let failed = |error: std::io::Error| CliError::caused(&format!("cannot read {}", path.display()), &error);
-    file.seek(SeekFrom::Start(at)).map_err(failed)?;
-    let mut chunk = Vec::new();
-    file.take(CHUNK).read_to_end(&mut chunk).map_err(failed)?;
-    if let Some(end) = chunk.iter().rposition(|byte| *byte == b'\n') {
-        chunk.truncate(end + 1);
-    } else if let Err(error) = std::str::from_utf8(&chunk)
-        && error.error_len().is_none()
-    {
-        chunk.truncate(error.valid_up_to());
-    }
-    Ok((!chunk.is_empty()).then_some(chunk))
-}
-
 /// A log made safe, with a line end at its end.
-fn ended(content: &str) -> String {
+pub(super) fn ended(content: &str) -> String {
     let mut safe = text::block(content).into_owned();
     if !safe.is_empty() && !safe.ends_with('\n') {
         safe.push('\n');
