@@ -1,10 +1,19 @@
 //! What to say of a task that no Binding is there for.
 
-use super::{DEFAULT_BINDING, TaskToBind};
+use super::{DEFAULT_BINDING, Resolution, TaskToBind};
 use crate::model::ResourceKey;
 
 /// How many Bindings are named: more are a list that `get bindings` shows better.
 const MOST_NAMED: usize = 3;
+
+/// What became of a task whose Binding is not there, once it is known which `others` its namespace has.
+pub(crate) fn without_binding(
+    task: &TaskToBind<'_>,
+    key: &ResourceKey,
+    others: &[ResourceKey],
+) -> Resolution {
+    Resolution::Unbound { why: why(task, key, others) }
+}
 
 /// Why there is none. `others` are the Bindings that the namespace has, as far as they are known.
 pub(super) fn why(task: &TaskToBind<'_>, key: &ResourceKey, others: &[ResourceKey]) -> String {

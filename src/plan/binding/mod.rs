@@ -13,6 +13,8 @@ use crate::model::{
 };
 use crate::run::CompiledPlan;
 
+pub(crate) use self::missing::without_binding;
+
 /// The name of the Binding that is used when an execution names none.
 pub(crate) const DEFAULT_BINDING: &str = "default";
 
@@ -93,15 +95,6 @@ impl Resolution {
             Self::Bound { .. } | Self::Own { .. } => None,
         }
     }
-}
-
-/// What became of a task whose Binding is not there, once it is known which `others` its namespace has.
-pub(crate) fn without_binding(
-    task: &TaskToBind<'_>,
-    key: &ResourceKey,
-    others: &[ResourceKey],
-) -> Resolution {
-    Resolution::Unbound { why: missing::why(task, key, others) }
 }
 
 /// The outcome, and how it came about.

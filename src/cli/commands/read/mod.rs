@@ -5,7 +5,6 @@ pub(crate) mod checkout;
 pub(crate) mod describe;
 pub(crate) mod explain;
 mod explain_binding;
-mod follow;
 pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod history;

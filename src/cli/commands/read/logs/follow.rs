@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::logs::{LogSource, LogsArguments, ended};
+use super::source::{LogSource, ended};
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
@@ -29,12 +29,11 @@ const CHUNK: u64 = 1 << 20;
 /// Prints what comes until the node, or the attempt that was asked for, has ended and everything was read.
 pub(super) fn follow(
     workspace: &RepoContext,
-    key: &ResourceKey,
-    id: &NodeId,
-    arguments: &LogsArguments,
+    (key, id): (&ResourceKey, &NodeId),
+    wanted: Option<u32>,
+    window: &LogWindow,
     context: &mut Context,
 ) -> Result<Exit, CliError> {
-    let wanted = arguments.attempt;
     let mut follower: Option<Follower> = None;
     let began = Instant::now();
     let mut said = None;
@@ -56,26 +55,20 @@ pub(super) fn follow(
                 let log = LogSource::of(workspace, &record, id, &node, Some(last));
                 first.insert(Follower {
                     attempt: last,
-                    ..Follower::starting(&log.path, &arguments.window, context.now())
+                    ..Follower::starting(&log.path, window, context.now())
                 })
             }
         };
         loop {
             let log = LogSource::of(workspace, &record, id, &node, Some(follower.attempt));
-            follower.print(&log.path, &arguments.window, context)?;
+            follower.print(&log.path, window, context)?;
             if follower.attempt >= last {
                 if has_ended(&node, wanted) {
                     // There was nothing to follow on this machine.
                     if follower.at == 0 {
                         let bucket = bucket(&tips, context);
                         let files = ExecutionFiles::of(workspace, (&tips, bucket.as_ref()), &record);
-                        match log.read_anywhere(&files, id, &node)? {
-                            Some(content) => {
-                                let part = content.part(&arguments.window, &node, context.now());
-                                context.out.text(&ended(&part))?;
-                            }
-                            None => context.out.note(text::line(&without_log(id, &node)))?,
-                        }
+                        print_end(&log, &files, (id, &node), window, context)?;
                     }
                     return Ok(Exit::Done);
                 }
@@ -93,6 +86,20 @@ pub(super) fn follow(
             context.out.note(format!("attempt {}", follower.attempt))?;
         }
         std::thread::sleep(if workspace.remote.is_some() { REMOTE_PAUSE } else { PAUSE });
+    }
+}
+
+/// Prints the log of a node that has ended from wherever it is kept, or says that there is none.
+fn print_end(
+    log: &LogSource,
+    files: &ExecutionFiles<'_>,
+    (id, node): (&NodeId, &NodeStatus),
+    window: &LogWindow,
+    context: &mut Context,
+) -> Result<(), CliError> {
+    match log.read_anywhere(files, id, node)? {
+        Some(content) => context.out.text(&ended(&content.part(window, node, context.now()))),
+        None => context.out.note(text::line(&without_log(id, node))),
     }
 }
 
