@@ -100,6 +100,9 @@ pub struct Diagnostic {
     /// The resource that it is about, when that much is known.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "display")]
     pub resource: Option<ResourceKey>,
+    /// Whether the key at the place is meant, and not its value; asked when the span is looked for.
+    #[serde(skip)]
+    at_key: bool,
 }
 
 impl Diagnostic {
@@ -139,7 +142,16 @@ impl Diagnostic {
 
     fn new(code: Code, severity: Severity, location: Location, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { code, severity, message, location, hint: None, related: Vec::new(), resource: None }
+        Self {
+            code,
+            severity,
+            message,
+            location,
+            hint: None,
+            related: Vec::new(),
+            resource: None,
+            at_key: false,
+        }
     }
 
     /// Adds what to do about it.
@@ -147,6 +159,19 @@ impl Diagnostic {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Marks the key at the place: it is the name that is wrong, whatever its value is.
+    #[must_use]
+    pub(crate) fn at_key(mut self) -> Self {
+        self.at_key = true;
+        self
+    }
+
+    /// Whether the key at the place is to be marked.
+    #[must_use]
+    pub(crate) fn marks_key(&self) -> bool {
+        self.at_key
     }
 
     /// Adds the resource that it is about.

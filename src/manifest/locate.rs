@@ -164,12 +164,13 @@ pub fn locate(
     limits: &Limits,
     mut read: impl FnMut(&str) -> Option<Vec<u8>>,
 ) {
-    let mut missing: BTreeMap<String, Vec<&mut Location>> = BTreeMap::new();
+    let mut missing: BTreeMap<String, Vec<(&mut Location, EntryPart)>> = BTreeMap::new();
     for found in diagnostics {
-        let related = found.related.iter_mut().map(|other| &mut other.location);
-        for location in std::iter::once(&mut found.location).chain(related) {
+        let part = if found.marks_key() { EntryPart::Key } else { EntryPart::Value };
+        let related = found.related.iter_mut().map(|other| (&mut other.location, EntryPart::Value));
+        for (location, part) in std::iter::once((&mut found.location, part)).chain(related) {
             if location.span.is_none() {
-                missing.entry(location.path.clone()).or_default().push(location);
+                missing.entry(location.path.clone()).or_default().push((location, part));
             }
         }
     }
@@ -180,10 +181,10 @@ pub fn locate(
         let Some(bytes) = read(&path) else { continue };
         let Ok(content) = std::str::from_utf8(&bytes) else { continue };
         let text = SourceText::new(&path, content);
-        for location in locations {
+        for (location, part) in locations {
             let document = usize::try_from(location.document).unwrap_or(usize::MAX);
             let entry = text.tree(limits).nearest(document, &location.pointer);
-            location.span = entry.map(|entry| text.lines().span(pick(entry, EntryPart::Value)));
+            location.span = entry.map(|entry| text.lines().span(pick(entry, part)));
         }
     }
 }

@@ -36,7 +36,7 @@ fn every_command_explains_itself() {
 #[test]
 fn a_wrong_command_line_exits_with_2_and_suggests() {
     let environment = TestEnvironment::new();
-    let outcome = environment.planspec(&["completion", "bash"]).exits(2);
+    let outcome = environment.planspec(&["completons", "bash"]).exits(2);
     assert!(outcome.stdout.is_empty() && outcome.stderr.contains("completions"), "{}", outcome.stderr);
 }
 
@@ -45,7 +45,7 @@ fn a_reader_that_goes_away_is_no_failure() {
     let environment = TestEnvironment::new();
     let mut command = environment.planspec_command(&environment.repo());
     let mut child =
-        command.args(["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.args(["completion", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));

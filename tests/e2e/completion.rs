@@ -28,6 +28,8 @@ const OFFERED: &[(&str, &[&str])] = &[
     ("planspec get plans ", &["fan"]),
     ("planspec describe goal/en", &["goal/enable-login"]),
     ("planspec delete goal/enable-login pl", &["plan/fan"]),
+    ("planspec run fa", &["fan"]),
+    ("planspec run plan/f", &["plan/fan"]),
     ("planspec run plan/fan -p ", &["dryRun=", "version="]),
     ("planspec get goals -n t", &["team"]),
     ("planspec logs r", &["run-1"]),

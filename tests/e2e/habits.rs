@@ -53,6 +53,8 @@ fn fields_are_chosen_sorted_and_selected() {
     );
     let wrong = environment.planspec(&["get", "goals", "-o", "jsonpath={.items["]).exits(2);
     assert!(wrong.stderr.contains("at character 9"), "{}", wrong.stderr);
+    let described = environment.planspec(&["describe", "goals", "-o", "name"]).succeeds();
+    assert_eq!(described.stdout, "goal/alpha\ngoal/beta\n");
     let wrong = environment.planspec(&["status", "-o", "jsonpath={.x}"]).exits(2);
     assert!(wrong.stderr.contains("planspec get"), "{}", wrong.stderr);
 }
@@ -90,6 +92,11 @@ fn the_log_of_what_has_ended_is_followed_to_its_end() {
     environment.planspec(&["reconcile", "-q"]);
     let nothing = environment.planspec(&["logs", "ship-1", "-f"]).exits(1);
     assert!(nothing.stderr.contains("nothing to follow"), "{}", nothing.stderr);
+    // A node that ended before it began has no log, and says why.
+    environment.planspec(&["cancel", "ship-1", "-q"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    let cancelled = environment.planspec(&["logs", "ship-1/build", "-f"]).succeeds();
+    assert!(cancelled.stderr.contains("build is Cancelled, without an attempt"), "{cancelled:?}");
 }
 
 #[test]

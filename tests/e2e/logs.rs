@@ -13,6 +13,7 @@ use crate::engine_rig::{Graph, QUICK, Stage, bindings, execution, record_in, yam
 struct Follower {
     child: Child,
     output: std::path::PathBuf,
+    notes: std::path::PathBuf,
 }
 
 impl Follower {
@@ -20,13 +21,19 @@ impl Follower {
         let output = stage.outside(name);
         let mut command = stage.environment.planspec_command(&stage.environment.repo());
         command.args(["logs", "-n", "team"]).args(arguments);
-        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let notes = stage.outside(&format!("{name}-notes"));
+        command.stdin(Stdio::null()).stderr(fs::File::create(&notes).unwrap());
         command.stdout(fs::File::create(&output).unwrap());
-        Self { child: command.spawn().unwrap(), output }
+        Self { child: command.spawn().unwrap(), output, notes }
     }
 
     fn printed(&self) -> String {
         fs::read_to_string(&self.output).unwrap()
+    }
+
+    /// What it has said beside the log.
+    fn noted(&self) -> String {
+        fs::read_to_string(&self.notes).unwrap()
     }
 
     /// Waits for its end, which is a success.
@@ -77,7 +84,7 @@ fn what_runs_is_followed_from_before_its_start_over_its_attempts_to_its_end() {
     });
     let follower = Follower::start(&stage, "followed", &["work/work", "-f"]);
     let second = Follower::start(&stage, "second", &["work/work", "-f", "--attempt", "2"]);
-    std::thread::sleep(Duration::from_millis(300));
+    stage.wait_until("what is waited for is said", || follower.noted().contains("work is Pending"));
     assert_eq!(follower.printed(), "", "it has not begun");
     fs::write(stage.outside("begin"), "").unwrap();
     stage.wait_until("its first line is shown", || follower.printed() == "attempt 1 begins\n");
@@ -121,7 +128,9 @@ fn where_the_log_is_not_at_hand_the_recorded_end_of_it_is_shown() {
     let moved = stage.outside("runs");
     fs::rename(&runs, &moved).unwrap();
     let follower = Follower::start(&stage, "followed", &["work/only", "-f"]);
-    std::thread::sleep(Duration::from_millis(300));
+    stage.wait_until("the missing log is explained", || {
+        follower.noted().contains("is not on this machine so far")
+    });
     assert_eq!(follower.printed(), "");
     fs::write(stage.outside("end"), "").unwrap();
     runner.ends();

@@ -149,4 +149,12 @@ fn explain_says_once_what_a_node_waits_for() {
     let bare = environment.planspec(&["explain", "bare/a"]).succeeds().stdout;
     assert_eq!(bare.matches("write `run:` on the task").count(), 1, "{bare}");
     assert_eq!(bare.matches("alone/binding/default").count(), 1, "{bare}");
+    // One that is there under another name is named, by what is recorded and by what is resolved anew.
+    let shell = "apiVersion: planspec.io/v1alpha1\nkind: Binding\nmetadata: {name: shell, namespace: alone}\nspec: {rules: \
+                 [{selector: {planRef: {name: bare}}, target: {provider: \"tool://sh\", config: {command: \"true\"}}}]}\n";
+    environment.commit_files(&[("shell.yaml", shell)], "A Binding of another name");
+    let resolved = environment.planspec(&["explain", "bare/a", "-o", "json"]).succeeds().stdout;
+    assert!(resolved.contains("there is `shell`: rename it to `default`"), "{resolved}");
+    let waits = environment.planspec(&["reconcile"]).succeeds().stdout;
+    assert!(waits.contains("start another Execution with `bindingRef: {name: shell}`"), "{waits}");
 }

@@ -62,6 +62,7 @@ pub(crate) enum CliCommand {
     Trust(trust::TrustArguments),
     Gc(gc::GcArguments),
     Schema(schema::SchemaArguments),
+    #[command(alias = "completion")]
     Completions(shell_files::CompletionsArguments),
     Candidates(candidates::CandidatesArguments),
     Man(shell_files::ManArguments),

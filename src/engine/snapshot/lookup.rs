@@ -20,7 +20,7 @@ use crate::model::{
     ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
     NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec, WorkBudget,
 };
-use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
+use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve, without_binding};
 use crate::plan::capability::{Capability, check_outputs};
 use crate::plan::required_gates::GateFor;
 use crate::plan::{
@@ -135,7 +135,15 @@ impl<'a> SnapshotLookup<'a> {
         if let Some((key, why)) = missing.and_then(|key| Some((key, self.why_broken(key)?))) {
             return ProviderResolution::Not(NodeReason::Unbound, format!("{key} is broken: {why}"));
         }
-        let resolved = ProviderResolution::from(explained.resolution);
+        let resolution = match missing {
+            Some(key) => {
+                let index = &self.snapshot.index;
+                let others = index.declared_in(Kind::Binding, &key.namespace).map_err(EngineError::from);
+                without_binding(task, key, &self.keep(others.map(Some)).unwrap_or_default())
+            }
+            None => explained.resolution,
+        };
+        let resolved = ProviderResolution::from(resolution);
         match &resolved {
             ProviderResolution::Bound(_, target) => match usable(self.registry, target) {
                 Ok(()) => resolved,

@@ -26,7 +26,7 @@ pub(super) fn check(
         let name = &parameter.name;
         let Some(declaration) = wanted.iter().find(|one| one.name == *name) else {
             let message = format!("the plan `{}` has no parameter `{name}`", plan.name);
-            let mut unknown = Diagnostic::error(codes::BAD_PARAMETER, at(name), message);
+            let mut unknown = Diagnostic::error(codes::BAD_PARAMETER, at(name), message).at_key();
             let near = suggest::nearest(name, wanted.iter().map(|one| one.name.as_str()));
             unknown.hint = near.map(|near| format!("did you mean `{near}`?"));
             misspelt.extend(near);

@@ -2,6 +2,7 @@
 //! Decides by names, labels and priorities alone; whether the provider can be used is for the caller to ask.
 
 pub(crate) mod capability;
+mod missing;
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -11,6 +12,8 @@ use crate::model::{
     Node, Reference, ResourceKey, StringMap,
 };
 use crate::run::CompiledPlan;
+
+pub(crate) use self::missing::without_binding;
 
 /// The name of the Binding that is used when an execution names none.
 pub(crate) const DEFAULT_BINDING: &str = "default";
@@ -210,20 +213,8 @@ pub(crate) fn resolve<'b>(
     // The key goes along in the answer although nothing stands behind it: `explain` has to name the Binding that is
     // missing.
     let Some(binding) = lookup(&key) else {
-        // A reference that leads nowhere is a mistake in a manifest; a `default` that is not there is a namespace
-        // without any Binding. A person acts on the two in different places.
-        let written =
-            task.execution.node_bindings.contains_key(&task.node.id) || task.execution.binding_ref.is_some();
-        let why = if written {
-            format!("there is no {key}")
-        } else {
-            format!(
-                "the execution names no binding, and there is no {key}; write `run:` on the task, or a Binding of that \
-                 name with a rule for it"
-            )
-        };
         return BindingExplanation {
-            resolution: Resolution::Unbound { why },
+            resolution: Resolution::Unbound { why: missing::why(task, &key, &[]) },
             binding: Some(key),
             considered: Vec::new(),
         };

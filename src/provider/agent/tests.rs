@@ -105,5 +105,5 @@ fn an_agent_that_reads_nothing_and_one_that_gives_nothing_do_no_harm() {
     deaf.attempt.inputs.insert("big".to_owned(), json!("x".repeat(4 << 20)));
     deaf.succeed();
     let (_, message) = agent("agent://x", json!({"command": "cat"})).fail(NodeReason::OutputInvalid);
-    assert_eq!(message, "declared output is not given: summary");
+    assert!(message.starts_with("declared output is not given: summary; write `summary=TEXT`"), "{message}");
 }

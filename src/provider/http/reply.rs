@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
-use crate::provider::output::{check_outputs, plain_line};
+use crate::provider::output::{OutputForm, check_outputs, plain_line};
 use crate::provider::web::{Answer, origin, parse_address};
 use crate::provider::{Attempt, AttemptOutcome};
 
@@ -118,8 +118,8 @@ fn done(answer: &Answer, attempt: &Attempt) -> Result<HttpReply, AttemptOutcome>
         }
         _ => {}
     }
-    let outputs =
-        check_outputs(body.outputs, &attempt.declared_outputs).map_err(|error| invalid(error.to_string()))?;
+    let outputs = check_outputs(body.outputs, &attempt.declared_outputs, OutputForm::Reply)
+        .map_err(|error| invalid(error.to_string()))?;
     let artifacts = artifacts(body.artifacts, attempt).map_err(invalid)?;
     Ok(HttpReply::Done(HttpResult { outputs, message: body.message, artifacts }))
 }

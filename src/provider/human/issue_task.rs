@@ -14,7 +14,7 @@ use crate::host::{
 };
 use crate::markup::{code, cut, sentence};
 use crate::model::{JsonMap, NodeReason};
-use crate::provider::output::{check_outputs, plain_line};
+use crate::provider::output::{OutputForm, check_outputs, plain_line};
 use crate::provider::{Attempt, AttemptOutcome};
 
 /// The label of every issue of planspec.
@@ -206,7 +206,8 @@ impl IssueTask {
         let given = found.or_else(filled_in).unwrap_or_else(|| Ok(JsonMap::new()));
         Ok(given.and_then(|given| {
             let given = self.attempt.output_contract.check(given)?;
-            check_outputs(given, &self.attempt.declared_outputs).map_err(|error| error.to_string())
+            check_outputs(given, &self.attempt.declared_outputs, OutputForm::Answer)
+                .map_err(|error| error.to_string())
         }))
     }
 

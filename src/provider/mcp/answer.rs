@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::permanent;
 use crate::model::{JsonMap, NodeReason};
-use crate::provider::output::{OUTPUT_LIMIT, check_outputs};
+use crate::provider::output::{OUTPUT_LIMIT, OutputForm, check_outputs};
 use crate::provider::{Attempt, AttemptOutcome};
 
 /// The outcome of a call that was answered.
@@ -27,7 +27,7 @@ pub(super) fn outcome(result: &CallToolResult, attempt: &Attempt) -> AttemptOutc
     if serde_json::to_vec(&given).map_or(0, |bytes| bytes.len()) as u64 > OUTPUT_LIMIT {
         return permanent(format!("the tool result has more than {} bytes", OUTPUT_LIMIT));
     }
-    match check_outputs(given, &attempt.declared_outputs) {
+    match check_outputs(given, &attempt.declared_outputs, OutputForm::ToolResult) {
         Ok(outputs) => AttemptOutcome::Succeeded { outputs },
         Err(error) => AttemptOutcome::permanent(NodeReason::OutputInvalid, error.to_string()),
     }

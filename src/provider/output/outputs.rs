@@ -52,8 +52,42 @@ pub(in crate::provider) enum OutputError {
     Control { name: String },
     #[error("output `{name}` is not declared by the node{hint}")]
     Undeclared { name: String, hint: String },
-    #[error("declared {} not given: {}", if .names.len() == 1 { "output is" } else { "outputs are" }, .names.join(", "))]
-    Missing { names: Vec<String> },
+    #[error(
+        "declared {} not given: {}; {}",
+        if .names.len() == 1 { "output is" } else { "outputs are" },
+        .names.join(", "),
+        .form.how(.names)
+    )]
+    Missing { names: Vec<String>, form: OutputForm },
+}
+
+/// How the work hands its outputs over, which a message about a missing one has to say.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::provider) enum OutputForm {
+    /// The file of a local process.
+    File,
+    /// A JSON answer of a service or a program.
+    Reply,
+    /// The result of an MCP tool.
+    ToolResult,
+    /// The data of an agent that is spoken to with A2A.
+    AgentData,
+    /// What a person wrote in an issue.
+    Answer,
+}
+
+impl OutputForm {
+    /// What to write, with the first name that is missing.
+    fn how(self, names: &[String]) -> String {
+        let name = names.first().map_or("NAME", String::as_str);
+        match self {
+            Self::File => format!("write `{name}=TEXT` or `{name}:=JSON` to the file \"$PLANSPEC_OUTPUT\""),
+            Self::Reply => format!("the answer needs `\"outputs\": {{\"{name}\": …}}`"),
+            Self::ToolResult => format!("the `structuredContent` of the result needs `\"{name}\"`"),
+            Self::AgentData => format!("an artifact needs a part of data with `{{\"{name}\": …}}`"),
+            Self::Answer => format!("write `{name}: …` into a block between lines of ```"),
+        }
+    }
 }
 
 impl OutputError {
@@ -78,7 +112,7 @@ pub(in crate::provider) fn read_outputs(path: &Path, declared: &[String]) -> Res
         }
         None => JsonMap::new(),
     };
-    check(&outputs, declared)?;
+    check(&outputs, declared, OutputForm::File)?;
     Ok(outputs)
 }
 
@@ -194,10 +228,11 @@ fn is_name(name: &str) -> bool {
 pub(in crate::provider) fn check_outputs(
     outputs: JsonMap,
     declared: &[String],
+    form: OutputForm,
 ) -> Result<JsonMap, OutputError> {
     match outputs.keys().find(|name| !is_name(name)) {
         Some(name) => Err(OutputError::NotAName { name: name.clone() }),
-        None => check(&outputs, declared).map(|()| outputs),
+        None => check(&outputs, declared, form).map(|()| outputs),
     }
 }
 
@@ -212,7 +247,7 @@ fn has_control(value: &Value) -> bool {
     }
 }
 
-fn check(outputs: &JsonMap, declared: &[String]) -> Result<(), OutputError> {
+fn check(outputs: &JsonMap, declared: &[String], form: OutputForm) -> Result<(), OutputError> {
     // An error and not a clean copy: what a later task is given has to be what this one said (Invariant 8).
     if let Some((name, _)) = outputs.iter().find(|(_, value)| has_control(value)) {
         return Err(OutputError::Control { name: name.clone() });
@@ -226,7 +261,7 @@ fn check(outputs: &JsonMap, declared: &[String]) -> Result<(), OutputError> {
         return Err(OutputError::Undeclared { name: name.clone(), hint: did_you_mean(name, &known) });
     }
     let missing: Vec<String> = declared.iter().filter(|name| !outputs.contains_key(*name)).cloned().collect();
-    if missing.is_empty() { Ok(()) } else { Err(OutputError::Missing { names: missing }) }
+    if missing.is_empty() { Ok(()) } else { Err(OutputError::Missing { names: missing, form }) }
 }
 
 #[cfg(test)]
@@ -295,13 +330,14 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_no_output_at_any_depth() {
         for text in ["a=x\u{1b}[2J\n", r#"{"ok": "x", "a": [{"b": "\u0007"}]}"#] {
-            let refused = check(&parse(text.as_bytes()).unwrap(), &[]).unwrap_err().to_string();
+            let refused =
+                check(&parse(text.as_bytes()).unwrap(), &[], OutputForm::File).unwrap_err().to_string();
             assert_eq!(
                 refused,
                 "output `a` contains a control character; only tabs and line ends are allowed"
             );
         }
-        assert!(check(&parse(b"a=x\ty\n").unwrap(), &[]).is_ok());
+        assert!(check(&parse(b"a=x\ty\n").unwrap(), &[], OutputForm::File).is_ok());
     }
 
     #[test]
@@ -310,18 +346,34 @@ mod tests {
         assert!(matches!(parse(deep.as_bytes()), Err(OutputError::BadJson { .. })));
     }
 
+    fn read_message(outputs: &JsonMap, declared: &[String], form: OutputForm) -> String {
+        check(outputs, declared, form).unwrap_err().to_string()
+    }
+
     #[test]
     fn what_is_declared_must_be_given_and_nothing_else() {
         let declared = ["version".to_owned(), "digest".to_owned()];
         let message =
-            |text: &str| check(&parse(text.as_bytes()).unwrap(), &declared).unwrap_err().to_string();
+            |text: &str| read_message(&parse(text.as_bytes()).unwrap(), &declared, OutputForm::File);
         assert_eq!(
             message("versoin=1\ndigest=2"),
             "output `versoin` is not declared by the node; did you mean `version`?"
         );
-        assert_eq!(message("version=1"), "declared output is not given: digest");
-        assert_eq!(message(""), "declared outputs are not given: version, digest");
-        assert!(check(&parse(b"anything=1").unwrap(), &[]).is_ok());
+        let how = "write `digest=TEXT` or `digest:=JSON` to the file \"$PLANSPEC_OUTPUT\"";
+        assert_eq!(message("version=1"), format!("declared output is not given: digest; {how}"));
+        assert!(
+            message("").starts_with("declared outputs are not given: version, digest; write `version=TEXT`")
+        );
+        assert!(check(&parse(b"anything=1").unwrap(), &[], OutputForm::File).is_ok());
+        for (form, how) in [
+            (OutputForm::Reply, "the answer needs `\"outputs\": {\"version\": …}`"),
+            (OutputForm::ToolResult, "the `structuredContent` of the result needs `\"version\"`"),
+            (OutputForm::AgentData, "an artifact needs a part of data with `{\"version\": …}`"),
+            (OutputForm::Answer, "write `version: …` into a block between lines of ```"),
+        ] {
+            let message = read_message(&JsonMap::new(), &declared, form);
+            assert_eq!(message, format!("declared outputs are not given: version, digest; {how}"));
+        }
     }
 
     #[test]

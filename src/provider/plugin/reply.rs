@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::model::{JsonMap, NodeReason};
-use crate::provider::output::{OUTPUT_LIMIT, check_outputs};
+use crate::provider::output::{OUTPUT_LIMIT, OutputForm, check_outputs};
 use crate::provider::{Attempt, AttemptOutcome};
 
 /// When to poll, if the answer does not say.
@@ -57,8 +57,10 @@ pub(super) fn read(bytes: &[u8], attempt: &Attempt) -> Result<JsonMap, AttemptOu
     }
     let answer: PluginReply = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
     match answer.status {
-        PluginStatus::Succeeded => check_outputs(answer.outputs, &attempt.declared_outputs)
-            .map_err(|error| AttemptOutcome::permanent(NodeReason::OutputInvalid, error.to_string())),
+        PluginStatus::Succeeded => {
+            check_outputs(answer.outputs, &attempt.declared_outputs, OutputForm::Reply)
+                .map_err(|error| AttemptOutcome::permanent(NodeReason::OutputInvalid, error.to_string()))
+        }
         PluginStatus::Failed => {
             let message = or(answer.message, "the provider gave no reason");
             // This can only lengthen the pause that the node's retries have.

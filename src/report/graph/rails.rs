@@ -79,7 +79,8 @@ impl<'v> Drawing<'v> {
     fn put(&mut self, node: NodeIx) {
         let waiting = self.rails.iter().position(|rail| rail.is_some_and(|rail| rail.to == node));
         // Parts without an edge between them are kept apart: one right below the other would read as a chain.
-        if waiting.is_none() && !self.rows.is_empty() && self.rails.iter().all(Option::is_none) {
+        let apart = waiting.is_none() && !self.rows.is_empty() && self.rails.iter().all(Option::is_none);
+        if apart && !self.ends_below_its_children(node) {
             self.rows.push(Row { rails: String::new(), node: None });
         }
         let at = waiting.unwrap_or_else(|| self.free(None));
@@ -105,6 +106,12 @@ impl<'v> Drawing<'v> {
         while self.rails.last() == Some(&None) {
             self.rails.pop();
         }
+    }
+
+    /// Whether the line above is that of a child of this group, which does come after it: no edge says so.
+    fn ends_below_its_children(&self, node: NodeIx) -> bool {
+        let above = self.rows.last().and_then(|row| row.node);
+        above.is_some_and(|above| self.view.node(node).is_some_and(|shown| shown.children.contains(&above)))
     }
 
     /// The rail to a node: the one that there is, else a new one, straight down if that is free.
@@ -340,6 +347,22 @@ mod tests {
 
         □ c  Task
         □ d  Task
+        "#);
+    }
+
+    #[test]
+    fn a_group_stands_right_below_its_last_child() {
+        let graph = serde_json::json!({"nodes": [
+            {"id": "c", "kind": "Task"}, {"id": "d", "kind": "Task", "dependsOn": ["c"]},
+            {"id": "both", "kind": "Group", "children": ["c", "d"]},
+            {"id": "last", "kind": "Task", "dependsOn": ["both"]},
+        ]});
+        insta::assert_snapshot!(drawn(graph), @r#"
+        demo
+        □ c     Task
+        □ d     Task
+        ▣ both  Group     of c, d
+        □ last  Task
         "#);
     }
 

@@ -4,10 +4,11 @@ use clap::Args;
 
 use crate::cli::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::output_format::OutputFormat;
+use crate::cli::output_format::{OutputChoice, OutputFormat};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::pinned_plan::pinned_graph;
+use crate::cli::view::print::print_rows;
 use crate::cli::view::timeline::{self, HistoryFilter};
 use crate::cli::view::{selector, signatures};
 use crate::report::describe::describe;
@@ -41,6 +42,7 @@ pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Resul
     match format {
         OutputFormat::Json => context.out.json(&list_value(&objects))?,
         OutputFormat::Yaml => context.out.yaml(&list_value(&objects))?,
+        OutputFormat::Name => print_rows(&objects, &OutputChoice::Plain(format), false, context)?,
         _ if objects.is_empty() => context.out.note("no resources found")?,
         _ => {
             for (i, object) in objects.iter().enumerate() {

@@ -17,7 +17,9 @@ use crate::model::{
     BindingSpec, ExecutionSpec, ExecutionStatus, Kind, NextStep, Node, NodeKind, NodePhase, NodeSituation,
     NodeStatus, ResourceKey, Spec, next_steps,
 };
-use crate::plan::binding::{BindingExplanation, BindingView, Resolution, TaskToBind, binding_for, resolve};
+use crate::plan::binding::{
+    BindingExplanation, BindingView, Resolution, TaskToBind, binding_for, resolve, without_binding,
+};
 use crate::plan::explain::{ConcurrencyLimits, NodeWait, waits};
 use crate::report::object::LiveObject;
 use crate::report::{age, text};
@@ -258,7 +260,11 @@ fn explained(
         Spec::Binding(spec) => Some(spec),
         _ => None,
     });
-    let explained = resolve(&task, |_| rules.as_ref().map(|spec| BindingView { spec, generation }));
+    let mut explained = resolve(&task, |_| rules.as_ref().map(|spec| BindingView { spec, generation }));
+    if let (None, Some(key)) = (&rules, &explained.binding) {
+        let all = ResourceSelector { namespace: None, kind: Some(Kind::Binding), name: None };
+        explained.resolution = without_binding(&task, key, &inventory.keys(&all, Some(&key.namespace))?);
+    }
     // In the order in which a claim chooses.
     let how = if node.run.is_some() {
         "`run` of the plan"

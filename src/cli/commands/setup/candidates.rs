@@ -47,6 +47,9 @@ enum WordMeaning {
     Kind,
 }
 
+/// What `run` takes, also by a bare name where only one of them has it.
+const RUN: &[Kind] = &[Kind::Plan, Kind::Goal, Kind::Schedule];
+
 /// The first words of these commands, or all words where the command takes several.
 const POSITIONALS: &[(&str, WordMeaning)] = &[
     ("get", WordMeaning::Resource { kinds_alone: true }),
@@ -57,7 +60,7 @@ const POSITIONALS: &[(&str, WordMeaning)] = &[
     ("edit", WordMeaning::Resource { kinds_alone: false }),
     ("wait", WordMeaning::Resource { kinds_alone: false }),
     ("history", WordMeaning::OneOf { bare: &[Kind::Execution], spelled: &Kind::ALL }),
-    ("run", WordMeaning::OneOf { bare: &[], spelled: &[Kind::Plan, Kind::Goal, Kind::Schedule] }),
+    ("run", WordMeaning::OneOf { bare: RUN, spelled: RUN }),
     ("graph", WordMeaning::OneOf { bare: &[Kind::Execution, Kind::Plan], spelled: &[] }),
     ("diff", WordMeaning::OneOf { bare: &[], spelled: &[Kind::Execution] }),
     ("approve", WordMeaning::OneOf { bare: &[Kind::Gate], spelled: &[] }),
@@ -259,7 +262,7 @@ fn offers(named: WordMeaning, line: &TypedLine, context: &mut Context) -> Result
             let mut found = names(&inventory, bare, context)?;
             // Spelled out, a name of a kind that may stand alone is right too; offered only where the kind is being typed.
             let typed = line.word.contains('/');
-            for kind in spelled.iter().chain(bare.iter().filter(|_| typed)) {
+            for kind in spelled.iter().chain(bare.iter().filter(|kind| typed && !spelled.contains(kind))) {
                 found.extend(keys(&inventory, Some(*kind), context)?.iter().map(short_name));
             }
             Ok(found)

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::task::{A2aMessage, A2aPart, A2aTask, text_of};
 use crate::model::{Artifact, ArtifactType, JsonMap, NodeReason};
-use crate::provider::output::{OUTPUT_LIMIT, check_outputs, plain_line};
+use crate::provider::output::{OUTPUT_LIMIT, OutputForm, check_outputs, plain_line};
 use crate::provider::web::parse_address;
 use crate::provider::{Attempt, AttemptOutcome};
 
@@ -72,7 +72,7 @@ impl Results {
             let why = format!("the agent returned outputs of more than {} bytes", OUTPUT_LIMIT);
             return Err(AttemptOutcome::permanent(NodeReason::OutputInvalid, why));
         }
-        let outputs = check_outputs(given, &attempt.declared_outputs)
+        let outputs = check_outputs(given, &attempt.declared_outputs, OutputForm::AgentData)
             .map_err(|error| AttemptOutcome::failed(NodeReason::OutputInvalid, error.to_string()))?;
         let artifacts =
             named.iter().filter_map(|(name, part)| link(*name, part, attempt)).take(LINKS).collect();
