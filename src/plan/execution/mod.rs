@@ -24,7 +24,8 @@ pub(crate) use self::child::{child_key, child_spec, plan_named, spec_below};
 pub(crate) use self::draft::{CancelResult, Dependency, Draft, GateProposal, GateRequest, RemoteWork};
 pub(crate) use self::fingerprint::{dynamic_assignee, fingerprint, inputs, provider, settings};
 pub(crate) use self::lookup::{
-    ChildProgress, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress, ReuseSource,
+    ChildProgress, EarlierWork, ExecutionView, GateVerdict, MADE_ELSEWHERE, PlanLookup, ProviderResolution,
+    ResourceProgress, ReuseSource,
 };
 pub(crate) use self::outcome::{after_attempt, after_poll};
 pub(crate) use self::readiness::settled::SettledNodes;
