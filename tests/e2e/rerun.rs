@@ -3,7 +3,8 @@
 use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
 use serde_json::{Value, json};
 
-use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, execution, yaml};
+use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, execution, status_in, yaml};
+use crate::pins::forge;
 
 /// `fetch` → `build` → `test`, which fails until `fixed` exists; `lint` beside them. Each leaves its name.
 fn graph(stage: &Stage) -> Graph {
@@ -253,24 +254,170 @@ fn a_record_from_which_the_bulk_is_gone_gives_what_is_left() {
     assert_eq!(reuse.nodes["large"], "its output `big` is no longer kept in first");
 }
 
-#[test]
-fn a_rerun_changes_files_again_on_what_is_there_now() {
-    let stage = Stage::new(QUICK, &[]);
+/// `write` → `more` and `side` → `read`, which fails until `fixed` exists: all but `read` have changed files in `first`.
+fn changed() -> (Stage, Graph) {
+    let stage = Stage::new(QUICK, &[("notes", "old\n"), ("list", "1\n2\n3\n4\n5\n6\n7\n8\n")]);
+    let trace = stage.outside("trace");
+    let leaves =
+        |more: &str| format!("echo \"$PLANSPEC_EXECUTION $PLANSPEC_NODE\" >> '{}'; {more}", trace.display());
     let fixed = stage.outside("fixed");
     let graph = Graph::new("work")
-        .editor("write", &[], "cp notes made 2> /dev/null || echo none > made")
-        .editor("read", &["write"], &format!("test -e '{}' && cat made > again", fixed.display()));
+        .editor("write", &[], &leaves("cp notes made && sed -i s/2/two/ list"))
+        .editor("more", &["write"], &leaves("cat made made > more"))
+        .editor("side", &["write"], &leaves("echo side > side"))
+        .editor(
+            "read",
+            &["more", "side"],
+            &leaves(&format!("test -e '{}' && cat made more side notes > all", fixed.display())),
+        );
     stage.commit("work.yaml", &yaml(&[graph.plan(), bindings(&[&graph]), execution("first", "work")]));
     stage.reconcile(&[]).succeeds();
     assert_eq!(stage.status("first").phase, ExecutionPhase::Failed);
     std::fs::write(&fixed, "").unwrap();
+    (stage, graph)
+}
+
+/// What a file holds in the result of a node.
+#[track_caller]
+fn shown(stage: &Stage, (execution, node): (&str, &str), path: &str) -> String {
+    let commit = stage.node(execution, node).extensions.result.unwrap().commit.clone();
+    stage.environment.git(&["show", &format!("{commit}:{path}")]).succeeds().stdout
+}
+
+#[test]
+fn what_a_node_changed_is_carried_along_to_what_is_there_now() {
+    let (stage, _) = changed();
+    stage.commit("list", "1\n2\n3\n4\n5\n6\n7\neight\n");
     stage.commit("notes", "new\n");
-    let said = run(&stage, &["--from-execution", "first", "--name", "second"]).succeeds().stdout;
-    assert!(said.contains("its files were made on another commit"), "{said}");
+    let outcome = run(&stage, &["--from-execution", "first", "--name", "second"]).succeeds();
+    let lines = outcome.lines();
+    let said = ["more    yes", "read    no       it is Failed in first", "side    yes", "write   yes"];
+    assert_eq!(lines[2..], said, "{lines:?}");
     stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("second").phase, ExecutionPhase::Succeeded);
+    assert_eq!(ran(&stage, "second"), ["read"]);
+    assert_eq!(shown(&stage, ("second", "read"), "all"), "old\nold\nold\nside\nnew\n");
+    assert_eq!(shown(&stage, ("second", "read"), "list"), "1\ntwo\n3\n4\n5\n6\n7\neight\n");
+    // It looks like any result: one commit by who made it, on what comes before it.
     let status = stage.status("second");
+    let pinned = status.start_commit().unwrap();
+    let result = |execution: &str, node: &str| stage.node(execution, node).extensions.result.unwrap();
+    let (write, more) = (result("second", "write"), result("second", "more"));
+    assert_eq!((write.base.as_str(), more.base.as_str()), (pinned, write.commit.as_str()));
+    assert_eq!((write.files, write.insertions, write.deletions), (2, 2, 1));
+    let said = stage.environment.git_output(&["show", "-s", "--format=%an%n%P%n%B", &write.commit]);
+    let old = result("first", "write").commit.clone();
+    assert!(said.starts_with(&format!("tool://sh\n{pinned}\n")), "{said}");
+    assert!(
+        said.contains("Planspec-Node: write") && said.contains(&format!("Planspec-Carried-From: {old}")),
+        "{said}"
+    );
+    // Kept by its own reference, whatever becomes of the earlier Execution.
+    stage.environment.git(&["update-ref", "-d", "refs/planspec/results/team/first"]).succeeds();
+    let kept = stage.environment.git_output(&["rev-list", "refs/planspec/results/team/second"]);
+    assert!(kept.contains(&more.commit) && kept.contains(&write.commit) && !kept.contains(&old), "{kept}");
+    stage.environment.git(&["gc", "--quiet", "--prune=now"]).succeeds();
+    // Once more, from the one that took it over.
+    stage.commit("notes", "newer\n");
+    run(&stage, &["--from-execution", "second", "--name", "third"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(ran(&stage, "third"), [] as [&str; 0]);
+    assert_eq!(shown(&stage, ("third", "read"), "notes"), "newer\n");
+    assert_eq!(shown(&stage, ("third", "read"), "all"), "old\nold\nold\nside\nnew\n");
+}
+
+#[test]
+fn what_was_delivered_since_is_no_result_any_more() {
+    let (stage, _) = changed();
+    stage.commit("made", "old\n");
+    stage.commit("list", "1\ntwo\n3\n4\n5\n6\n7\n8\n");
+    run(&stage, &["--from-execution", "first", "--name", "second"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(ran(&stage, "second"), ["read"]);
+    assert_eq!(stage.node("second", "write").extensions.result, None);
+    let more = stage.node("second", "more").extensions.result.unwrap();
+    assert_eq!(Some(more.base.as_str()), stage.status("second").start_commit());
+    assert_eq!(shown(&stage, ("second", "read"), "all"), "old\nold\nold\nside\nold\n");
+}
+
+#[test]
+fn a_change_that_conflicts_with_what_is_there_now_is_made_again() {
+    let (stage, _) = changed();
+    stage.commit("notes", "new\n");
+    stage.commit("list", "1\n2!\n3\n4\n5\n6\n7\n8\n");
+    let after = "`write`, which comes before it, was not reused";
+    let expected = [
+        ("write", "what it changed conflicts with what is there now in `list`"),
+        ("more", after),
+        ("side", after),
+        ("read", "it is Failed in first"),
+    ];
+    check_verdicts(&stage, &[], &expected);
+    assert_eq!(shown(&stage, ("second", "read"), "all"), "new\nnew\nnew\nside\nnew\n");
+}
+
+#[test]
+fn files_of_a_branch_that_was_rewritten_are_made_again() {
+    let (stage, _) = changed();
+    stage
+        .environment
+        .git(&["commit", "--quiet", "--amend", "--no-edit", "--date=2001-01-01T00:00:00Z"])
+        .succeeds();
+    let outcome = run(&stage, &["--from-execution", "first", "--name", "second"]).succeeds();
+    let why = "its files were made on a commit that is not part of what this one begins on";
+    assert!(outcome.stdout.contains(why), "{}", outcome.stdout);
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("second").extensions.reuse.unwrap().nodes["write"], why);
+    assert_eq!(ran(&stage, "second"), ["more", "read", "side", "write"]);
+}
+
+#[test]
+fn a_clone_that_knows_only_the_tip_carries_results_along() {
+    let (stage, _) = changed();
+    stage.commit("notes", "new\n");
+    run(&stage, &["--from-execution", "first", "--name", "second"]).succeeds();
+    let bare = stage.outside("bare.git");
+    stage.environment.git(&["clone", "--quiet", "--mirror", ".", bare.to_str().unwrap()]).succeeds();
+    let clone = stage.outside("shallow");
+    let url = format!("file://{}", bare.display());
+    let arguments = ["clone", "--quiet", "--depth=1", &url, clone.to_str().unwrap()];
+    stage.environment.git_in(stage.environment.root(), &arguments).succeeds();
+    stage.reconcile_in(&clone, &[]).succeeds();
+    let status = status_in(&bare, "second");
     assert_eq!(status.phase, ExecutionPhase::Succeeded, "{status:#?}");
-    let read = stage.node("second", "read").extensions.result.unwrap();
-    let made = stage.environment.git(&["show", &format!("{}:again", read.commit)]).succeeds().stdout;
-    assert_eq!(made, "new\n");
+    assert_eq!(ran(&stage, "second"), ["read"]);
+    let read = status.node_statuses.iter().find(|(id, _)| id.as_str() == "read").unwrap().1;
+    let read = read.extensions.result.clone().unwrap();
+    let all = stage.environment.git_in(&bare, &["show", &format!("{}:all", read.commit)]).succeeds().stdout;
+    assert_eq!(all, "old\nold\nold\nside\nnew\n");
+}
+
+#[test]
+fn a_record_that_passes_off_other_commits_as_results_brings_nothing_in() {
+    for (base, why) in [
+        // What lies between an old commit and the claimed result would be taken for the work of the node.
+        (Some("HEAD~1"), "its files were made on more than what comes before it in the plan"),
+        (None, "does not stand on"),
+    ] {
+        let (stage, _) = changed();
+        let tree = stage.environment.git_output(&["rev-parse", "HEAD^{tree}"]);
+        let foreign = stage.environment.git_output(&["commit-tree", tree.trim(), "-m", "foreign"]);
+        let base = base.map(|base| stage.environment.git_output(&["rev-parse", base]));
+        forge(&stage, |tree| {
+            let path = tree.join("team/executions/first.yaml");
+            let mut record: Value = serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            let result = &mut record["status"]["nodeStatuses"]["write"]["extensions"]["result"];
+            result["commit"] = json!(foreign.trim());
+            if let Some(base) = base {
+                result["base"] = json!(base.trim());
+            }
+            std::fs::write(&path, serde_json::to_string(&record).unwrap()).unwrap();
+        });
+        stage.commit("notes", "new\n");
+        run(&stage, &["--from-execution", "first", "--name", "second"]).succeeds();
+        stage.reconcile(&[]).succeeds();
+        let reuse = stage.status("second").extensions.reuse.unwrap();
+        assert!(reuse.nodes["write"].contains(why), "{reuse:#?}");
+        assert_eq!(ran(&stage, "second"), ["more", "read", "side", "write"]);
+    }
 }

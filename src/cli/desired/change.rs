@@ -78,6 +78,11 @@ impl<'w> DesiredChange<'w> {
         })
     }
 
+    /// The commit that is changed.
+    pub(crate) fn base(&self) -> Option<ObjectId> {
+        self.base
+    }
+
     /// The configuration at the base.
     pub(crate) fn config(&self) -> &Config {
         &self.config

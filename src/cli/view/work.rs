@@ -57,13 +57,7 @@ impl ShownWork {
             return Err(CliError::no(format!("{key} has not been reconciled yet")));
         };
         let reference = results_ref(&key);
-        let root = context.environment.work_home();
-        let root = root.unwrap_or_else(|| workspace.repo.cache_dir().join("work"));
-        let remote = workspace.remote.clone();
-        let terms = ResultTerms::default();
-        let clock = Arc::new(SystemClock);
-        let place = WorkPlace { root: &root, shared: None };
-        let workspaces = Workspaces::new(workspace.repo.common_dir(), remote, place, terms, clock);
+        let workspaces = workspaces(workspace, context);
         let (base, commit) = match own_result(status, target.node.as_ref(), &key)? {
             Some(result) => (result.base.clone(), result.commit.clone()),
             None => {
@@ -88,6 +82,16 @@ impl ShownWork {
         }
         Ok(Self { key, base, commit })
     }
+}
+
+/// Where results are merged that a command shows.
+pub(crate) fn workspaces(workspace: &RepoContext, context: &Context) -> Arc<Workspaces> {
+    let root = context.environment.work_home();
+    let root = root.unwrap_or_else(|| workspace.repo.cache_dir().join("work"));
+    let remote = workspace.remote.clone();
+    let place = WorkPlace { root: &root, shared: None };
+    let terms = ResultTerms::default();
+    Workspaces::new(workspace.repo.common_dir(), remote, place, terms, Arc::new(SystemClock))
 }
 
 /// What the nodes before one changed, or all nodes; none where they changed nothing.

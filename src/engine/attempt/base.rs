@@ -4,6 +4,7 @@
 use tracing::info;
 
 use super::workspace::{Workspaces, lock, parse_commit};
+use crate::engine::snapshot::child::MergedResult;
 use crate::git::{GitError, ObjectId, ResultMerge};
 use crate::model::{ExecutionStatus, NodeId, NodeResult, ResourceKey};
 use crate::plan::{results_among, results_before};
@@ -32,9 +33,6 @@ pub(crate) struct ResultConflict {
     pub(crate) later: NodeId,
 }
 
-/// The result of an Execution as a whole; nothing where no file was changed, and why where there cannot be one.
-pub(crate) type WholeResult = Result<Option<NodeResult>, String>;
-
 impl Workspaces {
     /// The base of a node that is about to start. Blocks while results are merged.
     pub(crate) fn base(
@@ -51,11 +49,11 @@ impl Workspaces {
 
     /// What all nodes of an Execution changed together, for the node that it works for; or why that cannot be one result.
     /// Blocks while results are merged.
-    pub(crate) fn whole_result(
+    pub(super) fn whole(
         &self,
         compiled: &CompiledPlan,
         status: &ExecutionStatus,
-    ) -> Result<WholeResult, GitError> {
+    ) -> Result<MergedResult, GitError> {
         let all = vec![true; compiled.ids.len()];
         let results = results_among(&compiled.topology, status, &all);
         let start = status.start_commit().unwrap_or_default();

@@ -2,6 +2,7 @@
 
 pub(crate) mod base;
 mod branch_merge;
+pub(crate) mod carried;
 pub(crate) mod collect;
 pub(crate) mod factory;
 pub(crate) mod fence;

@@ -255,9 +255,9 @@ impl ActiveExecution {
         step.into_go()
     }
 
-    /// Leaves an Execution until it is known whether its pin holds.
-    fn unknown(&self, snapshot: &Snapshot, why: String, now: Timestamp) -> ExecutionStep {
-        info!(execution = %self.key, why, "wait: it is not known whether the pin holds");
+    /// Leaves an Execution until the history is here that it takes to go on.
+    pub(super) fn unknown(&self, snapshot: &Snapshot, why: String, now: Timestamp) -> ExecutionStep {
+        info!(execution = %self.key, why, "wait for history of the desired branch");
         snapshot.merged.awaited_by(&self.key);
         let until = after(now, ASK_AGAIN);
         let mut waits = WaitSet { wake: Some(until), ..WaitSet::default() };

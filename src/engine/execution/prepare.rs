@@ -10,7 +10,7 @@ use tracing::info;
 use crate::engine::EngineError;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::manifest_change::{ended_before, note_immutable};
-use crate::engine::execution::reuse::ReuseCandidate;
+use crate::engine::execution::reuse::{ReuseCandidate, awaited_history};
 use crate::engine::execution::step::{ExecutionStep, PlannerTerms, PreparedStep};
 use crate::engine::execution::waiting::leased;
 use crate::engine::snapshot::Snapshot;
@@ -61,6 +61,11 @@ impl ActiveExecution {
         };
         let Some(compiled) = self.compiled.clone() else { return Ok(ExecutionStep::Idle(None)) };
         step.compiled = Some(Arc::clone(&compiled));
+        // What is to end ends without it.
+        let ends = removed || step.draft.status.extensions.cancel.is_some();
+        if !ends && let Some(why) = awaited_history(snapshot, &compiled, &step.draft.status)? {
+            return Ok(self.unknown(snapshot, why, planner.now));
+        }
         // Before anything is decided about nodes, which only the holder of the lease may do (Invariant 4).
         if let Some(until) = self.lease(snapshot, &mut step, planner) {
             return Ok(ExecutionStep::Idle(Some(leased(&self.key, &step.draft.status, until))));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::engine::EngineError;
+use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::pin_check::began_before;
 use crate::model::{ExecutionStatus, Kind, Name, ResourceKey, StatusRecord};
 use crate::plan::ReuseSource;
 use crate::run::CompiledPlan;
@@ -56,4 +58,23 @@ impl<'a> ReuseCandidate<'a> {
         let uid = record.ok().map(|record| record.metadata.uid.as_str());
         ReuseSource { from: self.from, uid, status }
     }
+}
+
+/// What history is missing to know whether the files of an earlier Execution can be carried along. What is reused is decided once,
+/// so that it has to be known before.
+pub(crate) fn awaited_history(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    status: &ExecutionStatus,
+) -> Result<Option<String>, EngineError> {
+    let Some(candidate) = ReuseCandidate::of(snapshot, compiled, status, false)? else { return Ok(None) };
+    let Ok(earlier) = candidate.past().status else { return Ok(None) };
+    let changed = earlier.node_statuses.values().any(|state| state.extensions.result.is_some());
+    if !changed || earlier.start_commit() == status.start_commit() {
+        return Ok(None);
+    }
+    Ok(match began_before(snapshot, status, earlier)? {
+        MergedAnswer::Unknown(why) => Some(why),
+        MergedAnswer::Yes | MergedAnswer::No(_) => None,
+    })
 }

@@ -68,11 +68,8 @@ impl Driver<'_> {
         let runner = self.options.runner.clone();
         let planner = self.planner(&runner, now);
         let slots = self.slots() > 0;
-        // Merged where workspaces are: a snapshot only reads.
         let workspaces = self.attempts.factory().workspaces();
-        let merge =
-            |compiled: &CompiledPlan, status: &ExecutionStatus| workspaces.whole_result(compiled, status);
-        let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry(), &merge);
+        let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry(), workspaces);
         let limits = &self.snapshot.config.limits;
         let mut steps = Vec::new();
         for (key, active) in self.queue.active_in_turn() {

@@ -22,11 +22,9 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::child::owners;
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::engine::snapshot::lookup::capabilities_of;
-use crate::model::{
-    DerivedExecution, ExecutionStatus, Kind, NodeStatus, Origin, ResourceKey, StatusRecord, after,
-};
+use crate::model::{DerivedExecution, Kind, NodeStatus, Origin, ResourceKey, StatusRecord, after};
 use crate::plan::finish;
-use crate::run::{Change, CompiledPlan, ExecutionChange};
+use crate::run::{Change, ExecutionChange};
 
 /// How many records go into one commit at most, so that memory and the size of a push stay bounded in a first pass over
 /// a large repository.
@@ -164,11 +162,8 @@ impl Driver<'_> {
         let planner = self.planner(&runner, now);
         // Without a slot, too, where this publication leases what starts before the next one.
         let slots = self.slots() > 0 || !self.lane.lease_horizon().is_zero();
-        // Merged where workspaces are: a snapshot only reads.
         let workspaces = self.attempts.factory().workspaces();
-        let merge =
-            |compiled: &CompiledPlan, status: &ExecutionStatus| workspaces.whole_result(compiled, status);
-        let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry(), &merge);
+        let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry(), workspaces);
         let mut steps = Vec::new();
         let ahead = assembly.puts.keys().filter(|key| key.kind == Kind::Execution).count();
         let mut room = self.lane.most_executions().saturating_sub(ahead);

@@ -13,7 +13,7 @@ use crate::model::{
     PersonRequest, ResourceKey, Spec, StatusRecord,
 };
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve};
-use crate::plan::{ChildProgress, child_key, plan_named};
+use crate::plan::{ChildProgress, EarlierWork, child_key, plan_named};
 use crate::run::CompiledPlan;
 
 /// How deep plans may be nested. Deeper ones are a mistake, or somebody's attempt to fill the branch.
@@ -47,7 +47,7 @@ pub(crate) fn child_progress(
     (compiled, uid): (&CompiledPlan, &str),
     (node, attempt): (&NodeId, u32),
     plan: &Name,
-    merge: &MergeResults<'_>,
+    merge: &dyn MergeResults,
 ) -> Result<ChildProgress, EngineError> {
     let key = child_key(&compiled.key, node, attempt);
     let Some(record) = snapshot.record(&key)? else {
@@ -83,17 +83,33 @@ pub(crate) fn child_progress(
     })
 }
 
-/// Brings together what the nodes of an Execution changed; or says why that cannot be one result.
-pub(crate) type MergeResults<'a> =
-    dyn Fn(&CompiledPlan, &ExecutionStatus) -> Result<Result<Option<NodeResult>, String>, GitError> + 'a;
+/// A result that was merged; nothing where no file was changed, and why where there cannot be one.
+pub(crate) type MergedResult = Result<Option<NodeResult>, String>;
+
+/// Merges results, where workspaces are: a snapshot only reads.
+pub(crate) trait MergeResults {
+    /// Brings together what the nodes of an Execution changed.
+    fn whole_result(
+        &self,
+        compiled: &CompiledPlan,
+        status: &ExecutionStatus,
+    ) -> Result<MergedResult, GitError>;
+    /// Puts what a node changed in an earlier Execution on top of what comes before it here.
+    fn carried(
+        &self,
+        here: (&CompiledPlan, &ExecutionStatus),
+        ix: NodeIx,
+        earlier: &EarlierWork<'_>,
+    ) -> Result<MergedResult, GitError>;
+}
 
 /// What an Execution that succeeded gives to its node.
-fn gives(compiled: &CompiledPlan, status: &ExecutionStatus, merge: &MergeResults<'_>) -> ChildProgress {
+fn gives(compiled: &CompiledPlan, status: &ExecutionStatus, merge: &dyn MergeResults) -> ChildProgress {
     let outputs = match compiled.outputs(status) {
         Ok(outputs) => outputs,
         Err(why) => return ChildProgress::Unusable(why),
     };
-    match merge(compiled, status) {
+    match merge.whole_result(compiled, status) {
         Ok(Ok(result)) => ChildProgress::Succeeded { outputs, result: result.map(Box::new) },
         Ok(Err(why)) => ChildProgress::Unusable(why),
         Err(error) => {

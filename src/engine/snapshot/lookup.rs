@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use jiff::Timestamp;
+use tracing::warn;
 
 use crate::engine::EngineError;
 use crate::engine::merged::MergedAnswer;
@@ -13,19 +14,20 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approvals::SnapshotApprovals;
 use crate::engine::snapshot::child::{MergeResults, child_progress};
 use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
-use crate::engine::snapshot::pin_check::was_in_force;
+use crate::engine::snapshot::pin_check::{began_before, was_in_force};
+use crate::git::GitError;
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    ApprovedTarget, BindingTarget, ExecutionPhase, ExternalRef, GoalPhase, Kind, Name, Node, NodeId,
-    NodeReason, ResourceKey, ResourceStatus, ReviewBinding, Spec, WorkBudget,
+    ApprovedTarget, BindingTarget, ExecutionPhase, ExecutionStatus, ExternalRef, GoalPhase, Kind, Name, Node,
+    NodeId, NodeReason, NodeResult, ResourceKey, ResourceStatus, ReviewBinding, Spec, WorkBudget,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve, without_binding};
 use crate::plan::capability::{Capability, check_outputs};
 use crate::plan::required_gates::GateFor;
 use crate::plan::{
-    ApprovalLookup, ChildProgress, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress,
-    dynamic_assignee,
+    ApprovalLookup, ChildProgress, EarlierWork, GateVerdict, MADE_ELSEWHERE, PlanLookup, ProviderResolution,
+    ResourceProgress, dynamic_assignee,
 };
 use crate::provider::Registry;
 use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan};
@@ -34,7 +36,7 @@ use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan};
 pub(crate) struct SnapshotLookup<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) registry: &'a Registry,
-    merge: &'a MergeResults<'a>,
+    merge: &'a dyn MergeResults,
     approvals: SnapshotApprovals<'a>,
     // `PlanLookup` answers without errors, because planning is pure; what fails is kept beside the answers.
     failure: RefCell<Option<EngineError>>,
@@ -51,7 +53,7 @@ struct LoadedBinding {
 }
 
 impl<'a> SnapshotLookup<'a> {
-    pub(crate) fn new(snapshot: &'a Snapshot, registry: &'a Registry, merge: &'a MergeResults<'a>) -> Self {
+    pub(crate) fn new(snapshot: &'a Snapshot, registry: &'a Registry, merge: &'a dyn MergeResults) -> Self {
         let (failure, bindings, holders) = Default::default();
         let approvals = SnapshotApprovals::new(snapshot);
         Self { snapshot, registry, merge, approvals, failure, bindings, holders }
@@ -233,6 +235,32 @@ impl PlanLookup for SnapshotLookup<'_> {
         let progress = self.keep(child_progress(self.snapshot, owner, attempt, plan, self.merge).map(Some));
         // The kept failure ends the pass, so that this decides nothing.
         progress.unwrap_or_else(|| ChildProgress::Ongoing("unknown".to_owned()))
+    }
+
+    fn carried(
+        &self,
+        here: (&CompiledPlan, &ExecutionStatus),
+        ix: NodeIx,
+        earlier: &EarlierWork<'_>,
+    ) -> Result<Option<NodeResult>, String> {
+        match self.keep(began_before(self.snapshot, here.1, earlier.status).map(Some)) {
+            Some(MergedAnswer::Yes) => {}
+            Some(MergedAnswer::Unknown(why)) => return Err(why),
+            Some(MergedAnswer::No(_)) | None => return Err(MADE_ELSEWHERE.to_owned()),
+        }
+        match self.merge.carried(here, ix, earlier) {
+            Ok(carried) => carried,
+            // The pass ends, and decides nothing.
+            Err(error @ GitError::Interrupted) => {
+                self.keep::<()>(Err(error.into()));
+                Err(MADE_ELSEWHERE.to_owned())
+            }
+            // Made again rather than waited for: what cannot be had now may be gone for good.
+            Err(error) => {
+                warn!(execution = %here.0.key, from = %earlier.key, %error, "a result cannot be carried along here");
+                Err(format!("its files cannot be brought here: {error}"))
+            }
+        }
     }
 
     fn awaited_by(&self, key: &ResourceKey) -> Vec<ResourceKey> {

@@ -89,6 +89,25 @@ pub(crate) fn check_commit(snapshot: &Snapshot, pinned: &PinnedGraph) -> Result<
     }
 }
 
+/// Whether an Execution began no later on the line of the desired branch than another one: then what its nodes changed can be told
+/// from what others changed since.
+pub(crate) fn began_before(
+    snapshot: &Snapshot,
+    status: &ExecutionStatus,
+    earlier: &ExecutionStatus,
+) -> Result<MergedAnswer, EngineError> {
+    let began = |status: &ExecutionStatus| {
+        let extensions = &status.extensions;
+        // One that works for a node begins on that node's base, which is on no line.
+        let pinned = extensions.pinned.as_ref().filter(|_| extensions.base.is_none())?;
+        pinned.commit.parse::<ObjectId>().ok()
+    };
+    let (Some(commit), Some(first)) = (began(status), began(earlier)) else {
+        return Ok(MergedAnswer::No("it did not begin on the desired branch".to_owned()));
+    };
+    snapshot.merged.not_before(&snapshot.repo, snapshot.desired.id, commit, first)
+}
+
 /// How the nodes of a record differ from those of its graph, in words. A node that is left out would never run, and its
 /// Execution would succeed all the same.
 pub(crate) fn node_difference(compiled: &CompiledPlan, status: &ExecutionStatus) -> Option<String> {

@@ -40,6 +40,31 @@ impl ObjectCache {
         self.merge_as([ours, theirs], None, pinned, &commit)
     }
 
+    /// Makes what `result` changed of `from` once more, on top of `onto`: a commit by the same author, with the same message. All
+    /// three are in the cache; `pinned` says with which attributes.
+    ///
+    /// # Errors
+    /// When an object is missing.
+    pub fn carry(
+        &self,
+        (from, result): (ObjectId, ObjectId),
+        onto: ObjectId,
+        pinned: ObjectId,
+    ) -> Result<ResultMerge, GitError> {
+        let (tree, conflicts) = self.merge_tree([onto, result], Some(from), pinned)?;
+        if let Some(files) = conflicts {
+            tracing::debug!(%onto, %result, "a result conflicts with what it is carried to");
+            return Ok(ResultMerge::Conflicts(files));
+        }
+        let made = Repo::open(self.dir())?.commit(result)?;
+        // One parent: the history of the old base may hold what this one has in other commits, or not at all, and a later merge
+        // would take the difference for a change.
+        let message = format!("{}\nPlanspec-Carried-From: {result}\n", made.message.trim_end());
+        let commit =
+            NewCommit { author: made.author, committer: made.committer, at: made.committer_time, message };
+        Ok(ResultMerge::Commit(self.commit_tree(tree, &[onto], &commit)?))
+    }
+
     /// How many files differ between two commits of the cache, and how many lines are new and gone.
     ///
     /// # Errors
@@ -71,7 +96,7 @@ impl ObjectCache {
             tracing::debug!(%ours, %theirs, "results conflict");
             return Ok(ResultMerge::Conflicts(files));
         }
-        Ok(ResultMerge::Commit(self.commit_merge(tree, [ours, theirs], commit)?))
+        Ok(ResultMerge::Commit(self.commit_tree(tree, &[ours, theirs], commit)?))
     }
 
     /// Merges `theirs` into `ours` whatever conflicts: the files hold both sides between conflict markers, and the message names
@@ -90,7 +115,7 @@ impl ObjectCache {
         let list = conflicts.map(|files| format!("\nConflicts:\n\t{}\n", files.join("\n\t")));
         let message = format!("{subject}\n{}", list.unwrap_or_default());
         let commit = NewCommit { author: nobody(), committer: nobody(), at, message };
-        self.commit_merge(tree, [ours, theirs], &commit)
+        self.commit_tree(tree, &[ours, theirs], &commit)
     }
 
     /// The files in which a merge of [`Self::merge_marked`] left conflict markers.
@@ -130,14 +155,14 @@ impl ObjectCache {
         Ok((tree, (!output.success).then(|| parts.map(shown).collect())))
     }
 
-    fn commit_merge(
+    fn commit_tree(
         &self,
         tree: ObjectId,
-        [ours, theirs]: [ObjectId; 2],
+        parents: &[ObjectId],
         commit: &NewCommit,
     ) -> Result<ObjectId, GitError> {
-        let [tree, ours, theirs] = [tree, ours, theirs].map(|id| id.to_string());
-        let program = self.git().args(["commit-tree", &tree, "-p", &ours, "-p", &theirs]);
+        let parents = parents.iter().flat_map(|parent| ["-p".to_owned(), parent.to_string()]);
+        let program = self.git().args(["commit-tree", &tree.to_string()]).args(parents);
         let output = commit.signed(program.args(["-F", "-"])).run()?;
         let commit = parse_id(&output.stdout).filter(|_| output.success);
         let commit = commit.ok_or(GitError::Program { doing: "merge results", detail: output.stderr })?;

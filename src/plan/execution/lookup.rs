@@ -15,6 +15,10 @@ use crate::plan::binding::capability::Capability;
 use crate::plan::required_gates::GateFor;
 use crate::run::{AttemptName, CompiledPlan};
 
+/// Why a result is not carried along whose commit has nothing to do with the one on which an Execution begins.
+pub(crate) const MADE_ELSEWHERE: &str =
+    "its files were made on a commit that is not part of what this one begins on";
+
 /// What planning an Execution reads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExecutionView<'a> {
@@ -43,6 +47,17 @@ pub(crate) struct ReuseSource<'a> {
     pub uid: Option<&'a str>,
     /// What is recorded of it, or why nothing is.
     pub status: Result<&'a ExecutionStatus, &'a str>,
+}
+
+/// What a node changed in an earlier Execution.
+#[derive(Debug, Clone)]
+pub(crate) struct EarlierWork<'a> {
+    /// The Execution.
+    pub key: ResourceKey,
+    /// What is recorded of it.
+    pub status: &'a ExecutionStatus,
+    /// The result of the node.
+    pub result: &'a NodeResult,
 }
 
 /// What people approved, and have to approve.
@@ -81,6 +96,16 @@ pub(crate) trait PlanLookup: ApprovalLookup {
     fn child(&self, _owner: (&CompiledPlan, &str), _attempt: (&NodeId, u32), _plan: &Name) -> ChildProgress {
         // What no commit follows, such as a forecast, makes none.
         ChildProgress::Refused("no execution can be made here".to_owned())
+    }
+    /// What a node changed in an earlier Execution that began on another commit, on top of what comes before the node here; none
+    /// where all of it is there already. Or why it has to be made again.
+    fn carried(
+        &self,
+        _: (&CompiledPlan, &ExecutionStatus),
+        _: NodeIx,
+        _: &EarlierWork<'_>,
+    ) -> Result<Option<NodeResult>, String> {
+        Err(MADE_ELSEWHERE.to_owned())
     }
     /// The resources that another one waits for, as far as is known; for the diagnosis of cycles alone.
     fn awaited_by(&self, key: &ResourceKey) -> Vec<ResourceKey>;

@@ -26,8 +26,8 @@ pub(crate) use self::draft::{CancelResult, Dependency, Draft, GateProposal, Gate
 pub(crate) use self::fingerprint::{dynamic_assignee, fingerprint, inputs, provider, settings};
 pub(crate) use self::held_back::{ApprovalCase, HeldBack};
 pub(crate) use self::lookup::{
-    ApprovalLookup, ChildProgress, ExecutionView, GateVerdict, PlanLookup, ProviderResolution,
-    ResourceProgress, ReuseSource,
+    ApprovalLookup, ChildProgress, EarlierWork, ExecutionView, GateVerdict, MADE_ELSEWHERE, PlanLookup,
+    ProviderResolution, ResourceProgress, ReuseSource,
 };
 pub(crate) use self::outcome::{after_attempt, after_poll};
 pub(crate) use self::readiness::settled::SettledNodes;

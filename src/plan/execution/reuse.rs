@@ -2,18 +2,19 @@
 //! that comes before such a node must have been taken over as well, so what is reused is always the beginning of a run.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::context::PlanContext;
 use super::draft::Draft;
 use super::fingerprint::fingerprint;
-use super::lookup::{ProviderResolution, ReuseSource};
+use super::lookup::{EarlierWork, ProviderResolution, ReuseSource};
 use super::readiness::{EdgeState, condition, edge_state};
 use crate::graph::NodeIx;
 use crate::model::{
-    Artifact, ExecutionStatus, InputFingerprint, JsonMap, Node, NodeId, NodeKind, NodePhase, NodeReason,
-    NodeStatus, OMITTED, Reuse,
+    Artifact, ExecutionStatus, InputFingerprint, JsonMap, Kind, Name, Node, NodeId, NodeKind, NodePhase,
+    NodeReason, NodeStatus, OMITTED, ResourceKey, Reuse,
 };
 use crate::plan::binding::capability::check_outputs;
 use crate::run::{CompiledPlan, ExecutionChange, NodeChange};
@@ -137,13 +138,22 @@ fn reusable_state(
         return Err(format!("its output `{name}` is no longer kept in {from}"));
     }
     // The capability may ask for more of its outputs today than it did then.
-    let commit = |status: &ExecutionStatus| status.start_commit().map(ToOwned::to_owned);
-    if state.extensions.result.is_some() && commit(past) != commit(status) {
-        // Its files would bring those of the older commit back without any conflict.
-        return Err("its files were made on another commit".to_owned());
-    }
     let outputs = check_outputs(state.outputs.clone(), &capabilities)?;
-    Ok(NodeStatus { outputs, ..state.clone() })
+    let mut state = NodeStatus { outputs, ..state.clone() };
+    let begun = |status: &ExecutionStatus| status.start_commit().map(ToOwned::to_owned);
+    if let Some(result) = state.extensions.result.take() {
+        state.extensions.result = match begun(past) == begun(status) {
+            true => Some(result),
+            // As it is, it would bring the files of the older commit back without any conflict.
+            false => {
+                let from = Name::new(from).map_err(|error| format!("the name `{from}` {error}"))?;
+                let key = ResourceKey::new(Kind::Execution, compiled.key.namespace.clone(), from);
+                let earlier = EarlierWork { key, status: past, result: &result };
+                context.lookup.carried((compiled, status), ix, &earlier)?.map(Arc::new)
+            }
+        };
+    }
+    Ok(state)
 }
 
 fn difference(then: &InputFingerprint, now: &InputFingerprint) -> Option<&'static str> {

@@ -2,24 +2,29 @@
 //! made of what is declared and recorded now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::cli::Context;
 use crate::cli::desired::change::DesiredChange;
 use crate::cli::error::CliError;
+use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector;
+use crate::cli::view::work::workspaces;
+use crate::engine::{MergeResults, Workspaces};
+use crate::git::{GitError, ObjectId, Repo};
 use crate::graph::NodeIx;
 use crate::model::{
-    ExecutionSpec, ExecutionStatus, Kind, Name, NodeReason, PinnedGraph, Resource, ResourceKey, Reuse,
-    ReviewBinding, Spec,
+    ExecutionSpec, ExecutionStatus, Kind, Name, NodeReason, NodeResult, PinnedGraph, Resource, ResourceKey,
+    Reuse, ReviewBinding, Spec,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
 use crate::plan::capability::Capability;
 use crate::plan::{
-    ApprovalLookup, Draft, ExecutionView, GateVerdict, PlanLookup, ProviderResolution, ResourceProgress,
-    ReuseSource, plan_execution,
+    ApprovalLookup, Draft, EarlierWork, ExecutionView, GateVerdict, MADE_ELSEWHERE, PlanLookup,
+    ProviderResolution, ResourceProgress, ReuseSource, plan_execution,
 };
 use crate::report::object::LiveObject;
 use crate::run::{CompiledPlan, ExecutionChange, PlanSources};
@@ -62,13 +67,19 @@ pub(crate) fn spec_of(object: &LiveObject) -> Option<&ExecutionSpec> {
 
 /// What the execution will reuse, as far as is known now.
 pub(crate) fn forecast(
-    inventory: &Inventory<'_>,
+    (inventory, workspace, context): (&Inventory<'_>, &RepoContext, &Context),
     revision: &DesiredChange<'_>,
     execution: &Resource,
     earlier: &LiveObject,
-    now: Timestamp,
 ) -> Option<Reuse> {
+    let now = context.now();
     let compiled = compiled(revision, execution)?;
+    let tip = revision.base();
+    let carrier = tip.map(|tip| ResultCarrier {
+        repo: &workspace.repo,
+        tip,
+        workspaces: workspaces(workspace, context),
+    });
     let gone = format!("there is no record of {}, which never ran or was removed", earlier.key);
     let record = earlier.record.as_ref();
     let past = ReuseSource {
@@ -80,7 +91,8 @@ pub(crate) fn forecast(
     // them.
     let mut draft = Draft::new(ExecutionStatus::default());
     let graph = PinnedGraph {
-        commit: String::new(),
+        // The new manifest will be one commit further, and changes no file that a task works on.
+        commit: tip.map(|tip| tip.to_string()).unwrap_or_default(),
         plan: compiled.plan_key.clone(),
         graph_digest: compiled.digest.clone(),
         goal: None,
@@ -95,7 +107,7 @@ pub(crate) fn forecast(
         remote_cancelled: &BTreeMap::new(),
         reuse: Some(past),
     };
-    plan_execution(view, &mut draft, &ReusePreview { inventory }, now);
+    plan_execution(view, &mut draft, &ReusePreview { inventory, carrier }, now);
     draft.status.extensions.reuse
 }
 
@@ -124,9 +136,17 @@ fn compiled(revision: &DesiredChange<'_>, execution: &Resource) -> Option<Compil
     CompiledPlan::build(sources).ok()
 }
 
+/// Carries results along to the tip of a branch, to see whether that can be done.
+struct ResultCarrier<'a> {
+    repo: &'a Repo,
+    tip: ObjectId,
+    workspaces: Arc<Workspaces>,
+}
+
 /// What is declared, asked as planning asks it.
 struct ReusePreview<'a> {
     inventory: &'a Inventory<'a>,
+    carrier: Option<ResultCarrier<'a>>,
 }
 
 impl ReusePreview<'_> {
@@ -168,6 +188,24 @@ impl PlanLookup for ReusePreview<'_> {
             _ => None,
         })
         .collect()
+    }
+
+    fn carried(
+        &self,
+        here: (&CompiledPlan, &ExecutionStatus),
+        ix: NodeIx,
+        earlier: &EarlierWork<'_>,
+    ) -> Result<Option<NodeResult>, String> {
+        let first = earlier.status.start_commit().and_then(|commit| commit.parse().ok());
+        let (Some(carrier), Some(first)) = (&self.carrier, first) else {
+            return Err(MADE_ELSEWHERE.to_owned());
+        };
+        let unknown = |error: GitError| format!("its files cannot be brought here: {error}");
+        // What a shallow clone does not know, the reconcile will fetch; the result is made with what is here.
+        if carrier.repo.is_ancestor(first, carrier.tip).map_err(unknown)? == Some(false) {
+            return Err(MADE_ELSEWHERE.to_owned());
+        }
+        carrier.workspaces.carried(here, ix, earlier).map_err(unknown)?
     }
 
     fn can_poll_addresses(&self) -> bool {

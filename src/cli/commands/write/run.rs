@@ -122,7 +122,7 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
     let text = execution_text(arguments, &planned, earlier.as_ref(), &revision, &name, context)?;
     let execution = parsed(&text, revision.config())?;
     if let (Some(inventory), Some(earlier)) = (&inventory, &earlier) {
-        revision.reuse = reuse::forecast(inventory, &revision, &execution, earlier, context.now());
+        revision.reuse = reuse::forecast((inventory, &workspace, &*context), &revision, &execution, earlier);
     }
     let from = |resource: &Resource| resource.metadata.annotations.get(FROM_EXECUTION).cloned();
     // `--name` makes the command repeatable: the same again changes nothing.
