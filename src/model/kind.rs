@@ -228,7 +228,9 @@ mod tests {
     #[test]
     fn kinds_are_read_in_every_usual_form() {
         for kind in Kind::ALL {
-            for form in [kind.as_str(), kind.singular(), kind.plural()] {
+            for form in
+                [kind.as_str(), kind.singular(), kind.plural(), kind.short(), &kind.short().to_uppercase()]
+            {
                 assert_eq!(form.parse(), Ok(kind));
             }
         }

@@ -247,6 +247,32 @@ fn a_person_is_named_by_an_expression_and_nothing_else_is() {
 }
 
 #[test]
+fn the_status_knows_who_asks_by_an_address_and_a_login() {
+    let head = |kind: &str| {
+        format!(
+            "---\napiVersion: planspec.io/v1alpha1\nkind: {kind}\nmetadata: {{name: default, namespace: team}}\nspec:\n"
+        )
+    };
+    let plan = "  description: Ask two people\n  graph:\n    nodes: [{id: one, kind: Task}, {id: other, kind: Task}]\n";
+    let rule = |node: &str, who: &str| {
+        format!(
+            "    - selector: {{planRef: {{name: default}}, nodeId: {node}}}\n      target: {{provider: \"human://{who}\"}}\n"
+        )
+    };
+    let rules = format!("  rules:\n{}{}", rule("one", "ada"), rule("other", "dana"));
+    let environment = TestEnvironment::with_files(&[
+        ("ask.yaml", &format!("{}{plan}{}{rules}", head("Plan"), head("Binding"))),
+        (".planspec.yaml", "identities:\n  wendy: {emails: [wendy@example.com], login: Ada}\n"),
+    ]);
+    environment.planspec(&["run", "plan/default", "-n", "team", "-q", "--name", "ask"]).succeeds();
+    environment.planspec(&["reconcile", "-q"]);
+    let shown = environment.planspec(&["status"]).succeeds().stdout;
+    let (_, waits) = shown.split_once("Waits for you\n").unwrap_or_else(|| panic!("{shown}"));
+    let (mine, others) = waits.split_once("\nWaits\n").unwrap_or_else(|| panic!("{shown}"));
+    assert!(mine.contains("team/ask one Blocked") && others.contains("team/ask other Blocked"), "{shown}");
+}
+
+#[test]
 fn the_status_says_what_runs_what_failed_and_what_waits_for_me() {
     let environment = TestEnvironment::with_files(&[("tidy.yaml", TIDY)]);
     let status = || environment.planspec(&["status"]).succeeds().stdout;

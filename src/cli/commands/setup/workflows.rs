@@ -165,7 +165,7 @@ pub(crate) fn next_steps(action: Option<&str>, variant: &WorkflowVariant<'_>) ->
     }
     if variant.schedule.map(str::trim) == Some(AUTO) {
         text.push_str(
-            "\nwhile nothing is due, Actions shows `planspec schedule` as disabled; passes turn it on again",
+            "\nwhile nothing is due, Actions shows \"planspec schedule\" as disabled; passes turn it on again",
         );
     }
     text
