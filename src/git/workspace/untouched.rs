@@ -2,13 +2,13 @@
 //! them cost more than all the rest. Whatever is in doubt counts as touched, and then Git looks.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, Metadata};
+use std::fs::{self, DirEntry, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::git::EntryMode;
+use rayon::prelude::*;
 
 /// How many files of an index are kept in memory between two tasks.
 const REMEMBERED: usize = 100_000;
@@ -61,9 +61,7 @@ impl TrackedFilesCache {
             return false;
         }
         let Some(tracked) = self.read(index) else { return false };
-        let mut seen = 0;
-        let untouched = tracked.are_all_of(tree, &[], &mut seen);
-        untouched == Some(true) && seen == tracked.files.len()
+        tracked.count_unchanged(tree, &[]) == Some(tracked.files.len())
     }
 
     fn read(&self, index: &Path) -> Option<Arc<TrackedFiles>> {
@@ -100,33 +98,40 @@ impl TrackedFiles {
         Some(Self { version, files, folders })
     }
 
-    /// Whether everything in a folder is tracked and unchanged; none where the folder cannot be read. Counts the files.
-    fn are_all_of(&self, folder: &Path, prefix: &[u8], seen: &mut usize) -> Option<bool> {
+    /// How many files a folder has, those below it included; none where something in it is not tracked, has changed, or cannot be
+    /// read.
+    fn count_unchanged(&self, folder: &Path, prefix: &[u8]) -> Option<usize> {
+        let mut files = 0;
+        let mut folders = Vec::new();
+        let mut path = prefix.to_vec();
         for entry in fs::read_dir(folder).ok()? {
             let entry = entry.ok()?;
             let name = entry.file_name();
             if prefix.is_empty() && name.as_bytes() == b".git" {
                 continue;
             }
-            let path = [prefix, name.as_bytes()].concat();
+            path.truncate(prefix.len());
+            path.extend_from_slice(name.as_bytes());
             // Of the entry itself: links are not followed.
             let found = entry.metadata().ok()?;
-            let unchanged = if found.is_dir() {
-                self.folders.contains(&path)
-                    && self.are_all_of(&entry.path(), &[path.as_slice(), b"/"].concat(), seen)?
+            if found.is_dir() {
+                if !self.folders.contains(&path) {
+                    return None;
+                }
+                folders.push((entry.path(), [path.as_slice(), b"/"].concat()));
+            } else if self.files.get(&path).is_some_and(|known| self.is_unchanged(known, &entry, &found)) {
+                files += 1;
             } else {
-                *seen += 1;
-                self.files.get(&path).is_some_and(|known| self.is_unchanged(known, &entry.path(), &found))
-            };
-            if !unchanged {
-                return Some(false);
+                return None;
             }
         }
-        Some(true)
+        // The time goes into calls of the system, which all cores can make; Git asks for the `stat` of its files in threads, too.
+        let below = folders.par_iter().map(|(folder, prefix)| self.count_unchanged(folder, prefix));
+        below.try_reduce(|| 0, |some, more| Some(some + more)).map(|below| files + below)
     }
 
-    fn is_unchanged(&self, known: &git2::IndexEntry, path: &Path, found: &Metadata) -> bool {
-        is_same_stat(known, found) && (self.is_older(found) || has_same_content(known, path))
+    fn is_unchanged(&self, known: &git2::IndexEntry, entry: &DirEntry, found: &Metadata) -> bool {
+        is_same_stat(known, found) && (self.is_older(found) || has_same_content(known, &entry.path()))
     }
 
     /// Whether a change after the index was written would show in the times. One within the same tick of the clock would not,
@@ -145,10 +150,9 @@ impl TrackedFiles {
     reason = "as in the format of Git's index"
 )]
 fn is_same_stat(known: &git2::IndexEntry, found: &Metadata) -> bool {
-    let mode = match EntryMode::from_octal(format!("{:o}", known.mode).as_bytes()) {
-        EntryMode::Blob => found.is_file() && found.mode() & 0o100 == 0,
-        EntryMode::Executable => found.is_file() && found.mode() & 0o100 != 0,
-        EntryMode::Symlink => found.is_symlink(),
+    let mode = match known.mode & 0o170_000 {
+        0o100_000 => found.is_file() && known.mode & 0o100 == found.mode() & 0o100,
+        0o120_000 => found.is_symlink(),
         // A submodule, or what was added since Git knows it.
         _ => false,
     };
