@@ -225,7 +225,10 @@ fn a_person_is_named_by_an_expression_and_nothing_else_is() {
     let environment = TestEnvironment::with_files(&[
         ("ask.yaml", plan),
         ("binding.yaml", &binding("human://${{ inputs.owner }}")),
-        (".planspec.yaml", "providers:\n  allow: [\"human://*a*\", \"human://$*\"]\n"),
+        (
+            ".planspec.yaml",
+            "providers:\n  allow: [\"human://*a*\", \"human://$*\"]\nidentities:\n  wendy: {emails: [wendy@example.com], login: ada}\n",
+        ),
     ]);
     let asked = |name: &str, owner: &str| {
         let owner = format!("owner={owner}");
@@ -236,6 +239,11 @@ fn a_person_is_named_by_an_expression_and_nothing_else_is() {
         environment.planspec(&["describe", &format!("execution/{name}"), "-n", "team"]).succeeds().stdout
     };
     assert!(asked("one", "ada").contains("waits for ada to run"), "{}", asked("again", "ada"));
+    asked("others", "dana");
+    let shown = environment.planspec(&["status"]).succeeds().stdout;
+    let (_, waits) = shown.split_once("Waits for you\n").unwrap_or_else(|| panic!("{shown}"));
+    let (mine, others) = waits.split_once("\nWaits\n").unwrap_or_else(|| panic!("{shown}"));
+    assert!(mine.contains("team/one") && others.contains("team/others"), "{shown}");
     let words = asked("two", "whoever is there");
     assert!(words.contains("\"whoever is there\" is not a login or a team"), "{words}");
     let other = asked("three", "bob");

@@ -4,12 +4,18 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::cli::error::CliError;
+use crate::cli::repo_context::RepoContext;
+use crate::cli::view::inventory::Inventory;
 use crate::config::Config;
 use crate::git::{ObjectId, Repo};
 use crate::manifest;
-use crate::model::{ExecutionStatus, NodeStatus, PlanGraph, Resource, ResourceKey, Spec};
+use crate::model::{
+    BindingTarget, ExecutionStatus, JsonMap, NodeId, NodeStatus, PlanGraph, Resource, ResourceKey, Spec,
+};
+use crate::plan::{dynamic_assignee, inputs, provider};
 use crate::record::StatusTree;
 use crate::report::object::LiveObject;
+use crate::run::{CompiledPlan, PlanSources};
 
 /// The pinned Plan; absent before the Execution is pinned, and where the manifest does not hold it.
 pub(crate) fn pinned_plan(
@@ -40,6 +46,42 @@ pub(crate) fn pinned_graph(
         Spec::Plan(spec) => Some(spec.graph),
         _ => None,
     }))
+}
+
+/// The provider that a node was given to, with the person in it whom an expression names. As it is written where that is not known
+/// here, such as one that reads the goal: nothing depends on it but where a line is shown.
+pub(crate) fn asked_provider(
+    (workspace, config, inventory): (&RepoContext, &Config, &Inventory<'_>),
+    (object, status): (&LiveObject, &ExecutionStatus),
+    (id, state): (&NodeId, &NodeStatus),
+) -> Result<Option<String>, CliError> {
+    let Some(binding) = &state.extensions.binding else { return Ok(None) };
+    let written = binding.provider.clone();
+    if !matches!(dynamic_assignee(&written), Ok(Some(_))) {
+        return Ok(Some(written));
+    }
+    let plan = pinned_plan(&workspace.repo, config, inventory.status(), &object.key, status)?;
+    let (Some(plan), Some(execution)) = (plan, &object.resource) else { return Ok(Some(written)) };
+    let (Spec::Plan(graph), Spec::Execution(spec)) = (&plan.spec, &execution.spec) else {
+        return Ok(Some(written));
+    };
+    let sources = PlanSources {
+        key: object.key.clone(),
+        spec: spec.clone(),
+        plan_key: plan.key(),
+        plan_labels: plan.metadata.labels.clone(),
+        plan: graph.clone(),
+        goal: None,
+        annotations: execution.metadata.annotations.clone(),
+    };
+    let named = || {
+        let compiled = CompiledPlan::build(sources).ok()?;
+        let ix = compiled.topology.find(id.as_str())?;
+        let inputs = inputs(&compiled, status, ix).ok()?;
+        let target = BindingTarget { provider: written.clone(), config: JsonMap::new() };
+        provider(&compiled, status, (ix, &target), &inputs).ok()
+    };
+    Ok(named().or(Some(written.clone())))
 }
 
 /// Notes for tables of Executions which of their nodes only sum up others.

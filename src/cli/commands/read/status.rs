@@ -11,7 +11,7 @@ use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::local_changes::LocalChanges;
-use crate::cli::view::pinned_plan::pinned_graph;
+use crate::cli::view::pinned_plan::{asked_provider, pinned_graph};
 use crate::cli::view::selector::ResourceSelector;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
@@ -20,6 +20,7 @@ use crate::model::{
     ExecutionPhase, ExecutionStatus, Kind, NodeId, NodePhase, NodeSituation, NodeStatus, ResourceKey, Spec,
     next_steps,
 };
+use crate::report::object::LiveObject;
 use crate::report::style::Tone;
 use crate::report::text;
 use crate::run::gate::owning_team;
@@ -104,6 +105,17 @@ pub(crate) fn run(_: &StatusArguments, context: &mut Context) -> Result<Exit, Cl
     Ok(Exit::Done)
 }
 
+/// All Executions, the newest failure first: it is the one that somebody comes to see.
+fn executions(inventory: &Inventory<'_>, context: &mut Context) -> Result<Vec<LiveObject>, CliError> {
+    let every = ResourceSelector { namespace: None, kind: Some(Kind::Execution), name: None };
+    let mut objects = inventory.select(&[every], context)?;
+    objects.sort_by_key(|object| {
+        let status = object.record.as_ref().and_then(|record| record.execution());
+        std::cmp::Reverse(status.and_then(|status| status.completion_time))
+    });
+    Ok(objects)
+}
+
 /// What is shown, and how many Executions failed in all. `start` is what begins an Execution, if a command does.
 fn sections(
     workspace: &RepoContext,
@@ -114,13 +126,7 @@ fn sections(
 ) -> Result<(Sections, usize), CliError> {
     let me = Myself::of(workspace, config);
     let [mut running, mut failed, mut mine, mut waiting, mut unseen] = [const { Vec::new() }; 5];
-    let every = ResourceSelector { namespace: None, kind: Some(Kind::Execution), name: None };
-    let mut objects = inventory.select(&[every], context)?;
-    // The newest failure first: it is the one that somebody comes to see.
-    objects.sort_by_key(|object| {
-        let status = object.record.as_ref().and_then(|record| record.execution());
-        std::cmp::Reverse(status.and_then(|status| status.completion_time))
-    });
+    let objects = executions(inventory, context)?;
     let mut failures = 0;
     for object in &objects {
         let Some(status) = object.record.as_ref().and_then(|record| record.execution()) else {
@@ -147,12 +153,15 @@ fn sections(
         for (id, state) in &status.node_statuses {
             let gate = graph.as_ref().and_then(|graph| graph.asked_gate(id, state.extensions.reason, home));
             let report = || NodeReport::of(&object.key, id, state, gate.as_ref());
+            let provider = || asked_provider((workspace, config, inventory), (object, status), (id, state));
             match state.phase {
                 NodePhase::Running if state.attempt > 0 => running.push(report()),
                 // A group that failed has no log, and what failed in it is listed itself.
                 NodePhase::Failed if !state.is_summary() => failed.push(report()),
                 NodePhase::Blocked if state.extensions.reason.is_none() => {}
-                NodePhase::Blocked if me.is_asked(state, gate.as_ref(), inventory)? => mine.push(report()),
+                NodePhase::Blocked if me.is_asked(state, gate.as_ref(), provider, inventory)? => {
+                    mine.push(report());
+                }
                 NodePhase::Blocked => waiting.push(report()),
                 _ => {}
             }
@@ -254,6 +263,7 @@ impl Myself {
         &self,
         state: &NodeStatus,
         gate: Option<&ResourceKey>,
+        provider: impl FnOnce() -> Result<Option<String>, CliError>,
         inventory: &Inventory<'_>,
     ) -> Result<bool, CliError> {
         if let Some(gate) = gate {
@@ -263,8 +273,9 @@ impl Myself {
             let asked = spec.asked(state.extensions.owners.as_deref());
             return Ok(asked.is_empty() || self.is_one_of(asked.iter().map(String::as_str)));
         }
-        let provider = state.extensions.binding.as_ref().map(|binding| binding.provider.as_str());
-        Ok(self.is_one_of(provider.and_then(|provider| provider.strip_prefix("human://")).into_iter()))
+        let provider = provider()?;
+        let person = provider.as_deref().and_then(|provider| provider.strip_prefix("human://"));
+        Ok(self.is_one_of(person.into_iter()))
     }
 }
 
