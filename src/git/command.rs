@@ -131,9 +131,9 @@ impl GitCommand {
         for name in REMOVED {
             command.env_remove(name);
         }
-        // Messages are classified by their English text, see `remote::failure`.
         // Objects are what their ids say: with a fetch of all references, whoever may push could replace any of them.
         command.env("GIT_NO_REPLACE_OBJECTS", "1");
+        // Messages are classified by their English text, see `remote::failure`.
         command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0").env("LC_ALL", "C");
         // No transport unless the caller names one: a local command on a partial clone would fetch from any address.
         command.env("GIT_ALLOW_PROTOCOL", "").stdin(Stdio::null());

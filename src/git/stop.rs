@@ -64,7 +64,7 @@ impl StopSignal {
         let ran_before = given.saturating_duration_since(began);
         // A remote that did not respond in time once will not do so ten times; the process would seem to hang after Ctrl-C.
         let later = if ran_before >= HANGS_AFTER { HARDLY } else { LAST_TRY };
-        tracing::debug!(?ran_before, ?later, "a run was cut short, and later ones get less time:");
+        tracing::debug!(?ran_before, ?later, "a run was cut short, and later ones get less time");
         // Relaxed: it only shortens waits, and nothing is read because of it.
         self.later.fetch_min(millis(later), Ordering::Relaxed);
     }
