@@ -17,7 +17,7 @@ use super::weather::Planted;
 use super::world::World;
 use crate::engine::{EngineError, EventSink, ReconcileInputs, ReconcileOptions, ReconcileSummary, reconcile};
 use crate::event::Event;
-use crate::git::{GitError, ObjectId, RefUpdate, Repo, Transport};
+use crate::git::{GitError, ObjectId, PushFailure, RefUpdate, Repo, Transport};
 use crate::index::Index;
 use crate::model::{JsonMap, NodePhase, NodeReason, NodeResult};
 use crate::provider::{
@@ -40,7 +40,7 @@ impl Transport for Line {
         self.world.branches(&self.runner)
     }
 
-    fn push(&self, updates: &[RefUpdate]) -> Result<(), GitError> {
+    fn push(&self, updates: &[RefUpdate]) -> Result<(), PushFailure> {
         self.world.push(&self.runner, updates)
     }
 }

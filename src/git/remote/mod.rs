@@ -28,7 +28,7 @@ use super::{GitError, ObjectId, Repo, StopSignal};
 
 pub use self::line_history::LineDepth;
 pub use self::outage::OutagePatience;
-pub use self::push::PushResult;
+pub use self::push::{PushFailure, PushResult};
 pub use self::transport::Transport;
 
 use self::outage::{Connection, RemoteAccess};

@@ -22,8 +22,9 @@ pub enum PushResult {
     Aborted,
 }
 
-/// A push that `git` reported as failed, whatever the remote made of it.
-struct PushFailure {
+/// A push that was reported as failed, whatever the remote made of it.
+#[derive(Debug)]
+pub struct PushFailure {
     error: GitError,
     /// References that the server refused by name, with its reason.
     refused: BTreeMap<String, String>,
@@ -37,16 +38,13 @@ impl From<GitError> for PushFailure {
     }
 }
 
-/// Which reference a transport refused, as far as it says: of the others it is then known that they are not to blame.
-fn of_transport(error: GitError, updates: &[RefUpdate]) -> PushFailure {
-    let mut failure = PushFailure::from(error);
-    if let GitError::Refused { action, detail, .. } = &failure.error
-        && let Some(update) =
-            updates.iter().find(|update| action.ends_with(&format!(" {}", update.reference)))
-    {
-        failure.refused.insert(update.reference.clone(), detail.clone());
+impl PushFailure {
+    /// One that is about a single reference, for this reason: of the others it is known that they are not to blame.
+    #[must_use]
+    pub fn of_one(error: GitError, reference: &str, reason: &str) -> Self {
+        let refused = BTreeMap::from([(reference.to_owned(), reason.to_owned())]);
+        Self { refused, ..Self::from(error) }
     }
-    failure
 }
 
 impl Remote {
@@ -163,7 +161,7 @@ impl Remote {
 
     fn push_once(&self, updates: &[RefUpdate]) -> Result<(), PushFailure> {
         if let Some(transport) = &self.options.transport {
-            return transport.push(updates).map_err(|error| of_transport(error, updates));
+            return transport.push(updates);
         }
         let mut program = self.push_program().args(PUSH);
         // Alone, a reference is atomic anyway, and old servers refuse the option.

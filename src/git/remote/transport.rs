@@ -1,7 +1,7 @@
 //! Another way to a remote than the `git` program, for a caller that brings one. What is done with the answers, above all
 //! after a doubt, is the same for both.
 
-use super::Remote;
+use super::{PushFailure, Remote};
 use crate::git::{GitError, ObjectId, RefUpdate, Repo};
 
 /// A way to a remote whose objects the local repository can read already, as through alternates: only references are asked
@@ -23,9 +23,8 @@ pub trait Transport: Send + Sync {
     /// the references are read after any failure.
     ///
     /// # Errors
-    /// When nothing moved, or when nobody knows whether it did. [`GitError::Refused`] whose action ends with the name of a
-    /// reference is about that one alone.
-    fn push(&self, updates: &[RefUpdate]) -> Result<(), GitError>;
+    /// When nothing moved, or when nobody knows whether it did.
+    fn push(&self, updates: &[RefUpdate]) -> Result<(), PushFailure>;
 }
 
 impl Remote {

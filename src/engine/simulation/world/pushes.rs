@@ -5,7 +5,7 @@ use crate::engine::clock::ClockReading;
 use crate::engine::simulation::judge::Rule;
 use crate::engine::simulation::people::PEOPLE;
 use crate::engine::simulation::weather::Planted;
-use crate::git::{GitError, RefUpdate};
+use crate::git::{GitError, PushFailure, RefUpdate};
 
 /// What goes wrong with a push.
 #[derive(Debug, Clone, Copy, strum::Display)]
@@ -27,19 +27,19 @@ impl World {
         &self,
         runner: &str,
         updates: &[RefUpdate],
-    ) -> Result<(), GitError> {
+    ) -> Result<(), PushFailure> {
         let state = &mut *self.state();
         self.reach(state, runner)?;
         if self.planted == Some(Planted::OneIsFavoured) && !runner.starts_with("r0.") && state.dice.chance(90)
         {
-            return Err(failed("stale info"));
+            return Err(failed("stale info").into());
         }
         if self.planted == Some(Planted::ActBeforePublish) && runner != PEOPLE && state.dice.chance(20) {
             self.log(state, runner, "counts a push as done (planted)");
             return Ok(());
         }
         if runner == PEOPLE || !(self.is_stormy() && state.dice.chance(self.weather.pushes)) {
-            return self.apply(state, runner, updates);
+            return Ok(self.apply(state, runner, updates)?);
         }
         let faults = [
             PushFault::Refused,
@@ -55,15 +55,15 @@ impl World {
         let fault = faults[state.dice.below(faults.len() as u64) as usize];
         self.log(state, runner, &format!("push: {fault}"));
         match fault {
-            PushFault::Refused => return Err(failed("cannot lock ref")),
+            PushFault::Refused => return Err(failed("cannot lock ref").into()),
             PushFault::CrashBefore => {
                 self.kill(state, runner);
-                return Err(GitError::Interrupted);
+                return Err(GitError::Interrupted.into());
             }
             PushFault::ClockSet => self.set_clock(state, runner),
             PushFault::DiskFull => {
                 self.fill_disk(state, runner);
-                return Err(failed("write error: No space left on device"));
+                return Err(failed("write error: No space left on device").into());
             }
             // One of several, by name: it is about the content of one Execution. Of the status alone it would be everybody's.
             PushFault::ContentRefused => {
@@ -78,14 +78,14 @@ impl World {
         }
         self.apply(state, runner, updates)?;
         match fault {
-            PushFault::AcknowledgementLost => Err(unreachable("the remote end hung up")),
+            PushFault::AcknowledgementLost => Err(unreachable("the remote end hung up").into()),
             PushFault::AcknowledgementLostAndCut => {
                 self.cut(state, runner);
-                Err(unreachable("the remote end hung up"))
+                Err(unreachable("the remote end hung up").into())
             }
             PushFault::CrashAfter => {
                 self.kill(state, runner);
-                Err(GitError::Interrupted)
+                Err(GitError::Interrupted.into())
             }
             PushFault::StoppedAfter => {
                 self.stop(state, runner);
@@ -125,12 +125,14 @@ impl World {
     }
 }
 
-fn refused(reference: &str) -> GitError {
-    GitError::Refused {
+fn refused(reference: &str) -> PushFailure {
+    let detail = "pre-receive hook declined";
+    let error = GitError::Refused {
         remote: "simulated".to_owned(),
         action: format!("writing {reference}"),
-        detail: "pre-receive hook declined".to_owned(),
-    }
+        detail: detail.to_owned(),
+    };
+    PushFailure::of_one(error, reference, detail)
 }
 
 fn failed(detail: &str) -> GitError {
