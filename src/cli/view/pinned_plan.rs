@@ -61,20 +61,8 @@ pub(crate) fn asked_provider(
         return Ok(Some(written));
     }
     let plan = pinned_plan(&workspace.repo, config, inventory.status(), &object.key, status)?;
-    let (Some(plan), Some(execution)) = (plan, &object.resource) else { return Ok(Some(written)) };
-    let (Spec::Plan(graph), Spec::Execution(spec)) = (&plan.spec, &execution.spec) else {
-        return Ok(Some(written));
-    };
-    let sources = PlanSources {
-        key: object.key.clone(),
-        spec: spec.clone(),
-        plan_key: plan.key(),
-        plan_labels: plan.metadata.labels.clone(),
-        plan: graph.clone(),
-        goal: None,
-        annotations: execution.metadata.annotations.clone(),
-    };
     let named = || {
+        let sources = PlanSources::of(object.key.clone(), object.resource.clone()?, plan?, None)?;
         let compiled = CompiledPlan::build(sources).ok()?;
         let ix = compiled.topology.find(id.as_str())?;
         let inputs = inputs(&compiled, status, ix).ok()?;

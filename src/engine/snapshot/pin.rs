@@ -6,7 +6,7 @@ use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::git::ObjectId;
 use crate::graph::GraphError;
-use crate::model::{DerivedExecution, ExecutionStatus, Origin, PinnedGraph, Resource, ResourceKey, Spec};
+use crate::model::{DerivedExecution, ExecutionStatus, Origin, PinnedGraph, Resource, ResourceKey};
 use crate::run::{CompileError, CompiledPlan, PlanSources};
 
 /// Why there is nothing to compile.
@@ -92,22 +92,8 @@ pub(super) fn assemble(
     plan: Resource,
     goal: Option<Resource>,
 ) -> Result<CompiledPlan, CompileError> {
-    let plan_key = plan.key();
-    let goal_key = goal.as_ref().map(Resource::key);
-    let goal = goal.and_then(|goal| match goal.spec {
-        Spec::Goal(spec) => goal_key.map(|key| (key, spec)),
-        _ => None,
-    });
-    match (execution.spec, plan.spec) {
-        (Spec::Execution(spec), Spec::Plan(plan_spec)) => CompiledPlan::build(PlanSources {
-            key: key.clone(),
-            spec,
-            plan_key,
-            plan_labels: plan.metadata.labels,
-            plan: plan_spec,
-            goal,
-            annotations: execution.metadata.annotations,
-        }),
-        _ => Err(CompileError::Graph(GraphError::Cycle { path: Vec::new() })),
+    match PlanSources::of(key.clone(), execution, plan, goal) {
+        Some(sources) => CompiledPlan::build(sources),
+        None => Err(CompileError::Graph(GraphError::Cycle { path: Vec::new() })),
     }
 }

@@ -1,10 +1,13 @@
 //! The compiled plan of an Execution: its pinned plan with the graph checked and every expression compiled, once.
 
+mod sources;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+pub(crate) use self::sources::PlanSources;
 use super::expression::{
     Expression, ExpressionError, InstanceScope, Scope, Template, TemplateError, describe,
 };
@@ -99,51 +102,6 @@ pub(crate) enum CompileError {
     /// An expression within the outputs of the plan does not compile.
     #[error("outputs: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Outputs(Vec<TemplateError>),
-}
-
-/// The pinned manifests that a compiled plan is made of.
-#[derive(Debug, Clone)]
-pub(crate) struct PlanSources {
-    /// The execution.
-    pub key: ResourceKey,
-    /// Its spec.
-    pub spec: ExecutionSpec,
-    /// The plan.
-    pub plan_key: ResourceKey,
-    /// The plan's labels.
-    pub plan_labels: StringMap,
-    /// The plan's spec.
-    pub plan: PlanSpec,
-    /// The goal.
-    pub goal: Option<(ResourceKey, GoalSpec)>,
-    /// The annotations of the execution.
-    pub annotations: StringMap,
-}
-
-#[cfg(test)]
-impl CompiledPlan {
-    /// What an Execution with this spec runs of a Plan with that one.
-    #[track_caller]
-    pub(crate) fn of_specs(spec: Value, plan: Value) -> Self {
-        let key = |text: &str| text.parse().unwrap();
-        Self::build(PlanSources {
-            key: key("n/execution/e"),
-            spec: serde_json::from_value(spec).unwrap(),
-            plan_key: key("n/plan/p"),
-            plan_labels: StringMap::default(),
-            plan: serde_json::from_value(plan).unwrap(),
-            goal: None,
-            annotations: StringMap::default(),
-        })
-        .unwrap()
-    }
-
-    /// The same of a Plan with this graph.
-    #[track_caller]
-    pub(crate) fn of_graph(graph: &Value) -> Self {
-        let plan = serde_json::json!({ "description": "d", "graph": graph });
-        Self::of_specs(serde_json::json!({ "planRef": { "name": "p" } }), plan)
-    }
 }
 
 impl CompiledPlan {
