@@ -30,6 +30,6 @@ pub(crate) use execution::{
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};
 pub(crate) use work::{
-    ChangedFile, PathRules, among, built_on, new_work, protected, refusals, results_among, results_before,
-    shown_branch, unapproved,
+    ChangedFile, PathRules, among, built_on, changed_nodes, new_work, protected, refusals, results_among,
+    results_before, shown_branch, unapproved,
 };

@@ -17,7 +17,7 @@ use crate::model::{
     BindingTarget, Digest, Duration, ExecutionStatus, Node, NodeId, NodeKind, NodePhase, NodeReason,
     NodeStatus, ResourceKey, StatusRecord,
 };
-use crate::plan::{capability, inputs, provider, settings, unapproved};
+use crate::plan::{capability, changed_nodes, inputs, provider, settings, unapproved};
 use crate::provider::{Attempt, BranchMerger, Brief, OutputContract, UpstreamNode, UpstreamWork};
 use crate::record::results_ref;
 use crate::run::parameter::hint;
@@ -202,8 +202,7 @@ fn upstream_work(
 fn upstream_nodes(compiled: &CompiledPlan, status: &ExecutionStatus, delivery: NodeIx) -> Vec<UpstreamNode> {
     let state = |ix: NodeIx| compiled.ids.get(ix).and_then(|id| status.node_statuses.get(id));
     let is_approved = |ix: &NodeIx| state(*ix).is_some_and(|state| state.phase == NodePhase::Succeeded);
-    let changed = status.node_statuses.with_results();
-    let changed = changed.filter_map(|(id, _)| compiled.topology.find(id.as_str()));
+    let changed = changed_nodes(&compiled.topology, status).map(|(ix, ..)| ix);
     let mut found: Vec<NodeIx> =
         changed.chain(compiled.gates().iter().copied().filter(is_approved)).collect();
     // Asked first: every attempt is told of them, and most have nothing before them that is.

@@ -69,8 +69,8 @@ pub(crate) fn awaited_history(
 ) -> Result<Option<String>, EngineError> {
     let Some(candidate) = ReuseCandidate::of(snapshot, compiled, status, false)? else { return Ok(None) };
     let Ok(earlier) = candidate.past().status else { return Ok(None) };
-    let changed = earlier.node_statuses.values().any(|state| state.extensions.result.is_some());
-    if !changed || earlier.start_commit() == status.start_commit() {
+    let is_unchanged = earlier.node_statuses.with_results().next().is_none();
+    if is_unchanged || earlier.start_commit() == status.start_commit() {
         return Ok(None);
     }
     Ok(match began_before(snapshot, status, earlier)? {

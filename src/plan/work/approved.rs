@@ -1,5 +1,6 @@
 //! What people saw of a delivery: the branch that a Gate before it shows, and what nobody approved.
 
+use super::bases::changed_nodes;
 use crate::graph::NodeIx;
 use crate::model::{ExecutionStatus, NodeId, NodeKind, NodePhase};
 use crate::run::CompiledPlan;
@@ -9,9 +10,7 @@ use crate::run::CompiledPlan;
 /// A Gate that is skipped, or passed by a soft edge, approves nothing; one that comes before a change has not seen it.
 #[must_use]
 pub(crate) fn unapproved(compiled: &CompiledPlan, status: &ExecutionStatus, node: usize) -> Vec<NodeId> {
-    let changed = status.node_statuses.with_results();
-    let mut changed: Vec<NodeIx> =
-        changed.filter_map(|(id, _)| compiled.topology.find(id.as_str())).collect();
+    let mut changed: Vec<NodeIx> = changed_nodes(&compiled.topology, status).map(|(ix, ..)| ix).collect();
     if changed.is_empty() {
         return Vec::new();
     }

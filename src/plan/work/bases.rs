@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::graph::{NodeIx, Topology};
-use crate::model::{ExecutionStatus, NodeId, NodeResult};
+use crate::model::{ExecutionStatus, NodeId, NodeResult, NodeStatus};
 use crate::run::CompiledPlan;
 
 /// The results that the base of a node is made of, in the order in which they are merged.
@@ -27,6 +27,15 @@ pub(crate) fn results_before<'s>(
         mark_with_upstream(&compiled.topology, other, &mut among);
     }
     results_among(&compiled.topology, status, &among)
+}
+
+/// The nodes that changed files, by their place in the plan.
+pub(crate) fn changed_nodes<'t, 's>(
+    topology: &'t Topology,
+    status: &'s ExecutionStatus,
+) -> impl Iterator<Item = (NodeIx, &'s NodeId, &'s NodeStatus)> + use<'t, 's> {
+    let changed = status.node_statuses.with_results();
+    changed.filter_map(|(id, state)| Some((topology.find(id.as_str())?, id, state)))
 }
 
 /// Marks a node and all nodes before it.
@@ -70,10 +79,7 @@ pub(crate) fn results_among<'s>(
     // From the end: whatever comes before one that was seen is part of it.
     let mut covered = vec![false; among.len()];
     let mut results: Vec<Option<(&NodeId, &NodeResult)>> = vec![None; among.len()];
-    for (id, state) in status.node_statuses.with_results() {
-        let Some(ix) = topology.find(id.as_str()).filter(|&ix| among.get(ix) == Some(&true)) else {
-            continue;
-        };
+    for (ix, id, state) in changed_nodes(topology, status).filter(|(ix, ..)| among.get(*ix) == Some(&true)) {
         // What was made on top of another node holds that, too, wherever the two stand in the plan.
         for other in &state.extensions.onto {
             mark_with_upstream(topology, other, &mut covered);
