@@ -1,5 +1,7 @@
 //! What ends a reconcile or a decision before its time.
 
+use std::cell::RefCell;
+
 use crate::git::GitError;
 use crate::index::IndexError;
 use crate::record::RecordError;
@@ -177,4 +179,39 @@ pub enum BranchError {
 
 fn on(remote: Option<&str>) -> String {
     remote.map(|name| format!(" on `{name}`")).unwrap_or_default()
+}
+
+/// The first failure to read while questions were answered that have no room for an error. What is answered after it decides nothing: it ends the pass, or refuses the decision.
+#[derive(Default)]
+pub(crate) struct KeptFailure(RefCell<Option<EngineError>>);
+
+impl KeptFailure {
+    /// What was read; none where nothing is there, or where it could not be read, which is kept.
+    pub(crate) fn keep<T>(&self, result: Result<Option<T>, EngineError>) -> Option<T> {
+        result.unwrap_or_else(|error| {
+            // The first one is the cause; others mostly follow from it.
+            self.0.borrow_mut().get_or_insert(error);
+            None
+        })
+    }
+
+    /// The failure, if there was one.
+    pub(crate) fn check(self) -> Result<(), EngineError> {
+        self.0.into_inner().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_is_the_one_that_is_told() {
+        let kept = KeptFailure::default();
+        assert_eq!(kept.keep(Ok(Some(1))), Some(1));
+        assert_eq!(kept.keep::<u8>(Err(GitError::NoIdentity.into())), None);
+        assert_eq!(kept.keep::<u8>(Err(GitError::Interrupted.into())), None);
+        assert!(matches!(kept.check(), Err(EngineError::Git(GitError::NoIdentity))));
+        assert!(KeptFailure::default().check().is_ok());
+    }
 }

@@ -43,5 +43,5 @@ pub use pass::driver::reconcile;
 pub(crate) use remote_work::poll_times::forget_poll_times;
 pub use signed::{SignedBy, VerifiedCommit};
 pub(crate) use snapshot::approved_target::{approvable, effective_settings};
-pub(crate) use snapshot::child::MergeResults;
+pub(crate) use snapshot::child::{MergeResults, not_brought};
 pub(crate) use snapshot::gates::people_of;

@@ -22,6 +22,17 @@ pub(crate) enum NodeBase {
     Conflict(ResultConflict),
 }
 
+impl NodeBase {
+    /// The commit, where the Execution began on `start`.
+    pub(super) fn commit(self, start: &str) -> Result<String, ResultConflict> {
+        match self {
+            Self::Pinned => Ok(start.to_owned()),
+            Self::Commit(commit) => Ok(commit),
+            Self::Conflict(conflict) => Err(conflict),
+        }
+    }
+}
+
 /// Results that conflict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResultConflict {

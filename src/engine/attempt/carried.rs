@@ -3,7 +3,6 @@
 
 use tracing::info;
 
-use super::base::NodeBase;
 use super::workspace::{Workspaces, lock, parse_commit};
 use crate::engine::snapshot::child::{MergeResults, MergedResult};
 use crate::git::{GitError, ObjectId, Repo, ResultMerge};
@@ -42,10 +41,9 @@ impl MergeResults for Workspaces {
         let there = results_ref(&earlier.key);
         let past_start = earlier.status.start_commit().unwrap_or_default();
         let before = results_before(compiled, earlier.status, ix);
-        let was = match self.combine(&earlier.key, past_start, &before, &there)? {
-            NodeBase::Pinned => past_start.to_owned(),
-            NodeBase::Commit(commit) => commit,
-            NodeBase::Conflict(conflict) => return Ok(Err(conflict.message)),
+        let was = match self.combine(&earlier.key, past_start, &before, &there)?.commit(past_start) {
+            Ok(was) => was,
+            Err(conflict) => return Ok(Err(conflict.message)),
         };
         // Made on top of more than that, such as what a review sent back, it is not the whole of the node's work. And a record
         // that somebody wrote by hand must not pass off what lies between two commits as a node's.
@@ -53,10 +51,9 @@ impl MergeResults for Workspaces {
             return Ok(Err("its files were made on more than what comes before it in the plan".to_owned()));
         }
         let start = status.start_commit().unwrap_or_default();
-        let onto = match self.base(compiled, status, ix, &results_ref(&compiled.key))? {
-            NodeBase::Pinned => start.to_owned(),
-            NodeBase::Commit(commit) => commit,
-            NodeBase::Conflict(conflict) => return Ok(Err(conflict.message)),
+        let onto = match self.base(compiled, status, ix, &results_ref(&compiled.key))?.commit(start) {
+            Ok(onto) => onto,
+            Err(conflict) => return Ok(Err(conflict.message)),
         };
         let made = (parse_commit(&was)?, parse_commit(&earlier.result.commit)?);
         let carriage = Carriage { made, onto: parse_commit(&onto)?, start: parse_commit(start)? };
@@ -112,8 +109,10 @@ impl Workspaces {
             )));
         }
         let cache = self.cache()?;
-        for commit in [start, onto, from, result] {
+        for commit in [start, onto] {
             self.bring_in(repo, commit, reference)?;
+        }
+        for commit in [start, onto, from, result] {
             cache.import(repo, commit)?;
         }
         let merge = cache.carry((from, result), onto, start)?;

@@ -1,10 +1,9 @@
 //! What people approved, and have to approve, answered from the snapshot: the same for planning and for decisions.
 
-use std::cell::RefCell;
-
 use jiff::Timestamp;
 
 use crate::engine::EngineError;
+use crate::engine::error::KeptFailure;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approved_target::{approved_target, effective_settings};
 use crate::engine::snapshot::gate_in_force::GateInForce;
@@ -20,26 +19,18 @@ use crate::run::gate::{GateDecision, void_message};
 pub(crate) struct SnapshotApprovals<'a> {
     snapshot: &'a Snapshot,
     required: RequiredGates,
-    failure: RefCell<Option<EngineError>>,
+    failure: KeptFailure,
 }
 
 impl<'a> SnapshotApprovals<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
         let required = RequiredGates::new(&snapshot.config.gates.require);
-        Self { snapshot, required, failure: RefCell::default() }
+        Self { snapshot, required, failure: KeptFailure::default() }
     }
 
     /// The failure, if something could not be read: what was answered then decides nothing.
     pub(crate) fn check(self) -> Result<(), EngineError> {
-        self.failure.into_inner().map_or(Ok(()), Err)
-    }
-
-    fn keep<T>(&self, result: Result<Option<T>, EngineError>) -> Option<T> {
-        result.unwrap_or_else(|error| {
-            // The first one is the cause; others mostly follow from it.
-            self.failure.borrow_mut().get_or_insert(error);
-            None
-        })
+        self.failure.check()
     }
 }
 
@@ -47,7 +38,7 @@ impl ApprovalLookup for SnapshotApprovals<'_> {
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict {
         let found = gates::decide(self.snapshot, gate, binding, since);
         // A gate that cannot be read is closed (Invariant 11).
-        let Some((evaluation, version)) = self.keep(found.map(Some)) else {
+        let Some((evaluation, version)) = self.failure.keep(found.map(Some)) else {
             return GateVerdict::Waiting("the gate cannot be read".to_owned());
         };
         if let GateInForce::Closed { why } = &version {
@@ -81,6 +72,6 @@ impl ApprovalLookup for SnapshotApprovals<'_> {
     }
 
     fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {
-        self.keep(approved_target(self.snapshot, compiled, node))
+        self.failure.keep(approved_target(self.snapshot, compiled, node))
     }
 }

@@ -86,6 +86,11 @@ pub(crate) fn child_progress(
 /// A result that was merged; nothing where no file was changed, and why where there cannot be one.
 pub(crate) type MergedResult = Result<Option<NodeResult>, String>;
 
+/// Why a result is made again that cannot be carried along.
+pub(crate) fn not_brought(error: &GitError) -> String {
+    format!("its files cannot be brought here: {error}")
+}
+
 /// Merges results, where workspaces are: a snapshot only reads.
 pub(crate) trait MergeResults {
     /// Brings together what the nodes of an Execution changed.

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use crate::engine::EngineError;
+use crate::engine::error::KeptFailure;
 use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::LoadedResource;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approvals::SnapshotApprovals;
-use crate::engine::snapshot::child::{MergeResults, child_progress};
+use crate::engine::snapshot::child::{MergeResults, child_progress, not_brought};
 use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
 use crate::engine::snapshot::pin_check::{began_before, was_in_force};
 use crate::git::GitError;
@@ -39,7 +40,7 @@ pub(crate) struct SnapshotLookup<'a> {
     merge: &'a dyn MergeResults,
     approvals: SnapshotApprovals<'a>,
     // `PlanLookup` answers without errors, because planning is pure; what fails is kept beside the answers.
-    failure: RefCell<Option<EngineError>>,
+    failure: KeptFailure,
     bindings: RefCell<HashMap<ResourceKey, Option<LoadedBinding>>>,
     /// Who holds which mutex; found out when somebody asks.
     holders: RefCell<Option<MutexHolders>>,
@@ -74,16 +75,12 @@ impl<'a> SnapshotLookup<'a> {
 
     /// The failure, if something could not be read.
     pub(crate) fn check(self) -> Result<(), EngineError> {
-        self.failure.into_inner().map_or(Ok(()), Err)?;
+        self.failure.check()?;
         self.approvals.check()
     }
 
     fn keep<T>(&self, result: Result<Option<T>, EngineError>) -> Option<T> {
-        result.unwrap_or_else(|error| {
-            // The first one is the cause; others mostly follow from it.
-            self.failure.borrow_mut().get_or_insert(error);
-            None
-        })
+        self.failure.keep(result)
     }
 
     /// A Binding, read once a pass: many nodes ask for the same one.
@@ -258,7 +255,7 @@ impl PlanLookup for SnapshotLookup<'_> {
             // Made again rather than waited for: what cannot be had now may be gone for good.
             Err(error) => {
                 warn!(execution = %here.0.key, from = %earlier.key, %error, "a result cannot be carried along here");
-                Err(format!("its files cannot be brought here: {error}"))
+                Err(not_brought(&error))
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector;
 use crate::cli::view::work::workspaces;
-use crate::engine::{MergeResults, Workspaces};
+use crate::engine::{MergeResults, Workspaces, not_brought};
 use crate::git::{GitError, ObjectId, Repo};
 use crate::graph::NodeIx;
 use crate::model::{
@@ -115,23 +115,8 @@ fn compiled(revision: &DesiredChange<'_>, execution: &Resource) -> Option<Compil
     let Spec::Execution(spec) = &execution.spec else { return None };
     let namespace = &execution.metadata.namespace;
     let plan = revision.find(&spec.plan_ref.key(Kind::Plan, namespace))?;
-    let Spec::Plan(plan_spec) = &plan.spec else { return None };
-    let goal = spec.goal_ref.as_ref().and_then(|goal| {
-        let key = goal.key(Kind::Goal, namespace);
-        match &revision.find(&key)?.spec {
-            Spec::Goal(goal) => Some((key, goal.clone())),
-            _ => None,
-        }
-    });
-    let sources = PlanSources {
-        key: execution.key(),
-        spec: spec.clone(),
-        plan_key: plan.key(),
-        plan_labels: plan.metadata.labels.clone(),
-        plan: plan_spec.clone(),
-        goal,
-        annotations: execution.metadata.annotations.clone(),
-    };
+    let goal = spec.goal_ref.as_ref().and_then(|goal| revision.find(&goal.key(Kind::Goal, namespace)));
+    let sources = PlanSources::of(execution.key(), execution.clone(), plan.clone(), goal.cloned())?;
     // What does not compile is no valid plan, and then there is nothing to forecast.
     CompiledPlan::build(sources).ok()
 }
@@ -200,7 +185,7 @@ impl PlanLookup for ReusePreview<'_> {
         let (Some(carrier), Some(first)) = (&self.carrier, first) else {
             return Err(MADE_ELSEWHERE.to_owned());
         };
-        let unknown = |error: GitError| format!("its files cannot be brought here: {error}");
+        let unknown = |error: GitError| not_brought(&error);
         // What a shallow clone does not know, the reconcile will fetch; the result is made with what is here.
         if carrier.repo.is_ancestor(first, carrier.tip).map_err(unknown)? == Some(false) {
             return Err(MADE_ELSEWHERE.to_owned());
