@@ -81,9 +81,9 @@ pub(crate) fn table(entries: &[HistoryEntry], resources: bool, wide: bool) -> Ta
         cells.push(TableCell::toned(&transition(entry), Tone::of_phase(&entry.to)));
         // Whoever decided, before the runner that wrote it down.
         cells.push(entry.by.as_deref().or(entry.runner.as_deref()).unwrap_or("-").into());
-        cells.push(entry.desired.as_deref().map_or("-", short).into());
+        cells.push(entry.desired.as_deref().map_or("-", text::short_commit).into());
         if wide {
-            cells.push(short(&entry.commit).into());
+            cells.push(text::short_commit(&entry.commit).into());
         }
         cells.push(because(entry).into());
         table.row(cells);
@@ -163,11 +163,6 @@ fn because(entry: &HistoryEntry) -> String {
         (false, true) => reason.to_owned(),
         (false, false) => format!("{reason}: {message}"),
     }
-}
-
-fn short(commit: &str) -> &str {
-    // The text is a trailer's, and may be shorter than an id.
-    commit.get(..8).unwrap_or(commit)
 }
 
 #[cfg(test)]

@@ -40,6 +40,12 @@ pub(crate) fn numbered(id: &str) -> Option<(&str, u32)> {
     Some((name, number.parse().ok().filter(|_| is_plain && number.chars().all(|c| c.is_ascii_digit()))?))
 }
 
+/// As much of the id of a commit as people read. The text may be shorter: it comes from a record or a message.
+#[must_use]
+pub(crate) fn short_commit(commit: &str) -> &str {
+    commit.get(..8).unwrap_or(commit)
+}
+
 /// The first `width` characters of a safe line; an ellipsis stands for the rest.
 #[must_use]
 pub(crate) fn shortened(text: &str, width: usize) -> String {

@@ -40,7 +40,7 @@ pub(super) fn describe(
         page.field("Elapsed", &age::between(start, status.completion_time.unwrap_or(now)));
     }
     if let Some(pin) = &status.extensions.pinned {
-        page.field("Pinned", &format!("{} at {}", pin.plan, pin.commit.get(..8).unwrap_or(&pin.commit)));
+        page.field("Pinned", &format!("{} at {}", pin.plan, text::short_commit(&pin.commit)));
     }
     if status.reason.as_deref() == Some(PIN_MISMATCH) {
         let step = NextStep::accept_pin(key);
@@ -227,7 +227,7 @@ fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
     let mut kept = false;
     for (id, node) in &status.node_statuses {
         let extensions = &node.extensions;
-        let short = |commit: &str| commit.get(..8).unwrap_or(commit).to_owned();
+        let short = |commit: &str| text::short_commit(commit).to_owned();
         let branch = extensions.work_branch.as_deref().unwrap_or("-");
         if let Some(result) = &extensions.result {
             let lines = format!("+{} -{}", result.insertions, result.deletions);
@@ -270,7 +270,7 @@ fn criteria(status: &ExecutionStatus, page: &mut DescribePage) {
             };
             // Where no commit is named, it was checked in the folder in which the work was done.
             let checked = result.checked.as_ref().map_or("-".to_owned(), |checked| {
-                let short = checked.commit.get(..8).unwrap_or(&checked.commit);
+                let short = text::short_commit(&checked.commit);
                 match checked.restored {
                     0 => short.to_owned(),
                     files => format!("{short}, {files} restored"),

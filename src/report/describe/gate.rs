@@ -2,8 +2,8 @@
 
 use super::DescribePage;
 use crate::model::{GateStatus, Spec};
-use crate::report::age;
 use crate::report::table::Table;
+use crate::report::{age, text};
 
 pub(super) fn describe(spec: Option<&Spec>, implicit: bool, status: &GateStatus, page: &mut DescribePage) {
     page.heading("Status");
@@ -25,7 +25,7 @@ pub(super) fn describe(spec: Option<&Spec>, implicit: bool, status: &GateStatus,
     }
     for asked in &status.extensions.asked {
         page.heading(&format!("Asked by {}, node {}", asked.execution, asked.node));
-        page.field("Commit", asked.commit.get(..8).unwrap_or(&asked.commit));
+        page.field("Commit", text::short_commit(&asked.commit));
         page.field("Digest", asked.digest.shown());
         for (node, provider) in &asked.targets {
             page.field("Runs", &format!("{node} by {provider}"));

@@ -13,14 +13,21 @@ use crate::report::{age, text};
 pub(super) fn of(event: &Event, detail: DetailLevel) -> Vec<String> {
     match event {
         Event::PassStarted { at, desired, status, runner } if detail == DetailLevel::Verbose => {
-            let status = status.as_deref().map_or("no status yet", short);
+            let status = status.as_deref().map_or("no status yet", text::short_commit);
             let runner = text::line(runner);
-            vec![stamped(*at, &format!("pass: desired {}, status {status}, runner {runner}", short(desired)))]
+            vec![stamped(
+                *at,
+                &format!("pass: desired {}, status {status}, runner {runner}", text::short_commit(desired)),
+            )]
         }
         Event::Published { at, commit, subject } if detail == DetailLevel::Verbose => {
             vec![stamped(
                 *at,
-                &Tone::Muted.paint(format!("published {} {}", short(commit), text::line(subject))),
+                &Tone::Muted.paint(format!(
+                    "published {} {}",
+                    text::short_commit(commit),
+                    text::line(subject)
+                )),
             )]
         }
         Event::Diagnostic(diagnostic) => vec![finding(diagnostic)],
@@ -152,8 +159,4 @@ fn stamped(at: Timestamp, line: &str) -> String {
 
 fn counted(count: u32, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..8).unwrap_or(commit)
 }

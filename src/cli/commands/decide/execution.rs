@@ -74,7 +74,7 @@ pub(crate) fn retry(arguments: &RetryArguments, context: &mut Context) -> Result
     if let (Some(pin), Some(desired)) = (pin, tips.desired)
         && pin.commit != desired.to_string()
     {
-        let short = pin.commit.get(..8).unwrap_or(&pin.commit);
+        let short = text::short_commit(&pin.commit);
         let name = &object.key.name;
         let place = &object.key.namespace;
         let note = format!(
