@@ -145,6 +145,22 @@ fn a_binding_that_comes_back_to_what_was_approved_needs_no_other_approval() {
     check_phases(&environment, OPEN);
 }
 
+/// The work of `ship` was approved with one configuration, and another one is merged: the gate asks again, and says why.
+#[track_caller]
+fn check_settings_are_approved(provider: &str, old: &str, new: &str) {
+    let work = WORK.replace(RULE, &format!("target: {{provider: '{provider}'}}"));
+    let environment =
+        TestEnvironment::with_files(&[(".planspec.yaml", old), ("work.yaml", &work), ("fixed", "")]);
+    environment.planspec(&["reconcile"]).succeeds();
+    approve_by_both(&environment);
+    environment.commit_files(&[(".planspec.yaml", new)], "Other settings");
+    environment.planspec(&["reconcile"]).succeeds();
+    check_phases(&environment, WAITS);
+    let message = node(&environment, "look")["message"].to_string();
+    let why = format!("the settings of {provider} for node `ship` have changed");
+    assert!(message.contains(&why), "{message}");
+}
+
 #[test]
 fn what_a_target_names_in_the_configuration_is_approved_with_it() {
     for (provider, section) in [
@@ -152,42 +168,21 @@ fn what_a_target_names_in_the_configuration_is_approved_with_it() {
         ("agent://deployer", "agents: {deployer: {url: 'https://one.example.com'}}"),
         ("mcp://deployer/ship", "mcp: {deployer: {url: 'https://one.example.com'}}"),
     ] {
-        let work = WORK.replace(RULE, &format!("target: {{provider: '{provider}'}}"));
         let config = |section: &str| format!("{CONFIG}providers: {{{section}}}\n");
-        let (old, new) = (config(section), config(&section.replace("one", "two")));
-        let environment =
-            TestEnvironment::with_files(&[(".planspec.yaml", &old), ("work.yaml", &work), ("fixed", "")]);
-        environment.planspec(&["reconcile"]).succeeds();
-        approve_by_both(&environment);
-        environment.commit_files(&[(".planspec.yaml", &new)], "Another address");
-        environment.planspec(&["reconcile"]).succeeds();
-        check_phases(&environment, WAITS);
-        let message = node(&environment, "look")["message"].to_string();
-        let why = format!("the settings of {provider} for node `ship` have changed");
-        assert!(message.contains(&why), "{message}");
+        check_settings_are_approved(provider, &config(section), &config(&section.replace("one", "two")));
     }
 }
 
 /// An agent whose settings name another one, as those who verify its work are named.
 #[test]
 fn what_the_configuration_names_in_turn_is_approved_with_it() {
-    let work = WORK.replace(RULE, "target: {provider: 'agent://coder'}");
     let config = |command: &str| {
         format!(
             "{CONFIG}providers:\n  agents:\n    coder: {{command: 'true', verify: 'agent://critic'}}\n    \
              critic: {{command: '{command}'}}\n"
         )
     };
-    let (old, new) = (config("true"), config("/bin/true"));
-    let environment =
-        TestEnvironment::with_files(&[(".planspec.yaml", &old), ("work.yaml", &work), ("fixed", "")]);
-    environment.planspec(&["reconcile"]).succeeds();
-    approve_by_both(&environment);
-    environment.commit_files(&[(".planspec.yaml", &new)], "Another critic");
-    environment.planspec(&["reconcile"]).succeeds();
-    check_phases(&environment, WAITS);
-    let message = node(&environment, "look")["message"].to_string();
-    assert!(message.contains("the settings of agent://coder for node `ship` have changed"), "{message}");
+    check_settings_are_approved("agent://coder", &config("true"), &config("/bin/true"));
 }
 
 /// The plan that does a node, and what does the tasks of it, also further down.

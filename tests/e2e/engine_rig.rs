@@ -206,6 +206,13 @@ impl Stage {
         self.start_in(&self.environment.repo(), arguments)
     }
 
+    /// A clone on another machine, which has neither the repository nor the caches of the first one.
+    #[track_caller]
+    pub(crate) fn on_another_machine(&self) -> PathBuf {
+        let _ = fs::remove_dir_all(self.outside("home/.cache"));
+        self.clone_to(&format!("file://{}", self.environment.repo().display()), "other")
+    }
+
     /// Clones a repository to a new path.
     #[track_caller]
     pub(crate) fn clone_to(&self, url: &str, name: &str) -> PathBuf {

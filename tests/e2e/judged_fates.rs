@@ -150,11 +150,7 @@ fn work_whose_runner_was_asked_to_leave_while_it_was_judged_is_done_and_judged_a
 fn work_whose_runner_was_killed_while_it_was_judged_is_done_and_judged_on_another_machine() {
     let stage = stage("1m");
     judging(&stage).kill();
-    // Another machine has neither the repository nor the caches of the first one.
-    let _ = std::fs::remove_dir_all(stage.outside("home/.cache"));
-    let url = format!("file://{}", stage.environment.repo().display());
-    let other = stage.clone_to(&url, "other");
-    check_kept_once(&stage, &other);
+    check_kept_once(&stage, &stage.on_another_machine());
 }
 
 /// A task that asks before it changes anything, and counts what it used up.

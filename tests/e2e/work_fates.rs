@@ -1,7 +1,7 @@
 //! A task whose changes are kept × failure, timeout, cancellation, a crash in the middle, going on after a clean stop, and
 //! going on on another machine: what ended well is kept once, and of anything else nothing is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
 use serde_json::json;
@@ -124,9 +124,5 @@ fn work_whose_runner_was_asked_to_leave_is_done_again_and_kept_once() {
 fn work_whose_runner_was_killed_is_done_on_another_machine_and_kept_once() {
     let stage = stage("1m");
     in_the_middle(&stage).kill();
-    // Another machine has neither the repository nor the caches of the first one.
-    let _ = std::fs::remove_dir_all(stage.outside("home/.cache"));
-    let url = format!("file://{}", stage.environment.repo().display());
-    let other: PathBuf = stage.clone_to(&url, "other");
-    check_kept_once(&stage, &other);
+    check_kept_once(&stage, &stage.on_another_machine());
 }
