@@ -152,6 +152,17 @@ fn running_a_goal_commits_an_execution_of_the_plan_that_serves_it() {
 }
 
 #[test]
+fn runs_without_a_name_within_one_second_are_runs_of_their_own() {
+    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("ship-v1"))]);
+    for _ in 0..6 {
+        let run = environment.planspec(&["run", "plan/ship-v1"]).succeeds();
+        assert!(run.stdout.ends_with(" created\n"), "{}", run.stdout);
+    }
+    let names = environment.planspec(&["get", "executions", "-o", "name"]).succeeds().lines().len();
+    assert_eq!(names, 6);
+}
+
+#[test]
 fn a_push_goes_on_top_of_the_remote_or_not_at_all() {
     let environment = TestEnvironment::with_files(&[("README", "x")]);
     let origin = environment.root().join("origin.git");

@@ -284,8 +284,8 @@ impl Overview {
         let commit = self
             .commit
             .as_ref()
-            .map_or("which has no commit yet".to_owned(), |commit| format!("at {commit}"));
-        let mut page = format!("Desired branch {} {commit}\n", Tone::Strong.paint(text::line(&self.branch)));
+            .map_or(", which has no commit yet".to_owned(), |commit| format!(" at {commit}"));
+        let mut page = format!("Desired branch {}{commit}\n", Tone::Strong.paint(text::line(&self.branch)));
         for (what, command) in self.changes.said() {
             page.push_str(&format!("  {what}\n    run: {command}\n"));
         }

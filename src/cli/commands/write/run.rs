@@ -116,7 +116,7 @@ pub(crate) fn run(arguments: &RunArguments, context: &mut Context) -> Result<Exi
     let Some(planned) = planned else { return Err(nothing_named(arguments.filename.is_empty())) };
     let name = match &arguments.name {
         Some(name) => name.clone(),
-        None => generated_name(&planned.plan.name, context.now())?,
+        None => free_name(&planned, &revision, context.now())?,
     };
     let namespace = planned.namespace.clone();
     let text = execution_text(arguments, &planned, earlier.as_ref(), &revision, &name, context)?;
@@ -207,9 +207,26 @@ fn has_ended(
     Ok(recorded.is_some_and(|record| record.execution().is_some_and(|now| now.phase.is_terminal())))
 }
 
-/// `<plan>-<date>-<time>`, cut to the length of a name.
-fn generated_name(plan: &Name, now: Timestamp) -> Result<Name, CliError> {
-    let suffix = now.strftime("-%Y%m%d-%H%M%S").to_string();
+/// A generated name that no Execution has: each `run` without a name is a run of its own, also within one second.
+fn free_name(planned: &RunRequest, revision: &DesiredChange<'_>, now: Timestamp) -> Result<Name, CliError> {
+    let mut number = 1_u32;
+    loop {
+        let name = generated_name(&planned.plan.name, now, number)?;
+        let namespace = planned.namespace.clone();
+        let key = ResourceKey { namespace, kind: Kind::Execution, name: name.clone() };
+        if revision.find(&key).is_none() {
+            return Ok(name);
+        }
+        number += 1;
+    }
+}
+
+/// `<plan>-<date>-<time>`, cut to the length of a name; all but the first of a second end with their number.
+fn generated_name(plan: &Name, now: Timestamp, number: u32) -> Result<Name, CliError> {
+    let mut suffix = now.strftime("-%Y%m%d-%H%M%S").to_string();
+    if number > 1 {
+        suffix.push_str(&format!("-{number}"));
+    }
     let stem: String = plan.as_str().chars().take(NAME_LIMIT.saturating_sub(suffix.len())).collect();
     let name = format!("{}{suffix}", stem.trim_end_matches('-'));
     Name::new(&name).map_err(|error| CliError::bug(format!("the name `{name}` {error}")))
@@ -314,8 +331,11 @@ mod tests {
     #[test]
     fn a_generated_name_is_a_name_however_long_the_plan_s_is() {
         let now = "2026-03-04T12:03:41Z".parse().unwrap();
-        let name = |plan: &str| generated_name(&Name::new(plan).unwrap(), now).unwrap().to_string();
-        assert_eq!(name("sso"), "sso-20260304-120341");
-        assert_eq!(name(&"x".repeat(63)).len(), 63);
+        let name =
+            |plan: &str, number| generated_name(&Name::new(plan).unwrap(), now, number).unwrap().to_string();
+        assert_eq!(name("sso", 1), "sso-20260304-120341");
+        assert_eq!(name("sso", 2), "sso-20260304-120341-2");
+        assert_eq!(name(&"x".repeat(63), 1).len(), 63);
+        assert_eq!(name(&"x".repeat(63), 12).len(), 63);
     }
 }
