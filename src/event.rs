@@ -8,7 +8,7 @@ pub use crate::model::Waiting;
 use crate::model::{ExecutionPhase, NodeId, NodePhase, NodeReason, ResourceKey};
 
 /// Something that happened during a reconcile. Everything here has been published before it is sent
-/// (Invariant 4), but for `Output`, `Waiting` and `Note`, which are not part of the record.
+/// (Invariant 4), but for a dry run, which says so at its begin, and for `Output`, `Waiting` and `Note`, which are not part of the record.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
@@ -22,6 +22,9 @@ pub enum Event {
         status: Option<String>,
         /// The name of this runner.
         runner: String,
+        /// Whether all that follows is only what would happen.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
     },
     /// A manifest has a problem; its resource is quarantined if the severity is error.
     Diagnostic(Box<Diagnostic>),
@@ -96,6 +99,17 @@ pub enum Event {
     Note {
         /// The text, for people.
         message: String,
+    },
+    /// A dry run is over: a reconcile would begin with what was said before.
+    DryRunEnded {
+        /// When.
+        at: Timestamp,
+        /// The number of records that its first commit would change.
+        records: usize,
+        /// The number of attempts that would start then.
+        starts: usize,
+        /// Whether more is planned once that is recorded, because there is so much of it.
+        more: bool,
     },
     /// The reconcile is over.
     Finished {

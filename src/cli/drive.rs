@@ -67,6 +67,7 @@ impl PassBounds {
             jobs: self.jobs.map(|jobs| jobs as usize),
             default_jobs: cores(),
             watch: None,
+            dry_run: false,
             max_duration: self.time(),
             allow_mass_delete: self.allow_mass_delete,
             accept_status_history: self.accept_status_history,
@@ -107,7 +108,7 @@ pub(crate) fn drive_with(
     // The engine takes the other handle along; this one is for packing afterwards.
     let repo = workspace.repo.reopen()?;
     let branches = workspace.branches(context)?.accepting_history(options.accept_status_history);
-    let mut progress = progress(context)?;
+    let mut progress = progress(context, options.dry_run)?;
     let mut broken: Option<io::Error> = None;
     let environment = context.environment.clone();
     // One thread is enough: a single loop owns all run state, attempts wait for processes and sockets, and
@@ -165,7 +166,7 @@ fn patience(options: &ReconcileOptions) -> OutagePatience {
     OutagePatience::new(if endless { std::time::Duration::MAX } else { OUTAGE }, until)
 }
 
-fn progress(context: &Context) -> Result<Box<dyn ProgressReporter>, CliError> {
+fn progress(context: &Context, dry_run: bool) -> Result<Box<dyn ProgressReporter>, CliError> {
     let detail = match (context.options.quiet, context.options.verbose) {
         (true, _) => DetailLevel::Quiet,
         (false, 0) => DetailLevel::Normal,
@@ -173,7 +174,7 @@ fn progress(context: &Context) -> Result<Box<dyn ProgressReporter>, CliError> {
     };
     Ok(match context.options.format()? {
         OutputFormat::Json => Box::new(JsonProgress::new(io::stdout())),
-        _ if context.out.is_live() => {
+        _ if context.out.is_live() && !dry_run => {
             Box::new(LiveProgress::new(detail, context.out.has_colour(), context.out.height()))
         }
         _ => {

@@ -163,7 +163,10 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "`planspec run plan/NAME` runs a plan, `planspec run -f FILE --here` tries one",
     ),
     (&["sync", "converge", "drive"], "`planspec reconcile` drives what is committed"),
-    (&["plan", "preview"], "`planspec diff` shows what a change means"),
+    (
+        &["plan", "preview"],
+        "`planspec diff` shows what a change means, `planspec reconcile --dry-run` what a reconcile begins with",
+    ),
     (&["lint", "check", "verify-manifests"], "`planspec validate` checks manifests"),
     (&["rerun", "resubmit", "restart"], "`planspec retry EXECUTION` runs again what failed"),
     (

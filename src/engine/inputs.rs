@@ -70,6 +70,8 @@ pub struct ReconcileOptions {
     pub watch: Option<Duration>,
     /// Stop cleanly before this much time has passed.
     pub max_duration: Option<Duration>,
+    /// Only say what the first commit would record and start.
+    pub dry_run: bool,
     /// Carry out a deletion of more than the configured share of all resources.
     pub allow_mass_delete: bool,
     /// Take a status branch that went back as it is, and record that.

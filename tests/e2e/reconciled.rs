@@ -137,3 +137,27 @@ fn with_a_remote_the_status_of_the_remote_counts() {
     assert!(outcome.stderr.contains("showing what was fetched last"), "{}", outcome.stderr);
     assert_eq!(outcome.json()["status"]["phase"], "Succeeded");
 }
+
+#[test]
+fn a_dry_run_says_what_a_reconcile_begins_with_and_records_nothing() {
+    let environment = TestEnvironment::new();
+    environment.planspec(&["init"]).succeeds();
+    environment.git(&["add", "--all"]).succeeds();
+    environment.git(&["commit", "--quiet", "-m", "Begin"]).succeeds();
+    let said = environment.planspec(&["reconcile", "--dry-run"]).succeeds();
+    assert!(said.stdout.contains("default/hello-1 greet Running (attempt 1) (dry run)\n"), "{}", said.stdout);
+    assert!(said.stdout.contains("default/plan/hello-v1 created, Ready (dry run)\n"), "{}", said.stdout);
+    assert!(!said.stdout.contains("check Running"), "{}", said.stdout);
+    assert!(said.stdout.ends_with("start 1 attempt; nothing was recorded or started\n"), "{}", said.stdout);
+    environment.git(&["rev-parse", "--verify", "--quiet", "planspec/status"]).exits(1);
+    let events = environment.planspec(&["reconcile", "--dry-run", "-o", "json"]).succeeds();
+    let events: Vec<serde_json::Value> =
+        events.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&events[0]["event"], &events[0]["dryRun"]), (&"passStarted".into(), &true.into()));
+    let last = events.last().unwrap();
+    assert_eq!((&last["event"], &last["starts"]), (&"dryRunEnded".into(), &1.into()));
+    // The reconcile that follows is none the wiser.
+    let real = environment.planspec(&["reconcile"]).succeeds();
+    assert!(real.stdout.contains("default/hello-1 Succeeded\n"), "{}", real.stdout);
+    assert_eq!(environment.planspec(&["reconcile", "--dry-run"]).succeeds().stdout, "nothing to do\n");
+}

@@ -15,6 +15,7 @@ use crate::model::{Duration, DurationError};
 #[command(after_help = "\
 Examples:
   planspec reconcile
+  planspec reconcile --dry-run
   planspec reconcile --watch 30s
   planspec reconcile --fail-on failed,blocked
   planspec reconcile --max-duration 50m --jobs 4 -o json")]
@@ -25,6 +26,9 @@ pub(crate) struct ReconcileArguments {
     /// Exit with 1 also when an execution failed, or when one waits for people or events
     #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
     fail_on: Vec<FailOn>,
+    /// Only say what a reconcile would record and start first; nothing is recorded, started or sent
+    #[arg(long, conflicts_with_all = ["watch", "fail_on"])]
+    dry_run: bool,
     #[command(flatten)]
     bounds: PassBounds,
 }
@@ -50,8 +54,11 @@ pub(crate) fn run(arguments: &ReconcileArguments, context: &mut Context) -> Resu
             Some(interval.span())
         }
     };
-    let options = ReconcileOptions { watch, ..arguments.bounds.options(context) };
+    let options = ReconcileOptions { watch, dry_run: arguments.dry_run, ..arguments.bounds.options(context) };
     let summary = drive(workspace, options, context)?;
+    if arguments.dry_run {
+        return verdict(&summary);
+    }
     let idle = summary.commits == 0 && summary.started == 0 && summary.waiting_count == 0;
     // Only for a person who looks: it reads the whole working tree, and a machine that reconciles every minute has none that
     // anybody edits.

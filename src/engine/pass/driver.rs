@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{debug, info, info_span, trace};
 
-use super::lease_waits::LeaseWaits;
 use super::shutdown::Shutdown;
 use super::tips::TipReader;
+use super::waits::lease::LeaseWaits;
 use super::work_queue::WorkQueue;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -71,6 +71,10 @@ pub async fn reconcile(
     options: ReconcileOptions,
 ) -> Result<ReconcileSummary, EngineError> {
     let mut driver = Driver::begin(inputs, options)?;
+    if driver.options.dry_run {
+        driver.foresee().await?;
+        return Ok(driver.summary);
+    }
     if !driver.is_late()? {
         driver.run().await?;
     }
@@ -170,6 +174,7 @@ impl<'a> Driver<'a> {
             desired: desired.to_string(),
             status: status.map(|id| id.to_string()),
             runner: self.options.runner.clone(),
+            dry_run: self.options.dry_run,
         });
         let mut all = fresh;
         // Files that were bad before still are: the advance did not read them, because they did not change. That a file

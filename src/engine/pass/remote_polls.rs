@@ -39,7 +39,7 @@ impl Driver<'_> {
                 capabilities,
             })
         };
-        let leaving = self.shutdown.is_leaving();
+        let leaving = self.shutdown.is_leaving() || self.options.dry_run;
         let mut polls = std::mem::take(&mut step.draft.polls);
         for poll in &mut polls {
             // A poll that learns nothing is not recorded, so this machine may know of a later one than the
@@ -77,7 +77,7 @@ impl Driver<'_> {
         let Some(compiled) = step.compiled.clone().filter(|_| !step.draft.proposals.is_empty()) else {
             return Ok(());
         };
-        if self.shutdown.is_leaving() {
+        if self.shutdown.is_leaving() || self.options.dry_run {
             // Else the Execution would wait for its Gate alone, and nobody would be shown what the Gate asks about.
             step.draft.wake_at(now);
             return Ok(());

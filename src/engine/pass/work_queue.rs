@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{debug, trace};
 
-use super::unsaved_waits::UnsavedWaits;
+use super::waits::unsaved::UnsavedWaits;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::waiting::LEASED;
 use crate::index::{Topic, WaitSet};

@@ -12,7 +12,7 @@ use crate::report::{age, text};
 /// The lines of one event, made safe and coloured, without line ends.
 pub(super) fn of(event: &Event, detail: DetailLevel) -> Vec<String> {
     match event {
-        Event::PassStarted { at, desired, status, runner } if detail == DetailLevel::Verbose => {
+        Event::PassStarted { at, desired, status, runner, .. } if detail == DetailLevel::Verbose => {
             let status = status.as_deref().map_or("no status yet", text::short_commit);
             let runner = text::line(runner);
             vec![stamped(
@@ -60,6 +60,7 @@ pub(super) fn of(event: &Event, detail: DetailLevel) -> Vec<String> {
         Event::Finished { commits, started, waiting, failed, .. } => {
             finished(*commits, *started, waiting, failed, detail)
         }
+        Event::DryRunEnded { records, starts, more, .. } => vec![foreseen(*records, *starts, *more)],
         _ => Vec::new(),
     }
 }
@@ -97,6 +98,19 @@ fn finished(
         });
     }
     lines
+}
+
+/// The last line of a dry run.
+fn foreseen(records: usize, starts: usize, more: bool) -> String {
+    if records == 0 {
+        return "nothing to do".to_owned();
+    }
+    let attempts = if starts == 1 { "attempt" } else { "attempts" };
+    let first = if more { ", and go on with more after that" } else { "" };
+    let changed = if records == 1 { "record" } else { "records" };
+    format!(
+        "a reconcile would change {records} {changed} and start {starts} {attempts}{first}; nothing was recorded or started"
+    )
 }
 
 /// What waits, for what, and what the user may run.

@@ -11,20 +11,31 @@ pub(crate) struct PlainProgress<W> {
     out: W,
     detail: DetailLevel,
     skips: FoldedSkips,
+    /// Whether what comes is only what would happen.
+    dry_run: bool,
 }
 
 impl<W: Write> PlainProgress<W> {
     /// Writes to `out`, which drops colours where they are not wanted.
     pub(crate) fn new(out: W, detail: DetailLevel) -> Self {
-        Self { out, detail, skips: FoldedSkips::default() }
+        Self { out, detail, skips: FoldedSkips::default(), dry_run: false }
     }
 }
 
 impl<W: Write + Send> ProgressReporter for PlainProgress<W> {
     fn show(&mut self, event: &Event) -> io::Result<()> {
         let mut lines = self.skips.of(event, self.detail);
+        if let Event::PassStarted { dry_run, .. } = event {
+            self.dry_run = *dry_run;
+        }
         if lines.is_empty() {
             return Ok(());
+        }
+        // As `kubectl` marks each line: one that is read alone, or found in a log, must not be taken for what happened.
+        if self.dry_run
+            && matches!(event, Event::Resource { .. } | Event::Execution { .. } | Event::Node { .. })
+        {
+            lines.iter_mut().for_each(|line| line.push_str(" (dry run)"));
         }
         // In one write: a pass may end with many lines.
         lines.push(String::new());

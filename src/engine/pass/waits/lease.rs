@@ -8,18 +8,18 @@ use crate::model::ResourceKey;
 
 /// The leases of other runners that a one-shot pass waits for: those that end within its patience, and that nobody renews.
 #[derive(Debug, Default)]
-pub(super) struct LeaseWaits {
+pub(in crate::engine::pass) struct LeaseWaits {
     /// When each of them ended, as it was first seen.
     ends: HashMap<ResourceKey, Timestamp>,
 }
 
 impl LeaseWaits {
-    pub(super) fn is_new(&self, key: &ResourceKey) -> bool {
+    pub(in crate::engine::pass) fn is_new(&self, key: &ResourceKey) -> bool {
         !self.ends.contains_key(key)
     }
 
     /// Whether a lease that ends at `until` is waited for.
-    pub(super) fn waits_for(
+    pub(in crate::engine::pass) fn waits_for(
         &mut self,
         key: &ResourceKey,
         until: Timestamp,
@@ -32,7 +32,7 @@ impl LeaseWaits {
         *self.ends.entry(key.clone()).or_insert(until) == until
     }
 
-    pub(super) fn is_waiting(&self, now: Timestamp) -> bool {
+    pub(in crate::engine::pass) fn is_waiting(&self, now: Timestamp) -> bool {
         self.ends.values().any(|&until| until >= now)
     }
 }

@@ -7,14 +7,14 @@ use crate::model::ResourceKey;
 
 /// How resources were left.
 #[derive(Debug, Default)]
-pub(super) struct UnsavedWaits {
+pub(in crate::engine::pass) struct UnsavedWaits {
     left: HashMap<ResourceKey, Option<WaitSet>>,
     waiters: HashMap<String, BTreeSet<ResourceKey>>,
 }
 
 impl UnsavedWaits {
     /// Takes in how a resource was left; `None` when it is gone or over.
-    pub(super) fn insert(&mut self, key: ResourceKey, waits: Option<WaitSet>) {
+    pub(in crate::engine::pass) fn insert(&mut self, key: ResourceKey, waits: Option<WaitSet>) {
         // First: topics of the wait before would wake it for what it does not wait for any more.
         self.remove(&key);
         for topic in waits.iter().flat_map(|waits| &waits.on) {
@@ -24,7 +24,7 @@ impl UnsavedWaits {
     }
 
     /// Forgets a resource.
-    pub(super) fn remove(&mut self, key: &ResourceKey) {
+    pub(in crate::engine::pass) fn remove(&mut self, key: &ResourceKey) {
         let old = self.left.remove(key).flatten();
         for topic in old.iter().flat_map(|old| &old.on) {
             if let Some(keys) = self.waiters.get_mut(topic) {
@@ -34,12 +34,12 @@ impl UnsavedWaits {
     }
 
     /// The resources that wait for `topic`.
-    pub(super) fn waiters(&self, topic: &Topic) -> impl Iterator<Item = &ResourceKey> {
+    pub(in crate::engine::pass) fn waiters(&self, topic: &Topic) -> impl Iterator<Item = &ResourceKey> {
         self.waiters.get(&topic.to_string()).into_iter().flatten()
     }
 
     /// Everything, which is then forgotten.
-    pub(super) fn take(&mut self) -> Vec<(ResourceKey, Option<WaitSet>)> {
+    pub(in crate::engine::pass) fn take(&mut self) -> Vec<(ResourceKey, Option<WaitSet>)> {
         // From here on the index answers for these topics.
         self.waiters.clear();
         std::mem::take(&mut self.left).into_iter().collect()
