@@ -79,6 +79,17 @@ impl Index {
         Ok(time_and_key(key.value()).map(|(at, _)| at))
     }
 
+    /// The same, less what is due by `now`, which is in `work`.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn next_wake_after(&self, now: Timestamp) -> Result<Option<Timestamp>, IndexError> {
+        let begin = timed_key(now.as_millisecond() + 1, "");
+        let table = self.store.begin_read()?.open_table(WAKES)?;
+        let Some(entry) = table.range(begin.as_str()..)?.next() else { return Ok(None) };
+        Ok(time_and_key(entry?.0.value()).map(|(at, _)| at))
+    }
+
     /// Adds work.
     ///
     /// # Errors
@@ -239,7 +250,9 @@ mod tests {
         assert_eq!(index.work(at(7_000)).unwrap(), []);
         assert_eq!(index.work(at(7_399)).unwrap(), []);
         assert_eq!(index.next_wake().unwrap(), Some(at(8_000)));
+        assert_eq!(index.next_wake_after(at(7_999)).unwrap(), Some(at(8_000)));
         assert_eq!(index.work(at(8_000)).unwrap(), std::slice::from_ref(&key));
+        assert_eq!(index.next_wake_after(at(8_000)).unwrap(), None);
         index.settle(&[(key.clone(), waits(9_000))], at(8_000)).unwrap();
         assert_eq!(index.work(at(8_999)).unwrap(), []);
         assert_eq!(index.work(at(9_000)).unwrap(), [key]);

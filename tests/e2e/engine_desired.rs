@@ -251,6 +251,30 @@ fn a_mass_deletion_that_is_refused_leaves_running_work_alone() {
 }
 
 #[test]
+fn a_pass_does_not_wait_for_what_is_due_and_held_back() {
+    let graph = Graph::new("work").task_with("a", &[], "exit 1", &json!({ "retries": 5 }));
+    let documents = yaml(&[graph.plan(), bindings(&[&graph]), execution("run", "work")]);
+    let stage = Stage::new(QUICK, &[("work.yaml", &documents)]);
+    let due = || {
+        let record = record(&stage, Kind::Execution, "run")?;
+        let (_, node) = record.execution()?.node_statuses.iter().next()?;
+        node.extensions.retry_at
+    };
+    let mut runner = stage.start(&[]);
+    stage.wait_until("its next attempt waits", || due().is_some());
+    runner.signal(rustix::process::Signal::INT);
+    runner.ends();
+    // Without a time it is due at once: the next attempt began meanwhile, and was given back.
+    let due = due().unwrap_or_default();
+    stage.remove("work.yaml");
+    stage.wait_until("that is due", || jiff::Timestamp::now() > due);
+    let mut runner = stage.start(&[]);
+    assert_eq!(runner.ends().code(), Some(1));
+    assert!(runner.output().contains("--allow-mass-delete"), "{}", runner.output());
+    assert_eq!(stage.node("run", "a").phase, NodePhase::Pending);
+}
+
+#[test]
 fn an_unbound_node_starts_by_itself_when_its_binding_is_committed() {
     let graph = Graph::new("work").task("a", &[], "true");
     let stage = Stage::new(QUICK, &[("work.yaml", &yaml(&[graph.plan(), execution("run", "work")]))]);

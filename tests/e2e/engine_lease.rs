@@ -65,6 +65,10 @@ fn a_lease_that_somebody_frees_is_taken_over_at_once_and_its_token_stays_used_up
     assert!(said.contains(&format!("unlocked; runner {holder} held token 1")), "{said}");
     let request = stage.status("long").extensions.unlocked.unwrap();
     assert_eq!(request.comment.as_deref(), Some("its machine is gone"));
+    for command in ["history", "describe"] {
+        let shown = stage.environment.planspec(&[command, "execution/long"]).succeeds().stdout;
+        assert!(shown.contains("its machine is gone"), "{shown}");
+    }
     let again = unlock().stdout;
     assert!(again.contains("execution/long is not locked"), "{again}");
     stage.reconcile(&[]).succeeds();

@@ -70,14 +70,30 @@ pub(crate) fn tests(project: &Project) -> Vec<Finding> {
     findings
 }
 
-/// The pages of `docs/tested/` say of each point which test shows it: no cell of their tables is empty, and what the last
-/// column cites is there.
+/// Where the tables are whose last column cites tests: a page, and the heading above them if it has others too.
+const TESTED: &[(&str, Option<&str>)] =
+    &[("docs/tested/", None), ("README.md", Some("## What is guaranteed"))];
+
+/// Whether a line of a document belongs to a table whose points each have a test.
+fn is_tested(path: &str, heading: &str) -> bool {
+    TESTED.iter().any(|(page, above)| path.starts_with(page) && above.is_none_or(|above| above == heading))
+}
+
+/// The pages of `docs/tested/`, and the guarantees of the README, say of each point which test shows it: no cell of their tables
+/// is empty, and what the last column cites is there.
 pub(crate) fn tested(project: &Project) -> Vec<Finding> {
     let cited = Regex::new(r"`([^`]+)`").unwrap();
     let functions = functions_by_module(project);
     let mut findings = Vec::new();
-    for (document, text) in documents(project).filter(|(path, _)| path.starts_with("docs/tested/")) {
+    for (document, text) in documents(project) {
+        let mut heading = "";
         for (at, line) in text.lines().enumerate() {
+            if line.starts_with('#') {
+                heading = line;
+            }
+            if !is_tested(document, heading) {
+                continue;
+            }
             let Some(row) = line.strip_prefix("| ").and_then(|line| line.trim_end().strip_suffix('|')) else {
                 continue;
             };

@@ -259,6 +259,10 @@ fn points_without_a_test_are_found() {
     ] {
         assert!(!find(documents::tested, &page(bad)).is_empty(), "{bad}");
     }
+    let guarantee = |row: &str| format!("## Limits\n\n| a | b |\n\n## What is guaranteed\n\n{head}{row}\n");
+    let (good, bad) = (guarantee("| a | `pins::it_holds` |"), guarantee("| a | `pins::gone` |"));
+    check_finds(documents::tested, &[code, ("README.md", &good)], &[]);
+    assert_eq!(find(documents::tested, &[code, ("README.md", &bad)]).len(), 1);
 }
 
 #[test]

@@ -277,7 +277,7 @@ fn cancel_one(
             }
         }
     };
-    case.close(verdict, actor, "CancelRequested", &said);
+    case.close_because(verdict, actor, ("CancelRequested", &said), comment);
 }
 
 /// Whether something of a node goes on, or is shown, at its provider, which only a reconcile can end.
@@ -303,7 +303,7 @@ pub(super) fn unlock(
     };
     target.draft.execution(ExecutionChange::Unlock(request(actor, comment)), actor.at);
     let said = format!("unlocked; runner {} held token {}", lease.holder, lease.token);
-    target.close(&mut effect, actor, "Unlocked", &said);
+    target.close_because(&mut effect, actor, ("Unlocked", &said), comment);
     Ok(effect)
 }
 
@@ -324,7 +324,7 @@ pub(super) fn suspend(
     if !case.draft.execution(ExecutionChange::Suspend(request(actor, comment)), actor.at) {
         return refuse(format!("{key} is already {}", case.status().phase));
     }
-    case.close(&mut verdict, actor, "Suspended", "suspended");
+    case.close_because(&mut verdict, actor, ("Suspended", "suspended"), comment);
     Ok(verdict)
 }
 

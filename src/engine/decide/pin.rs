@@ -71,7 +71,7 @@ pub(super) fn accept(
     target.draft.execution(ExecutionChange::AcceptPin { graph, request: request(actor, comment) }, actor.at);
     target.pins = Some(pins);
     let said = format!("pinned to commit {} instead of {}: {why}", commit.short(), short(&pinned.commit));
-    target.close(&mut effect, actor, "PinAccepted", &said);
+    target.close_because(&mut effect, actor, ("PinAccepted", &said), comment);
     Ok(effect)
 }
 

@@ -72,7 +72,7 @@ pub(super) fn retry(
     }
     let said = format!("retried: {}", again.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", "));
     let mut verdict = DecisionEffect::default();
-    case.close(&mut verdict, actor, "Retried", &said);
+    case.close_because(&mut verdict, actor, ("Retried", &said), comment);
     Ok(verdict)
 }
 

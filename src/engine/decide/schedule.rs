@@ -2,6 +2,7 @@
 //! not wait for a review.
 
 use super::execution::request;
+use super::target::said_because;
 use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
@@ -77,9 +78,8 @@ impl ScheduleSubject {
         let mut effect = DecisionEffect::default();
         effect.lines.push(format!("schedule/{} {said}", self.key.name));
         let record = StatusRecord { metadata: self.metadata, status: ResourceStatus::Schedule(self.status) };
-        let words = comment.map(|comment| format!("{said}: {comment}"));
-        let words = words.as_deref().unwrap_or(said);
-        effect.assembly.put_decision(self.old.as_ref(), record, &actor.name, words, actor.at);
+        let words = said_because(said, comment);
+        effect.assembly.put_decision(self.old.as_ref(), record, &actor.name, &words, actor.at);
         effect
     }
 }

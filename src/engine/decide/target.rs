@@ -91,7 +91,18 @@ impl DecisionTarget {
     }
 
     /// Completes the status and puts it into the commit.
-    pub(super) fn close(mut self, verdict: &mut DecisionEffect, actor: &Actor<'_>, word: &str, said: &str) {
+    pub(super) fn close(self, verdict: &mut DecisionEffect, actor: &Actor<'_>, word: &str, said: &str) {
+        self.close_because(verdict, actor, (word, said), None);
+    }
+
+    /// The same for a decision that has a reason, which stands in the history.
+    pub(super) fn close_because(
+        mut self,
+        verdict: &mut DecisionEffect,
+        actor: &Actor<'_>,
+        (word, said): (&str, &str),
+        comment: Option<&str>,
+    ) {
         if let Some(compiled) = &self.compiled {
             sum_groups(compiled, &mut self.draft, actor.at);
         }
@@ -103,6 +114,12 @@ impl DecisionTarget {
         };
         verdict.lines.push(format!("execution/{} {said}", self.key.name));
         let decided = DecidedRecord { record, pins: self.pins };
-        verdict.assembly.put_decided(old, &self.draft, decided, &actor.name, (word, said), actor.at);
+        let said = said_because(said, comment);
+        verdict.assembly.put_decided(old, &self.draft, decided, &actor.name, (word, &said), actor.at);
     }
+}
+
+/// What is said of a decision, with the reason that a person gave.
+pub(super) fn said_because(said: &str, comment: Option<&str>) -> String {
+    comment.map_or_else(|| said.to_owned(), |comment| format!("{said}: {comment}"))
 }

@@ -55,6 +55,8 @@ pub(super) struct Driver<'a> {
     pub(super) shutdown: Shutdown,
     pub(super) lease_waits: LeaseWaits,
     pub(super) packing: Packing,
+    /// When nothing moved by itself any more, if this reconcile came to that.
+    pub(super) settled_at: Option<Timestamp>,
     pub(super) attempts: Attempts,
     pub(super) polls: Polls,
     pub(super) messages: mpsc::UnboundedReceiver<AttemptMessage>,
@@ -136,6 +138,7 @@ impl<'a> Driver<'a> {
             shutdown: Shutdown::new(stop, options.max_duration),
             lease_waits: LeaseWaits::default(),
             packing: Packing::default(),
+            settled_at: None,
             options,
             attempts,
             polls,
@@ -211,14 +214,15 @@ impl<'a> Driver<'a> {
                 self.summary.interrupted = true;
                 return Ok(());
             }
-            let work = self.snapshot.index.work(self.clock.now())?;
+            let now = self.clock.now();
+            let work = self.snapshot.index.work(now)?;
             // What is left over or held back stays work in the index. Counted here, it would keep this
             // reconcile busy for ever.
             if !work.iter().all(|key| self.queue.is_left_over(key) || self.is_held_back(key)) {
                 debug!(resources = work.len(), "plan what has become due");
                 continue;
             }
-            if !self.idle().await? {
+            if !self.idle(now).await? {
                 return Ok(());
             }
         }
@@ -403,7 +407,7 @@ impl<'a> Driver<'a> {
         let (count, waiting) = self.snapshot.index.waiting(WAITING_SHOWN).unwrap_or_default();
         self.summary.waiting_count = count;
         self.summary.waiting.clone_from(&waiting);
-        self.summary.next_due = self.snapshot.index.next_wake().ok().flatten();
+        self.summary.next_due = self.next_due().ok().flatten();
         self.summary.started = self.attempts.started();
         self.summary.runner_fault = self.attempts.health().illness().map(str::to_owned);
         let finished = Event::Finished {

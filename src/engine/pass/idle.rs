@@ -11,6 +11,7 @@ use super::work_queue::until;
 use crate::engine::EngineError;
 use crate::engine::execution::waiting::LEASED;
 use crate::event::Event;
+use crate::index::IndexError;
 use crate::model::{NodeReason, after};
 
 /// Retries that are due this soon are waited for instead of being left to the next reconcile.
@@ -21,12 +22,11 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(100);
 const RETRIES_SEARCHED: usize = 1_000;
 
 impl Driver<'_> {
-    /// Waits until something that was parked may go on. Says whether to go on at all.
-    pub(super) async fn idle(&mut self) -> Result<bool, EngineError> {
-        let now = self.clock.now();
-        let wake = self.snapshot.index.next_wake()?.map(|at| until(now, at));
-        // What is due and was left over got no slot; without this, it would be tried again without a pause.
-        let wake = wake.filter(|wake| !(wake.is_zero() && self.queue.has_left_over()));
+    /// Waits until something that was parked may go on. Says whether to go on at all. All that was due at `now` got its turn.
+    pub(super) async fn idle(&mut self, now: Timestamp) -> Result<bool, EngineError> {
+        self.settled_at = Some(now);
+        // What is due already got no slot, or is a deletion that is held back. Waiting for it would be no waiting at all.
+        let wake = self.snapshot.index.next_wake_after(now)?.map(|at| until(now, at));
         // A one-shot pass waits only for what ends by itself soon. What people or services decide may take
         // days.
         let pause = match (self.options.watch, wake) {
@@ -34,7 +34,7 @@ impl Driver<'_> {
             (Some(watch), None) => watch,
             // One lookup answers for most passes; the search in the next arm reads up to a thousand entries.
             (None, wake) if wake.is_none_or(|wake| wake > NEAR) => return Ok(false),
-            (None, _) => match self.next_retry()?.map(|at| until(now, at)) {
+            (None, _) => match self.next_retry(now)?.map(|at| until(now, at)) {
                 Some(retry) if retry <= NEAR => retry,
                 _ => return Ok(false),
             },
@@ -65,6 +65,16 @@ impl Driver<'_> {
         Ok(true)
     }
 
+    /// When the next pass has something to do that is due by itself.
+    pub(super) fn next_due(&self) -> Result<Option<Timestamp>, IndexError> {
+        let index = &self.snapshot.index;
+        match self.settled_at.filter(|_| !self.queue.has_left_over()) {
+            // What was due by then is a deletion that is held back until somebody allows it.
+            Some(at) => index.next_wake_after(at),
+            None => index.next_wake(),
+        }
+    }
+
     /// Has Git pack, if a runner that stays has written enough. One that ends packs at its end.
     pub(super) fn pack_if_due(&mut self, idle: bool) -> Result<(), EngineError> {
         if self.options.watch.is_some() && self.packing.is_due(idle) {
@@ -81,15 +91,14 @@ impl Driver<'_> {
     /// When the next attempt is due that only waits for its time, or the next poll of remote work or the end of another
     /// runner's lease: the latter two as long as something happened within the last minute. Other times, such as those of
     /// deadlines, are up to the outside world, and the next reconcile finds them in the index.
-    fn next_retry(&mut self) -> Result<Option<Timestamp>, EngineError> {
+    fn next_retry(&mut self, now: Timestamp) -> Result<Option<Timestamp>, EngineError> {
         let patience = NEAR.saturating_sub(self.lane.idle_for());
-        let now = self.clock.now();
         let patient_until = after(now, patience);
         let (_, waiting) = self.snapshot.index.waiting(RETRIES_SEARCHED)?;
         let mut next: Option<Timestamp> = None;
         let mut said = Vec::new();
         for one in waiting {
-            let Some(until) = one.until else { continue };
+            let Some(until) = one.until.filter(|until| *until > now) else { continue };
             let counts = if one.reason == LEASED {
                 let fresh = self.lease_waits.is_new(&one.key);
                 let waits = self.lease_waits.waits_for(&one.key, until, patient_until);

@@ -60,7 +60,8 @@ pub(super) fn describe(
         ("Pin accepted", &status.extensions.pin_accepted),
     ] {
         if let Some(request) = request {
-            page.field(name, &format!("by {} at {}", request.by, age::moment(request.at)));
+            let why = request.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
+            page.field(name, &format!("by {} at {}{why}", request.by, age::moment(request.at)));
         }
     }
     nodes(status, graph, now, page);
