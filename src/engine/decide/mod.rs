@@ -264,7 +264,9 @@ pub fn decide(
         let (name, host) = match decider {
             Decider::Committer(person) => (people.identify(&person.email), None),
             // By the login that the host vouches for. A name under `identities` is nobody's login by itself.
-            Decider::Host(host) => (people.identify_login(&host.account.login), Some(host)),
+            Decider::Host(host) => {
+                (people.identify_account(&host.account.login, host.account.id), Some(host))
+            }
         };
         let name = name.map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
         let actor = Actor { name, host, at: clock.now(), runner, first_seen: &first_seen };
