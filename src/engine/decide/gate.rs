@@ -9,6 +9,7 @@ use super::target::not_merged;
 use super::{Actor, DecisionEffect, listed, refuse};
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::approvals::void_below;
 use crate::engine::snapshot::approved_target::approved_target;
 use crate::engine::snapshot::gate_in_force::{GateInForce, in_force};
 use crate::engine::snapshot::gates::{authors_of, decide_with, gate_status, metadata_of, people, settle};
@@ -304,7 +305,7 @@ fn visit(
         let Some(state) = status.node_statuses.get(&node.id) else { continue };
         // A gate that was passed is asked again where what would run behind it is not what was approved.
         let began = if state.phase.is_terminal() {
-            let began = voided_since(&compiled, status, ix);
+            let began = asked_again_since(snapshot, &compiled, status, ix)?;
             // Also before a pass has come to that, for the person who would complete the node. When it began is written nowhere,
             // so a comment that is found again could be from before.
             let about = (&*compiled, record.metadata.uid.as_str(), status);
@@ -376,4 +377,24 @@ fn voided_since(
         .filter_map(|ix| status.node_statuses.get(compiled.ids.get(ix)?));
     let mut waiting = states.filter(|state| state.extensions.reason == Some(NodeReason::ApprovalVoid));
     waiting.next().map(|state| state.extensions.blocked_since)
+}
+
+/// The same, also for what does a task behind the gate as an Execution of its own.
+fn asked_again_since(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    status: &ExecutionStatus,
+    gate: NodeIx,
+) -> Result<Option<Option<Timestamp>>, EngineError> {
+    let began = voided_since(compiled, status, gate);
+    if began.is_some() {
+        return Ok(began);
+    }
+    let mut since = None;
+    for (ix, id) in compiled.ids.iter().enumerate() {
+        if compiled.gates_before(ix).contains(&gate) {
+            since = since.max(void_below(snapshot, &compiled.key, (status, id))?);
+        }
+    }
+    Ok(since.map(Some))
 }
