@@ -241,6 +241,9 @@ pub struct Identity {
     /// The login on the Git host. A name is never used as a login.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
+    /// The number of the account on the Git host, which stays when the login changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u64>,
     /// The person's email addresses in Git.
     pub emails: Vec<String>,
     /// The teams the person is in.
@@ -255,11 +258,9 @@ pub struct ProviderConfig {
     pub allow: Vec<String>,
     /// How many attempts run at once, by provider.
     pub limits: BTreeMap<String, u32>,
-    /// Environment variables of the runner that are passed to local commands, and whose values are
-    /// redacted everywhere.
+    /// Environment variables of the runner that are passed to local commands, and whose values are redacted everywhere.
     pub secrets: Vec<String>,
-    /// Environment variables of the runner that are passed to local commands; `PATH`, `HOME`, `LANG`,
-    /// `TZ`, `TMPDIR` and `USER` always are.
+    /// Environment variables of the runner that are passed to local commands; `PATH`, `HOME`, `LANG`, `TZ`, `TMPDIR` and `USER` always are.
     pub environment: Vec<String>,
     /// Where requests over the network may go.
     pub network: NetworkConfig,

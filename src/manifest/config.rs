@@ -164,7 +164,17 @@ fn check(config: &Config, problems: &mut Vec<Problem>) {
             "the status branch cannot be the desired branch, nor can one name be a folder of the other";
         problems.push(Problem::new(codes::BAD_FORMAT, "/statusBranch", message));
     }
+    // Found out when the first gate shows files, it would be a push that is refused for ever.
+    if overlaps(&config.status_branch, WORK_FOLDER) {
+        let message = format!(
+            "planspec keeps its work branches below `{WORK_FOLDER}/`, so the status branch cannot be called this"
+        );
+        problems.push(Problem::new(codes::BAD_FORMAT, "/statusBranch", message));
+    }
 }
+
+/// The folder of the branches that show what tasks did.
+const WORK_FOLDER: &str = "planspec/work";
 
 /// The branches that work may be merged into: none of the reconciler's own, which a merge would break.
 fn check_merge_targets(config: &Config, problems: &mut Vec<Problem>) {
@@ -220,13 +230,15 @@ fn check_signers(config: &Config, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Whether Git cannot hold both names: they are the same, or one is a directory of the other.
+/// Whether Git cannot hold both names everywhere: they are the same, or one is a directory of the other; also but for the case of
+/// letters, since references are files, and on some systems `Main` is the file `main`.
 #[must_use]
 pub fn overlaps(one: &str, other: &str) -> bool {
+    let [one, other] = [one, other].map(str::to_lowercase);
     let within = |name: &str, folder: &str| {
         name.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    within(one, other) || within(other, one)
+    within(&one, &other) || within(&other, &one)
 }
 
 /// The rules of `git check-ref-format --branch`.
@@ -331,6 +343,10 @@ mod tests {
         check_refused("desiredBranch: a..b\n", "PS2007", 1, 16, "/desiredBranch");
         check_refused("desiredBranch: ops\nstatusBranch: ops/status\n", "PS2007", 2, 15, "/statusBranch");
         check_refused("desiredBranch: planspec/status\n", "PS2007", 1, 1, "/statusBranch");
+        check_refused("desiredBranch: ops\nstatusBranch: Ops\n", "PS2007", 2, 15, "/statusBranch");
+        for name in ["planspec", "planspec/work", "planspec/work/team/run/look"] {
+            check_refused(&format!("statusBranch: {name}\n"), "PS2007", 1, 15, "/statusBranch");
+        }
         check_refused("providers: {merge: [main, \"release/*\"]}\n", "PS2007", 1, 27, "/providers/merge/1");
         check_refused(
             "providers: {merge: [{branch: planspec/status}]}\n",

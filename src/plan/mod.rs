@@ -21,11 +21,12 @@ mod work;
 
 pub(crate) use binding::capability;
 pub(crate) use execution::{
-    ApprovalCase, ApprovalLookup, CancelResult, ChildProgress, Dependency, Draft, EarlierWork, ExecutionView,
-    GateProposal, GateRequest, GateVerdict, HeldBack, MADE_ELSEWHERE, PULL_REQUEST, PlanLookup,
-    ProviderResolution, RemoteWork, ResourceProgress, ReuseSource, SettledNodes, after_attempt, after_poll,
-    child_key, child_spec, dynamic_assignee, explain, fingerprint, finish, has_begun, hold, inputs,
-    plan_changed, plan_execution, plan_named, poll_applies, provider, settings, spec_below, sum_groups,
+    ApprovalAbove, ApprovalCase, ApprovalLookup, CancelResult, ChildProgress, Dependency, Draft, EarlierWork,
+    ExecutionView, GateProposal, GateRequest, GateVerdict, HeldBack, MADE_ELSEWHERE, PULL_REQUEST,
+    PlanLookup, ProviderResolution, RemoteWork, ResourceProgress, ReuseSource, SettledNodes, VoidApproval,
+    after_attempt, after_poll, child_key, child_spec, dynamic_assignee, explain, fingerprint, finish,
+    has_begun, hold, inputs, plan_changed, plan_execution, plan_named, poll_applies, provider, settings,
+    spec_below, sum_groups,
 };
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};

@@ -78,6 +78,36 @@ fn no_task_of_such_a_provider_starts_without_the_gate_that_the_configuration_req
     assert_eq!(stage.trace("trace"), ["deployed"]);
 }
 
+/// Of two rules that are equally good either may win, by a change of the Binding alone.
+#[test]
+fn where_rules_are_in_conflict_the_gates_that_any_of_them_needs_are_required() {
+    let rule = |provider: &str| json!({ "selector": { "planRef": { "name": "work" } }, "target": { "provider": provider, "config": { "command": "true" } } });
+    let rules = [rule("tool://harmless"), rule("tool://deploy-web")];
+    let torn = document("Binding", "default", &json!({ "strategy": "ErrorOnConflict", "rules": rules }));
+    let stage = Stage::new(&format!("{QUICK}{REQUIRE}"), &[]);
+    let open = Graph::new("work").provided("ship", &[], "", &json!({}));
+    stage.commit("work.yaml", &yaml(&[open.plan(), execution("run", "work"), torn.clone()]));
+    let outcome = stage.environment.planspec(&["validate"]).exits(1);
+    let why = "node `ship` runs tool://deploy-web, which needs gate `prod` before it";
+    assert!(outcome.stdout.contains(why), "{outcome:?}");
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.node("run", "ship").extensions.reason, Some(NodeReason::BindingConflict));
+    let refused = stage.environment.planspec(&["complete", "run/ship", "-n", "team"]).exits(1);
+    assert!(refused.stderr.contains("needs a gate before it"), "{refused:?}");
+
+    let look = json!({ "id": "look", "kind": "Gate", "gateRef": { "name": "prod" } });
+    let gated = Graph::new("work").node(look).provided("ship", &["look"], "", &json!({}));
+    let stage = Stage::new(&format!("{QUICK}{REQUIRE}"), &[]);
+    stage.commit("work.yaml", &yaml(&[gated.plan(), execution("run", "work"), torn]));
+    let outcome = stage.environment.planspec(&["validate"]);
+    assert!(!outcome.stdout.contains("PS3019"), "{outcome:?}");
+    stage.reconcile(&[]).succeeds();
+    stage.environment.planspec(&["approve", "prod", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    stage.environment.planspec(&["complete", "run/ship", "-n", "team"]).succeeds();
+    assert_eq!(stage.status("run").phase, ExecutionPhase::Succeeded);
+}
+
 #[test]
 fn a_required_gate_that_was_skipped_lets_nothing_pass() {
     let stage = Stage::new(&format!("{QUICK}{REQUIRE}"), &[]);

@@ -216,6 +216,18 @@ fn instances_that_no_list_implies_block_the_execution() {
     assert!(message.contains("the record has 3 instances of node `load`"), "{message}");
 }
 
+#[test]
+fn a_gate_behind_the_instances_of_a_computed_list_is_approved() {
+    let nodes = r#"
+- { id: list, kind: Task, outputs: [names], run: "echo '{\"names\": [1, 2]}' > \"$PLANSPEC_OUTPUT\"" }
+- { id: load, kind: Task, dependsOn: [list], forEach: { items: "${{ nodes.list.outputs.names }}", maxItems: 2 }, run: "true" }
+- { id: ask, kind: Gate, gateRef: { name: g }, dependsOn: [load] }"#;
+    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("asked", nodes))]);
+    assert_eq!(driven(&environment, "asked")["phase"], "Blocked");
+    environment.planspec(&["approve", "g", "-n", "team"]).succeeds();
+    assert_eq!(again(&environment)["phase"], "Succeeded");
+}
+
 /// What succeeded there is taken over instance by instance; what failed there runs here, and so does what comes after it.
 #[test]
 fn instances_of_a_computed_list_are_taken_over_by_a_later_execution() {

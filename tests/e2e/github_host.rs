@@ -147,7 +147,7 @@ impl GitHubHost {
 }
 
 /// The number of an account, which is the same for a login however it is written.
-fn account_id(login: &str) -> u64 {
+pub(crate) fn account_id(login: &str) -> u64 {
     login.to_lowercase().bytes().fold(7, |sum, byte| sum * 31 % 1_000_003 + u64::from(byte))
 }
 

@@ -1,8 +1,10 @@
-//! A repository that was renamed: clones and jobs that know it by its old name are sent on by the host, and work.
+//! What was renamed: clones and jobs that know a repository by its old name are sent on by the host, and work; an account is
+//! known by its number, where the configuration has that.
 
 use serde_json::json;
 
 use crate::github_ci::{CONFIG, GATE, World};
+use crate::github_host::account_id;
 
 #[test]
 fn a_repository_that_was_renamed_is_told_and_answered_by_its_old_name() {
@@ -27,4 +29,26 @@ fn a_repository_that_was_renamed_is_told_and_answered_by_its_old_name() {
     assert_eq!(world.phase(), json!("Succeeded"));
     let [comment] = world.host.own_comments().try_into().unwrap();
     assert!(!comment.contains("waits"), "{comment}");
+}
+
+#[test]
+fn a_login_that_was_given_up_approves_nothing_where_the_number_of_the_account_is_known() {
+    let config = |login: &str, id: u64| {
+        format!("identities:\n  rosa: {{login: {login}, id: {id}, emails: [rosa@example.com]}}\n")
+    };
+    let taken = World::new(&config("rosa", account_id("rosa") + 1), GATE);
+    taken.pass();
+    let (id, outcome) = taken.says("rosa", "/planspec approve look");
+    outcome.succeeds();
+    let answer = taken.host.own_comments().pop().unwrap();
+    assert!(answer.contains("whoever has the login now may be somebody else"), "{answer}");
+    assert_eq!(taken.reaction(id).as_deref(), Some("-1"));
+    assert_ne!(taken.phase(), json!("Succeeded"));
+    // She has another login by now, and is the same person.
+    let renamed = World::new(&config("rosa-before", account_id("rosa")), GATE);
+    renamed.pass();
+    let (id, outcome) = renamed.says("rosa", "/planspec approve look");
+    outcome.succeeds();
+    assert_eq!(renamed.reaction(id).as_deref(), Some("+1"), "{:?}", renamed.host.own_comments());
+    assert_eq!(renamed.phase(), json!("Succeeded"));
 }

@@ -88,6 +88,7 @@ mod language;
 mod logs;
 mod mcp;
 mod nested;
+mod nested_approvals;
 mod nested_work;
 mod next_steps;
 mod object_store;

@@ -233,6 +233,41 @@ fn a_last_valid_binding_that_was_not_merged_binds_nothing() {
     assert_eq!(stage.trace("trace"), [""; 0], "it ran");
 }
 
+/// What a person says for good would count for the merged plan as soon as somebody puts the record right.
+#[test]
+fn nobody_completes_or_fails_a_node_of_what_was_not_merged() {
+    let stage = Stage::new(QUICK, &[]);
+    let graph =
+        Graph::new("work").provided("tell", &[], "human://wendy", &json!({})).task("b", &["tell"], "true");
+    stage.commit("work.yaml", &yaml(&[graph.plan(), execution("run", "work"), bindings(&[&graph])]));
+    stage.reconcile(&[]).succeeds();
+    let tip = stage.status_tip();
+    // A forged pin, a node too many, and a node that is gone.
+    let evil = unmerged(&stage);
+    let forgeries: [&dyn Fn(&mut Value); 3] = [
+        &|record| pinned(record)["commit"] = json!(evil),
+        &|record| record["status"]["nodeStatuses"]["c"] = json!({ "phase": "Succeeded" }),
+        &|record| {
+            record["status"]["nodeStatuses"].as_object_mut().unwrap().remove("b");
+        },
+    ];
+    for forgery in forgeries {
+        forge(&stage, |tree| edit(tree, forgery));
+        let forged = stage.status_tip();
+        for said in ["complete", "fail"] {
+            let outcome = stage.environment.planspec(&[said, "run/tell", "-n", "team"]).exits(1);
+            let why = "execution/run is not what was merged: ";
+            assert!(outcome.stderr.contains(why) && outcome.stderr.contains("accept-pin"), "{outcome:?}");
+        }
+        assert_eq!(stage.status_tip(), forged);
+        stage.environment.git(&["update-ref", &format!("refs/heads/{STATUS}"), &tip]).succeeds();
+        let _ = fs::remove_dir_all(stage.environment.repo().join(".git/planspec"));
+    }
+    stage.environment.planspec(&["complete", "run/tell", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("run").phase, ExecutionPhase::Succeeded);
+}
+
 #[test]
 fn after_a_rewritten_branch_a_person_accepts_what_it_holds_now() {
     let stage = waiting();

@@ -65,20 +65,26 @@ pub(crate) fn bound_target(task: &TaskToBind<'_>, declared: &ByKey<'_>) -> Optio
     declared_target(task, |key| declared.get(key).map(|resource| &resource.spec))
 }
 
-/// The same, wherever the declarations come from.
+/// All that may do the work of a task; several where the rules of its Binding are in conflict.
+pub(crate) fn candidates(task: &TaskToBind<'_>, declared: &ByKey<'_>) -> Vec<BindingTarget> {
+    resolution(task, |key| declared.get(key).map(|resource| &resource.spec)).candidates()
+}
+
+/// What does the work of a task, wherever the declarations come from.
 pub(crate) fn declared_target<'s>(
     task: &TaskToBind<'_>,
     spec: impl Fn(&ResourceKey) -> Option<&'s Spec>,
 ) -> Option<BindingTarget> {
+    resolution(task, spec).target()
+}
+
+fn resolution<'s>(task: &TaskToBind<'_>, spec: impl Fn(&ResourceKey) -> Option<&'s Spec>) -> Resolution {
     let found = resolve(task, |key| match spec(key) {
         // The generation is recorded with a claim, and decides nothing here.
         Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 1 }),
         _ => None,
     });
-    match found.resolution {
-        Resolution::Bound { target, .. } | Resolution::Own { target } => Some(target),
-        Resolution::Unbound { .. } | Resolution::Conflict { .. } => None,
-    }
+    found.resolution
 }
 
 /// An Execution of a plan that names no Binding, as `planspec run` makes one.

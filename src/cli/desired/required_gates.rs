@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use crate::cli::desired::{ByKey, bound_target, by_key, unbound};
+use crate::cli::desired::{ByKey, by_key, candidates, unbound};
 use crate::config::{Config, ProviderConfig};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::engine::effective_settings;
@@ -145,24 +145,29 @@ fn check_plan(
     let nodes = &spec.graph.nodes;
     for (ix, node) in nodes.iter().enumerate().filter(|(_, node)| node.kind == NodeKind::Task) {
         let task = TaskToBind { node, plan, plan_labels: &resource.metadata.labels, execution, namespace };
-        let Some(target) = bound_target(&task, by_key) else { continue };
-        let BindingTarget { provider, .. } = &target;
-        let settings = effective_settings(providers, &target);
-        for (gate, provider) in gates_for(required, provider, &settings) {
-            if !is_behind(&gate, &plan.namespace, (&topology, nodes), ix, |_| true) {
-                let id = node.id.to_string();
-                found.insert(MissingGate { plan: plan.clone(), node: ix, id, gate, provider });
+        // Of rules in conflict any may win later, by a change of the Binding alone.
+        for target in candidates(&task, by_key) {
+            let settings = effective_settings(providers, &target);
+            for (gate, provider) in gates_for(required, &target.provider, &settings) {
+                if !is_behind(&gate, &plan.namespace, (&topology, nodes), ix, |_| true) {
+                    let id = node.id.to_string();
+                    found.insert(MissingGate { plan: plan.clone(), node: ix, id, gate, provider });
+                }
             }
-        }
-        if let Some(Ok(name)) = plan_named(provider) {
-            // The Binding is passed on, and `nodeBindings` are not: they name nodes of the outer plan.
-            let inner = ExecutionSpec {
-                plan_ref: Reference::to(name.clone()),
-                node_bindings: BTreeMap::new(),
-                ..execution.clone()
-            };
-            let plan = ResourceKey::new(Kind::Plan, namespace.clone(), name);
-            open.push(PlanRun { plan, namespace: namespace.clone(), spec: inner });
+            open.extend(run_below(run, &target));
         }
     }
+}
+
+/// The plan that does a task, as the node makes it run.
+fn run_below(run: &PlanRun, target: &BindingTarget) -> Option<PlanRun> {
+    let name = plan_named(&target.provider)?.ok()?;
+    // The Binding is passed on, and `nodeBindings` are not: they name nodes of the outer plan.
+    let spec = ExecutionSpec {
+        plan_ref: Reference::to(name.clone()),
+        node_bindings: BTreeMap::new(),
+        ..run.spec.clone()
+    };
+    let plan = ResourceKey::new(Kind::Plan, run.namespace.clone(), name);
+    Some(PlanRun { plan, namespace: run.namespace.clone(), spec })
 }

@@ -19,6 +19,7 @@ pub(super) fn answer(
     text: &str,
 ) -> Result<DecisionEffect, EngineError> {
     let mut case = DecisionTarget::open(snapshot, key)?;
+    case.is_merged(snapshot)?;
     let Some(state) = case.status().node_statuses.get(id) else {
         return refuse(format!("{key} has no node `{id}`"));
     };

@@ -47,6 +47,7 @@ pub(super) fn complete(
         return refuse(format!("{key} has no node `{id}`; its nodes: {}", names(&compiled)));
     };
     may_complete(&case, node)?;
+    case.is_merged(snapshot)?;
     if matches!(work, HumanWork::Done(..)) {
         may_be_done(snapshot, &case, (&compiled, ix, id))?;
     }

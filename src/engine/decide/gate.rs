@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::held_back::is_asked_again;
+use super::target::not_merged;
 use super::{Actor, DecisionEffect, listed, refuse};
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::approvals::void_below;
 use crate::engine::snapshot::approved_target::approved_target;
 use crate::engine::snapshot::gate_in_force::{GateInForce, in_force};
 use crate::engine::snapshot::gates::{authors_of, decide_with, gate_status, metadata_of, people, settle};
 use crate::engine::snapshot::pin::program_of;
-use crate::engine::snapshot::pin_check::{PinCheck, check, node_difference};
+use crate::engine::snapshot::pin_check::{Unmerged, unmerged};
 use crate::graph::NodeIx;
 use crate::model::{
     ApprovalCount, Digest, ExecutionStatus, GatePhase, Kind, NodeId, NodeKind, NodePhase, NodeReason,
@@ -140,18 +142,11 @@ fn may_approve(
     }
     // What was not merged does not run, and an approval of it would count as soon as somebody makes the record right again.
     let Some(record) = snapshot.record(&visitor.key)? else { return Ok(()) };
-    if let Some((status, pinned)) =
-        record.execution().and_then(|status| Some((status, status.extensions.pinned.as_ref()?)))
+    if let Some(status) = record.execution()
+        && let Some(Unmerged::Otherwise(why)) = unmerged(snapshot, &visitor.key, &record.metadata, status)?
     {
-        let why = match check(snapshot, &visitor.key, &record.metadata, status, pinned)? {
-            PinCheck::Mismatch(why) => Some(why),
-            PinCheck::Holds(compiled) => node_difference(&compiled, status),
-            // The gate stays closed as long as nothing is known; the approval is bound to what is pinned now.
-            PinCheck::Unknown(_) | PinCheck::Lost(_) => None,
-        };
-        if let Some(why) = why {
-            return refuse(format!("{} is not what was merged: {why}", visitor.key));
-        }
+        // Where it cannot be told, the gate stays closed; the approval is bound to what is pinned now.
+        return refuse(not_merged(&visitor.key, &why));
     }
     // A review of a pull request saw what was merged, and not what tasks made of it since.
     if actor.host.is_some_and(|host| host.in_advance)
@@ -310,7 +305,7 @@ fn visit(
         let Some(state) = status.node_statuses.get(&node.id) else { continue };
         // A gate that was passed is asked again where what would run behind it is not what was approved.
         let began = if state.phase.is_terminal() {
-            let began = voided_since(&compiled, status, ix);
+            let began = asked_again_since(snapshot, &compiled, status, ix)?;
             // Also before a pass has come to that, for the person who would complete the node. When it began is written nowhere,
             // so a comment that is found again could be from before.
             let about = (&*compiled, record.metadata.uid.as_str(), status);
@@ -382,4 +377,24 @@ fn voided_since(
         .filter_map(|ix| status.node_statuses.get(compiled.ids.get(ix)?));
     let mut waiting = states.filter(|state| state.extensions.reason == Some(NodeReason::ApprovalVoid));
     waiting.next().map(|state| state.extensions.blocked_since)
+}
+
+/// The same, also for what does a task behind the gate as an Execution of its own.
+fn asked_again_since(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    status: &ExecutionStatus,
+    gate: NodeIx,
+) -> Result<Option<Option<Timestamp>>, EngineError> {
+    let began = voided_since(compiled, status, gate);
+    if began.is_some() {
+        return Ok(began);
+    }
+    let mut since = None;
+    for (ix, id) in compiled.ids.iter().enumerate() {
+        if compiled.gates_before(ix).contains(&gate) {
+            since = since.max(void_below(snapshot, &compiled.key, (status, id))?);
+        }
+    }
+    Ok(since.map(Some))
 }

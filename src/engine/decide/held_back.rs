@@ -5,10 +5,10 @@ use super::target::DecisionTarget;
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approvals::SnapshotApprovals;
-use crate::engine::snapshot::approved_target::bound_target;
+use crate::engine::snapshot::approved_target::candidates;
 use crate::graph::NodeIx;
 use crate::model::{ExecutionStatus, NodeId};
-use crate::plan::{ApprovalCase, HeldBack};
+use crate::plan::{ApprovalCase, HeldBack, VoidApproval};
 use crate::run::CompiledPlan;
 
 /// Refuses to call the work of a node done that its gates hold back: what comes after would go on as if its reviewers had been
@@ -18,19 +18,19 @@ pub(super) fn may_be_done(
     target: &DecisionTarget,
     (compiled, ix, id): (&CompiledPlan, NodeIx, &NodeId),
 ) -> Result<(), EngineError> {
-    let bound = bound_target(snapshot, compiled, ix)?;
+    let bound = candidates(snapshot, compiled, ix)?;
     let about = (compiled, target.metadata().uid.as_str(), target.status());
-    let Err(why) = ask(snapshot, about, |case| case.may_be_done(ix, bound.as_ref()))? else { return Ok(()) };
+    let Err(why) = ask(snapshot, about, |case| case.may_be_done(ix, &bound))? else { return Ok(()) };
     tracing::info!(execution = %target.key, node = %id, ?why, "a person may not complete it");
     match why {
         HeldBack::GateRequired((gate, provider)) => refuse(format!(
             "node `{id}` needs a gate before it: `gates.require` asks for `{gate}` before {provider}; merge a plan that has it there, \
              or end the node with `planspec fail`"
         )),
-        HeldBack::NotApproved(gate, why) => refuse(format!(
+        HeldBack::NotApproved(VoidApproval { execution, gate, why }) => refuse(format!(
             "node `{id}` needs an approval that is valid now: {why}; its reviewers give it with `planspec approve gate/{} --execution \
              {} -n {}`, or end the node with `planspec fail`",
-            gate.name, target.key.name, gate.namespace
+            gate.name, execution.name, gate.namespace
         )),
     }
 }

@@ -230,6 +230,12 @@ impl Actor<'_> {
                 first != began
             }
         };
+        if let Some(began) = began.filter(|began| older && self.host.is_some() && *began > self.at) {
+            return refuse(format!(
+                "{what} is recorded at {began}, which has not come yet: the clock of the runner that wrote it is ahead, and what was said \
+                 before cannot be told from what is said since; decide with `planspec` on the command line, where no clocks are compared"
+            ));
+        }
         if older {
             return refuse(format!("the decision is older than {what}, so it does not count; decide again"));
         }
@@ -264,7 +270,9 @@ pub fn decide(
         let (name, host) = match decider {
             Decider::Committer(person) => (people.identify(&person.email), None),
             // By the login that the host vouches for. A name under `identities` is nobody's login by itself.
-            Decider::Host(host) => (people.identify_login(&host.account.login), Some(host)),
+            Decider::Host(host) => {
+                (people.identify_account(&host.account.login, host.account.id), Some(host))
+            }
         };
         let name = name.map_err(|refusal| EngineError::Refused(refusal.to_string()))?;
         let actor = Actor { name, host, at: clock.now(), runner, first_seen: &first_seen };
@@ -384,6 +392,9 @@ mod tests {
         let refused = answers(&host(false), Some(at(101))).unwrap_err().to_string();
         assert_eq!(refused, "the decision is older than the wait, so it does not count; decide again");
         assert!(answers(&host(true), Some(at(101))).is_ok());
+        // A clock that is ahead wrote that, and the person does what helps.
+        let refused = answers(&host(false), Some(at(501))).unwrap_err().to_string();
+        assert!(refused.contains("which has not come yet") && refused.contains("command line"), "{refused}");
     }
 
     #[test]

@@ -10,13 +10,13 @@ use crate::engine::execution::active::terms;
 use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::metadata::first_seen;
-use crate::engine::snapshot::pin_check::{PinCheck, check, node_difference};
+use crate::engine::snapshot::pin_check::{PinCheck, check, instance_difference};
 use crate::engine::snapshot::sources::sources;
 use crate::git::ObjectId;
-use crate::model::{ExecutionStatus, PinnedGraph, ResourceKey};
+use crate::model::{PinnedGraph, ResourceKey};
 use crate::plan::{LeaseState, lease_state};
 use crate::record::PinKind;
-use crate::run::{CompiledPlan, ExecutionChange};
+use crate::run::ExecutionChange;
 
 /// Pins an Execution to what the desired branch holds now, where that is the same spec and the same graph.
 ///
@@ -73,14 +73,6 @@ pub(super) fn accept(
     let said = format!("pinned to commit {} instead of {}: {why}", commit.short(), short(&pinned.commit));
     target.close_because(&mut effect, actor, ("PinAccepted", &said), comment);
     Ok(effect)
-}
-
-/// How the nodes of a record differ from those of its plan, with the instances that the record itself has.
-fn instance_difference(compiled: &Arc<CompiledPlan>, status: &ExecutionStatus) -> Option<String> {
-    match compiled.of_status(status) {
-        Ok(compiled) => node_difference(&compiled, status),
-        Err(error) => Some(error.to_string()),
-    }
 }
 
 type NewPin = (PinnedGraph, Vec<(PinKind, ObjectId)>);

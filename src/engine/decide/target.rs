@@ -10,6 +10,7 @@ use crate::engine::commit::builder::DecidedRecord;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::metadata::observe;
 use crate::engine::snapshot::pin::program_of;
+use crate::engine::snapshot::pin_check::{Unmerged, unmerged};
 use crate::git::ObjectId;
 use crate::model::{ExecutionStatus, ResourceKey, ResourceStatus, StatusMetadata, StatusRecord};
 use crate::plan::{Draft, sum_groups};
@@ -90,6 +91,23 @@ impl DecisionTarget {
         self.compiled.as_ref().map_or_else(|| refuse(format!("{} has no plan yet", self.key)), Ok)
     }
 
+    /// Refuses a decision that counts for good about something else than what was merged: the person may have been shown a plan
+    /// that somebody wrote to the status branch, and what they say would count for the merged one as soon as the record is right.
+    /// What only stops work, or lets it run again, needs no such question: nothing starts before the pin is checked.
+    pub(super) fn is_merged(&self, snapshot: &Snapshot) -> Result<(), EngineError> {
+        match unmerged(snapshot, &self.key, &self.metadata, self.status())? {
+            None => Ok(()),
+            Some(Unmerged::Otherwise(why)) => {
+                tracing::warn!(execution = %self.key, why, "refuse a decision: the pin does not hold");
+                refuse(not_merged(&self.key, &why))
+            }
+            Some(Unmerged::Untold(why)) => refuse(format!(
+                "nobody can tell here whether {} is what was merged: {why}; decide in a clone that has this history",
+                self.key
+            )),
+        }
+    }
+
     /// Completes the status and puts it into the commit.
     pub(super) fn close(self, verdict: &mut DecisionEffect, actor: &Actor<'_>, word: &str, said: &str) {
         self.close_because(verdict, actor, (word, said), None);
@@ -122,4 +140,11 @@ impl DecisionTarget {
 /// What is said of a decision, with the reason that a person gave.
 pub(super) fn said_because(said: &str, comment: Option<&str>) -> String {
     comment.map_or_else(|| said.to_owned(), |comment| format!("{said}: {comment}"))
+}
+
+/// Why nobody decides about an Execution whose pin does not hold, and the ways out.
+pub(super) fn not_merged(key: &ResourceKey, why: &str) -> String {
+    format!(
+        "{key} is not what was merged: {why}; `planspec accept-pin` takes what the desired branch holds now, `planspec cancel` ends it"
+    )
 }

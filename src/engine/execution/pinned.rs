@@ -15,6 +15,7 @@ use crate::engine::execution::step::{CheckedPin, ExecutionStep, PlannerTerms, Pr
 use crate::engine::execution::waiting::{leased, wait_set};
 use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::snapshot::approvals::{APPROVAL_VOID, void_above};
 use crate::engine::snapshot::pin_check::{PinCheck, check, check_commit, node_difference, was_in_force};
 use crate::engine::snapshot::sources::sources;
 use crate::git::ObjectId;
@@ -143,6 +144,9 @@ impl ActiveExecution {
                 return Ok(Err(held(held_back(step, reason, &message, on, now))));
             }
         };
+        if let Some((why, on)) = held_from_above(snapshot, &self.key, declared, &compiled.plan_key)? {
+            return Ok(Err(held(held_back(step, APPROVAL_VOID, &why, on, now))));
+        }
         let goal = compiled.goal.as_ref().map(|(key, _)| key.clone());
         let graph = PinnedGraph {
             commit: snapshot.desired.id.to_string(),
@@ -266,6 +270,22 @@ impl ActiveExecution {
             .push(Waiting { until: Some(until), ..Waiting::of(self.key.clone(), "HistoryUnavailable", why) });
         ExecutionStep::Idle(Some(waits))
     }
+}
+
+/// Why an Execution that does a node is not pinned, and what it waits for: its plan was compared with what was approved when the
+/// node started, and something may have been merged since.
+fn held_from_above(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    declared: &Declaration,
+    plan: &ResourceKey,
+) -> Result<Option<(String, Vec<ResourceKey>)>, EngineError> {
+    let void = if declared.derived { void_above(snapshot, key)? } else { None };
+    Ok(void.map(|void| {
+        info!(execution = %key, ?void, "leave an execution unpinned: what was approved above is void");
+        let on = [void.gate.clone(), plan.clone()].into_iter().chain(declared.owners.iter().cloned());
+        (void.told_below(), on.collect())
+    }))
 }
 
 /// Whether what is about to be pinned was merged. What stands in the desired commit was; the last valid version of what is broken

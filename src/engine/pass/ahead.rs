@@ -227,7 +227,11 @@ fn hold_back_ready(steps: &mut [(ResourceKey, ExecutionStep)], secrets: bool) ->
         let ExecutionStep::Go(step) = step else { continue };
         let Some(compiled) = step.compiled.clone() else { continue };
         let before = step.draft.ready.len();
-        step.draft.ready.retain(|ready| may_go_ahead(&compiled, ready.node, &ready.target, secrets));
+        // A gate before the node that an Execution works for stands before all of its nodes.
+        let above = step.draft.gated_above;
+        step.draft
+            .ready
+            .retain(|ready| !above && may_go_ahead(&compiled, ready.node, &ready.target, secrets));
         if step.draft.ready.len() < before {
             held.push(index);
         }
@@ -289,7 +293,9 @@ fn unfinished(status: &ExecutionStatus) -> usize {
 fn goes_ahead(step: &PreparedStep, secrets: bool) -> bool {
     let Some(compiled) = &step.compiled else { return false };
     let ready = &step.draft.ready;
-    !ready.is_empty() && ready.iter().all(|ready| may_go_ahead(compiled, ready.node, &ready.target, secrets))
+    !ready.is_empty()
+        && !step.draft.gated_above
+        && ready.iter().all(|ready| may_go_ahead(compiled, ready.node, &ready.target, secrets))
 }
 
 #[cfg(test)]

@@ -9,14 +9,14 @@ use serde_json::{Map, Value, json};
 use crate::config::ProviderConfig;
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::child::MOST_NESTED;
+use crate::engine::snapshot::child::{MOST_NESTED, PlanAtWork, plan_at_work};
 use crate::graph::NodeIx;
 use crate::model::{
-    ApprovedTarget, BindingTarget, Digest, ExecutionSpec, JsonMap, Kind, Name, NodeKind, Resource,
+    ApprovedTarget, BindingTarget, Digest, ExecutionSpec, JsonMap, Kind, Name, NodeId, NodeKind, Resource,
     ResourceKey, Spec,
 };
-use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve};
-use crate::plan::{ProviderResolution, plan_named, spec_below};
+use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve};
+use crate::plan::{plan_named, spec_below};
 use crate::run::CompiledPlan;
 use crate::run::gate::approved_target as digest_target;
 
@@ -37,22 +37,34 @@ pub(crate) fn approved_target(
         Some(key) => snapshot.cached(&key)?,
         None => None,
     };
-    // Of the same Binding always the same, until the index is brought to other commits.
+    let target = declared_target(&task, binding.as_deref().map(|loaded| &loaded.resource));
+    let named = target.as_ref().and_then(|target| plan_named(&target.provider));
+    let at_work = match named {
+        Some(_) => plan_at_work(snapshot, &compiled.key, &node.id)?,
+        None => None,
+    };
+    // Of the same Binding always the same, until the index is brought to other commits; but for a plan at work, since a retry
+    // of its node takes what is declared by then.
     let blob = binding.as_ref().map(|binding| binding.declared.blob);
-    if let Some(known) = snapshot.answers.approved(&compiled.key, ix, blob) {
+    if let (None, Some(known)) = (&at_work, snapshot.answers.approved(&compiled.key, ix, blob)) {
         return Ok(known);
     }
     let declared = |key: &ResourceKey| Ok(snapshot.cached(key)?.map(|loaded| loaded.resource.clone()));
-    let target = match declared_target(&task, binding.as_deref().map(|loaded| &loaded.resource)) {
-        Some(target) => Some(approvable(&snapshot.config.providers, &task, &target, &declared)?),
-        None => None,
-    };
-    snapshot.answers.keep_approved(&compiled.key, ix, blob, &target);
+    let below = |owner: &ResourceKey, node: &NodeId| plan_at_work(snapshot, owner, node);
+    let mut plans = NamedPlans::new(&snapshot.config.providers, task.namespace, (&declared, &below));
+    let is_at_work = at_work.is_some();
+    let target = target.map(|target| plans.target(task.execution, &target, at_work)).transpose()?;
+    if !is_at_work {
+        snapshot.answers.keep_approved(&compiled.key, ix, blob, &target);
+    }
     Ok(target)
 }
 
 /// What is declared under a key.
 pub(crate) type DeclaredNow<'a> = dyn Fn(&ResourceKey) -> Result<Option<Resource>, EngineError> + 'a;
+
+/// The plan at work for a node of an Execution.
+type AtWork<'a> = dyn Fn(&ResourceKey, &NodeId) -> Result<Option<PlanAtWork>, EngineError> + 'a;
 
 /// The target of a task as it is approved, with these settings of providers; with the plan that it names, where there is one, and
 /// what does each task of that.
@@ -62,15 +74,11 @@ pub(crate) fn approvable(
     target: &BindingTarget,
     declared: &DeclaredNow<'_>,
 ) -> Result<ApprovedTarget, EngineError> {
-    let mut plans = NamedPlans {
-        providers,
-        declared,
-        namespace: task.namespace,
-        read: HashMap::new(),
-        above: Vec::new(),
-        known: HashMap::new(),
-    };
-    plans.target(task.execution, target)
+    NamedPlans::new(providers, task.namespace, (declared, &|_, _| Ok(None))).target(
+        task.execution,
+        target,
+        None,
+    )
 }
 
 /// The plans that do nodes of others. A gate before such a node has reviewers who approve what runs inside, since nobody else
@@ -78,6 +86,7 @@ pub(crate) fn approvable(
 struct NamedPlans<'a> {
     providers: &'a ProviderConfig,
     declared: &'a DeclaredNow<'a>,
+    at_work: &'a AtWork<'a>,
     /// That of the Execution, in which all that its nodes make is.
     namespace: &'a Name,
     read: HashMap<ResourceKey, Option<Rc<Resource>>>,
@@ -87,15 +96,26 @@ struct NamedPlans<'a> {
     known: HashMap<ResourceKey, Digest>,
 }
 
-impl NamedPlans<'_> {
+impl<'a> NamedPlans<'a> {
+    fn new(
+        providers: &'a ProviderConfig,
+        namespace: &'a Name,
+        (declared, at_work): (&'a DeclaredNow<'a>, &'a AtWork<'a>),
+    ) -> Self {
+        let (read, above, known) = Default::default();
+        Self { providers, declared, at_work, namespace, read, above, known }
+    }
+
+    /// `at_work` is the plan that does the task by now, where it has begun.
     fn target(
         &mut self,
         execution: &ExecutionSpec,
         target: &BindingTarget,
+        at_work: Option<PlanAtWork>,
     ) -> Result<ApprovedTarget, EngineError> {
         let mut named = named(self.providers, target);
         if let Some(Ok(name)) = plan_named(&target.provider)
-            && let Some(digest) = self.plan(execution, name.clone())?
+            && let Some(digest) = self.plan(execution, name.clone(), at_work)?
         {
             named.insert(format!("plans.{name}"), json!(digest));
         }
@@ -103,16 +123,28 @@ impl NamedPlans<'_> {
     }
 
     /// The digest of a plan with what does its tasks; none of one that is not there, or that would run itself.
-    fn plan(&mut self, execution: &ExecutionSpec, name: Name) -> Result<Option<Digest>, EngineError> {
+    fn plan(
+        &mut self,
+        execution: &ExecutionSpec,
+        name: Name,
+        at_work: Option<PlanAtWork>,
+    ) -> Result<Option<Digest>, EngineError> {
         let key = ResourceKey::new(Kind::Plan, self.namespace.clone(), name.clone());
-        if let Some(known) = self.known.get(&key) {
+        // One that is at work may be of another time than what is declared.
+        if let (None, Some(known)) = (&at_work, self.known.get(&key)) {
             return Ok(Some(known.clone()));
         }
         // Both are refused when the node would start.
         if self.above.contains(&key) || self.above.len() >= MOST_NESTED {
             return Ok(None);
         }
-        let Some(resource) = self.resource(&key)? else { return Ok(None) };
+        let (resource, below_it) = match at_work {
+            Some(PlanAtWork { execution, plan }) if plan.key() == key => {
+                (Some(Rc::new(plan)), Some(execution))
+            }
+            _ => (self.resource(&key)?, None),
+        };
+        let Some(resource) = resource else { return Ok(None) };
         let Spec::Plan(spec) = &resource.spec else { return Ok(None) };
         let below = spec_below(execution, name);
         self.above.push(key.clone());
@@ -131,12 +163,18 @@ impl NamedPlans<'_> {
                 None => None,
             };
             if let Some(target) = declared_target(&task, binding.as_deref()) {
-                targets.insert(node.id.to_string(), json!(self.target(&below, &target)?));
+                let at_work = match (&below_it, plan_named(&target.provider)) {
+                    (Some(owner), Some(_)) => (self.at_work)(owner, &node.id)?,
+                    _ => None,
+                };
+                targets.insert(node.id.to_string(), json!(self.target(&below, &target, at_work)?));
             }
         }
         self.above.pop();
         let digest = Digest::of_value(&json!({ "spec": spec, "targets": targets }));
-        self.known.insert(key, digest.clone());
+        if below_it.is_none() {
+            self.known.insert(key, digest.clone());
+        }
         Ok(Some(digest))
     }
 
@@ -156,13 +194,30 @@ pub(crate) fn bound_target(
     compiled: &CompiledPlan,
     ix: NodeIx,
 ) -> Result<Option<BindingTarget>, EngineError> {
+    Ok(resolution(snapshot, compiled, ix)?.and_then(Resolution::target))
+}
+
+/// All that may do the work of a task as its Binding is now; several where its rules are in conflict.
+pub(crate) fn candidates(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    ix: NodeIx,
+) -> Result<Vec<BindingTarget>, EngineError> {
+    Ok(resolution(snapshot, compiled, ix)?.map(Resolution::candidates).unwrap_or_default())
+}
+
+fn resolution(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    ix: NodeIx,
+) -> Result<Option<Resolution>, EngineError> {
     let Some(node) = compiled.node(ix) else { return Ok(None) };
     let task = TaskToBind::of(compiled, node);
     let binding = match binding_for(&task) {
         Some(key) => snapshot.cached(&key)?,
         None => None,
     };
-    Ok(declared_target(&task, binding.as_deref().map(|loaded| &loaded.resource)))
+    Ok(Some(declared_resolution(&task, binding.as_deref().map(|loaded| &loaded.resource))))
 }
 
 /// The settings of a target, on top of those that the configuration has for the name of an agent.
@@ -175,15 +230,16 @@ pub(crate) fn effective_settings(providers: &ProviderConfig, target: &BindingTar
 }
 
 fn declared_target(task: &TaskToBind<'_>, binding: Option<&Resource>) -> Option<BindingTarget> {
+    declared_resolution(task, binding).target()
+}
+
+fn declared_resolution(task: &TaskToBind<'_>, binding: Option<&Resource>) -> Resolution {
     let explained = resolve(task, |_| match binding.map(|binding| &binding.spec) {
         // Not the generation: a rule for another task may have changed.
         Some(Spec::Binding(spec)) => Some(BindingView { spec, generation: 0 }),
         _ => None,
     });
-    match ProviderResolution::from(explained.resolution) {
-        ProviderResolution::Bound(_, target) => Some(target),
-        ProviderResolution::Not(..) | ProviderResolution::Later(_) => None,
-    }
+    explained.resolution
 }
 
 /// The settings in the configuration that a target names, also within its own settings, as in `verify: agent://reviewer`, and

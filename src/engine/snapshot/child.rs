@@ -5,12 +5,12 @@ use tracing::warn;
 
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::pin::program_of;
+use crate::engine::snapshot::pin::{manifests_of, program_of};
 use crate::git::GitError;
 use crate::graph::NodeIx;
 use crate::model::{
-    DerivedExecution, ExecutionPhase, ExecutionStatus, Kind, Name, NodeId, NodePhase, NodeResult, Origin,
-    PersonRequest, ResourceKey, Spec, StatusRecord,
+    DerivedExecution, ExecutionPhase, ExecutionStatus, Kind, Name, NodeId, NodePhase, NodeReason, NodeResult,
+    NodeStatus, Origin, PersonRequest, Resource, ResourceKey, Spec, StatusRecord,
 };
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve};
 use crate::plan::{ChildProgress, EarlierWork, child_key, plan_named};
@@ -207,4 +207,34 @@ pub(crate) fn owner_request(
         (None, Some(own)) if own.comment.as_ref() == Some(&mark) => Some(OwnerRequest::Resume(own.clone())),
         _ => None,
     })
+}
+
+/// An Execution at work for a node, with the plan that it is pinned to: what runs, whatever is declared by now.
+pub(crate) struct PlanAtWork {
+    pub(crate) execution: ResourceKey,
+    pub(crate) plan: Resource,
+}
+
+/// The plan at work for a node; none where no Execution of its attempt is pinned yet.
+pub(crate) fn plan_at_work(
+    snapshot: &Snapshot,
+    owner: &ResourceKey,
+    node: &NodeId,
+) -> Result<Option<PlanAtWork>, EngineError> {
+    let record = snapshot.record(owner)?;
+    let state = record.as_ref().and_then(|record| record.execution()?.node_statuses.get(node));
+    let Some(attempt) = state.filter(|state| awaits_plan(state)).map(|state| state.attempt) else {
+        return Ok(None);
+    };
+    let execution = child_key(owner, node, attempt);
+    let record = snapshot.record(&execution)?;
+    let pinned = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.as_ref());
+    let Some(pinned) = pinned else { return Ok(None) };
+    let manifests = manifests_of(snapshot, &execution, pinned)?;
+    Ok(manifests.map(|manifests| PlanAtWork { execution, plan: manifests.plan }))
+}
+
+/// Whether a node waits for the Execution that does it.
+pub(crate) fn awaits_plan(state: &NodeStatus) -> bool {
+    state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingEvent)
 }

@@ -27,8 +27,8 @@ use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve, withou
 use crate::plan::capability::{Capability, check_outputs};
 use crate::plan::required_gates::GateFor;
 use crate::plan::{
-    ApprovalLookup, ChildProgress, EarlierWork, GateVerdict, MADE_ELSEWHERE, PlanLookup, ProviderResolution,
-    ResourceProgress, dynamic_assignee,
+    ApprovalAbove, ApprovalLookup, ChildProgress, EarlierWork, GateVerdict, MADE_ELSEWHERE, PlanLookup,
+    ProviderResolution, ResourceProgress, dynamic_assignee,
 };
 use crate::provider::Registry;
 use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan};
@@ -160,6 +160,10 @@ impl ApprovalLookup for SnapshotLookup<'_> {
 
     fn required_gates(&self, target: &BindingTarget) -> Vec<GateFor> {
         self.approvals.required_gates(target)
+    }
+
+    fn approval_above(&self, compiled: &CompiledPlan) -> Option<ApprovalAbove> {
+        self.approvals.approval_above(compiled)
     }
 
     fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {

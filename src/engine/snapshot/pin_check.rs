@@ -108,6 +108,40 @@ pub(crate) fn began_before(
     snapshot.merged.not_before(&snapshot.repo, snapshot.desired.id, commit, first)
 }
 
+/// Why nobody should decide about what a record says that its Execution runs.
+#[derive(Debug)]
+pub(crate) enum Unmerged {
+    /// It is not what was merged; says why.
+    Otherwise(String),
+    /// Whether it is cannot be told here; says why.
+    Untold(String),
+}
+
+/// Whether what a record says that its Execution runs was merged, with its nodes: the question before a person's decision, as
+/// [`check`] is before a claim. Nothing where nothing is pinned, or is there to be compared.
+pub(crate) fn unmerged(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+    metadata: &StatusMetadata,
+    status: &ExecutionStatus,
+) -> Result<Option<Unmerged>, EngineError> {
+    let Some(pinned) = &status.extensions.pinned else { return Ok(None) };
+    Ok(match check(snapshot, key, metadata, status, pinned)? {
+        PinCheck::Holds(compiled) => instance_difference(&compiled, status).map(Unmerged::Otherwise),
+        PinCheck::Mismatch(why) => Some(Unmerged::Otherwise(why)),
+        PinCheck::Unknown(why) => Some(Unmerged::Untold(why)),
+        PinCheck::Lost(_) => None,
+    })
+}
+
+/// How the nodes of a record differ from those of its plan, with the instances that the record itself has.
+pub(crate) fn instance_difference(compiled: &Arc<CompiledPlan>, status: &ExecutionStatus) -> Option<String> {
+    match compiled.of_status(status) {
+        Ok(compiled) => node_difference(&compiled, status),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// How the nodes of a record differ from those of its graph, in words. A node that is left out would never run, and its
 /// Execution would succeed all the same.
 pub(crate) fn node_difference(compiled: &CompiledPlan, status: &ExecutionStatus) -> Option<String> {

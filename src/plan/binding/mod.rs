@@ -83,15 +83,36 @@ pub(crate) enum Resolution {
     Conflict {
         /// Which, as a lower-case fragment.
         why: String,
+        /// What each of the rules names that are equally good.
+        targets: Vec<BindingTarget>,
     },
 }
 
 impl Resolution {
+    /// All that may do the work of the task: of rules in conflict any may win once the Binding is changed.
+    #[must_use]
+    pub(crate) fn candidates(self) -> Vec<BindingTarget> {
+        match self {
+            Self::Bound { target, .. } | Self::Own { target } => vec![target],
+            Self::Conflict { targets, .. } => targets,
+            Self::Unbound { .. } => Vec::new(),
+        }
+    }
+
+    /// What does the work of the task; none where that is not decided.
+    #[must_use]
+    pub(crate) fn target(self) -> Option<BindingTarget> {
+        match self {
+            Self::Bound { target, .. } | Self::Own { target } => Some(target),
+            Self::Unbound { .. } | Self::Conflict { .. } => None,
+        }
+    }
+
     /// Why no rule is used; absent where one is.
     #[must_use]
     pub(crate) fn why(&self) -> Option<&str> {
         match self {
-            Self::Unbound { why } | Self::Conflict { why } => Some(why),
+            Self::Unbound { why } | Self::Conflict { why, .. } => Some(why),
             Self::Bound { .. } | Self::Own { .. } => None,
         }
     }
@@ -239,7 +260,11 @@ pub(crate) fn resolve<'b>(
             Some(other) => {
                 let why =
                     format!("rules {rule} and {other} of {key} match node `{}` equally well", task.node.id);
-                Resolution::Conflict { why }
+                let equal =
+                    considered.iter().filter(|one| matches!(one.verdict, RuleMatch::ConflictsWith(_)));
+                let rules = equal.filter_map(|one| binding.spec.rules.get(one.rule));
+                let targets = rules.map(|rule| rule.target.clone()).collect();
+                Resolution::Conflict { why, targets }
             }
             None => Resolution::Bound {
                 binding: key.clone(),
@@ -434,7 +459,7 @@ mod tests {
             }
             Resolution::Own { target } => format!("own {}", target.provider),
             Resolution::Unbound { why } => format!("unbound: {why}"),
-            Resolution::Conflict { why } => format!("conflict: {why}"),
+            Resolution::Conflict { why, .. } => format!("conflict: {why}"),
         }
     }
 

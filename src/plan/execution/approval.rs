@@ -4,7 +4,7 @@
 use super::context::PlanContext;
 use super::draft::{Dependency, GateProposal, GateRequest, RemoteWork};
 use super::held_back::ApprovalCase;
-use super::lookup::{ExecutionView, GateVerdict, ProviderResolution};
+use super::lookup::{ExecutionView, GateVerdict, ProviderResolution, VoidApproval};
 use crate::graph::NodeIx;
 use crate::markup::in_their_words;
 use crate::model::{BindingTarget, Node, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey};
@@ -72,7 +72,6 @@ pub(super) fn lacks_required_gate(
 /// Says whether the node is held back.
 pub(super) fn hold_back(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) -> bool {
     for &gate_ix in context.compiled().gates_before(ix) {
-        let Some(gate_node) = context.node(gate_ix) else { continue };
         // One that was skipped asked nobody, and one that was rejected holds its nodes back by its edges.
         if context.phase(gate_ix) != NodePhase::Succeeded {
             continue;
@@ -87,22 +86,60 @@ pub(super) fn hold_back(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
         });
         let Some(message) = message else { continue };
         tracing::info!(execution = %context.compiled().key, node = %node.id, gate = %gate, message, "approval is void");
-        // One request for all of them, since each is compared and written down.
-        let asked = context.draft.gates.iter_mut().find(|request| request.node == gate_node.id);
-        match asked {
-            Some(asked) => asked.blocked.push(node.id.clone()),
-            None => {
-                let request = request(context, gate.clone(), gate_ix, &node.id);
-                context.draft.gates.extend(request);
-            }
-        }
+        ask(context, &gate, gate_ix, node);
         context.draft.on.push(Dependency::Resource(gate));
         // A Binding that comes back to what was approved lets it go on as well.
         context.wait_for_bindings(node);
         context.block(&node.id, NodeReason::ApprovalVoid, message);
         return true;
     }
-    false
+    hold_back_from_above(context, ix, node)
+}
+
+/// Asks a gate on behalf of a node that cannot go on without. One request for all such nodes, since each is compared and written
+/// down.
+fn ask(context: &mut PlanContext<'_>, gate: &ResourceKey, gate_ix: NodeIx, node: &Node) {
+    let Some(gate_node) = context.node(gate_ix) else { return };
+    match context.draft.gates.iter_mut().find(|request| request.node == gate_node.id) {
+        Some(asked) => asked.blocked.push(node.id.clone()),
+        None => {
+            let request = request(context, gate.clone(), gate_ix, &node.id);
+            context.draft.gates.extend(request);
+        }
+    }
+}
+
+/// Blocks a node of an Execution that does a node of another one, where the plan was approved with that node, and what would run
+/// now is not what was approved: Bindings are looked up late here as well. The owner asks its gate again.
+fn hold_back_from_above(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) -> bool {
+    if !case(context).leans_above(ix) {
+        return false;
+    }
+    // Once for all nodes: each question compiles the plan of the owner.
+    if context.above.is_none() {
+        context.above = Some(context.lookup.approval_above(context.compiled()));
+    }
+    let Some(above) = context.above.clone().flatten() else { return false };
+    context.draft.gated_above = true;
+    let Some(void) = above.void else { return false };
+    tracing::info!(execution = %context.compiled().key, node = %node.id, ?void, "approval above is void");
+    let message = void.told_below();
+    context.draft.on.push(Dependency::Resource(void.gate));
+    context.wait_for_bindings(node);
+    context.block(&node.id, NodeReason::ApprovalVoid, message);
+    true
+}
+
+/// Asks the gate again that stands before a node whose plan goes on, where what that would run now is not what was approved.
+/// Says why, for the message of the node.
+pub(super) fn ask_again(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) -> Option<String> {
+    let VoidApproval { gate, why, .. } = case(context).void_for(ix)?;
+    let gates = context.compiled().gates_before(ix).iter().copied();
+    let gate_ix = gates.into_iter().find(|&at| gate_key(context, at).as_ref() == Some(&gate))?;
+    ask(context, &gate, gate_ix, node);
+    context.draft.on.push(Dependency::Resource(gate));
+    context.wait_for_all_bindings();
+    Some(why)
 }
 
 /// What a gate says while it waits, with what a reviewer of the delivery behind it wants changed: whoever decides there should

@@ -98,7 +98,10 @@ pub(super) fn plan(
         ChildProgress::Missing => ask(context, (ix, node), binding, (plan, attempt, child)),
         ChildProgress::Refused(why) => context.fail(&node.id, NodeReason::ProviderFailed, why),
         ChildProgress::Ongoing(phase) => {
-            let message = format!("waits for execution/{}, which is {phase}", child.name);
+            let mut message = format!("waits for execution/{}, which is {phase}", child.name);
+            if let Some(why) = approval::ask_again(context, ix, node) {
+                message = format!("{message}; {why}");
+            }
             context.draft.on.push(Dependency::Resource(child));
             context.block(&node.id, NodeReason::AwaitingEvent, message);
         }

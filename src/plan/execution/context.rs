@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::draft::{Dependency, Draft, ReadyNode};
-use super::lookup::{ExecutionView, PlanLookup};
+use super::lookup::{ApprovalAbove, ExecutionView, PlanLookup};
 use super::outcome::LONGEST_DELAY;
 use crate::graph::NodeIx;
 use crate::model::{
@@ -27,6 +27,8 @@ pub(super) struct PlanContext<'a> {
     /// The gates that were passed, as far as somebody asked in this planning: why the approvals of one do not cover what
     /// would run now.
     pub(super) passed: HashMap<NodeIx, Option<String>>,
+    /// What was approved above the Execution, once somebody asked.
+    pub(super) above: Option<Option<ApprovalAbove>>,
 }
 
 impl<'a> PlanContext<'a> {

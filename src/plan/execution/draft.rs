@@ -38,6 +38,8 @@ pub(crate) struct Draft {
     pub remote_cancels: Vec<RemoteWork>,
     /// Deliveries that people are to be shown while a Gate before them waits.
     pub proposals: Vec<GateProposal>,
+    /// Whether a node is ready whose plan was approved at a gate of another Execution.
+    pub gated_above: bool,
     /// Whether a list became known, so that the graph has more nodes than it was planned with.
     pub expanded: bool,
 }
@@ -169,6 +171,7 @@ impl Draft {
             polls: Vec::new(),
             remote_cancels: Vec::new(),
             proposals: Vec::new(),
+            gated_above: false,
             expanded: false,
         }
     }

@@ -1,7 +1,7 @@
 //! What approvals stand against a node, as one set of questions: planning asks them before a start, and whoever decides for a
 //! person before the work of a node is called done (Invariant 11).
 
-use super::lookup::{ApprovalLookup, GateVerdict};
+use super::lookup::{ApprovalLookup, GateVerdict, VoidApproval};
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, ExecutionStatus, Kind, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,
@@ -29,13 +29,18 @@ pub(crate) struct ApprovalCase<'a> {
 pub(crate) enum HeldBack {
     /// The configuration requires a gate that was not passed before it.
     GateRequired(GateFor),
-    /// A gate before it is not approved, or for something else; says why.
-    NotApproved(ResourceKey, String),
+    /// A gate before it is not approved, or for something else.
+    NotApproved(VoidApproval),
 }
 
 impl ApprovalCase<'_> {
     /// What a review has to be bound to.
     pub(super) fn review_binding(&self, gate: NodeIx) -> Option<ReviewBinding> {
+        self.binding_about(gate, |_| true)
+    }
+
+    /// The same, about only these of the tasks behind the gate.
+    fn binding_about(&self, gate: NodeIx, wanted: impl Fn(NodeIx) -> bool) -> Option<ReviewBinding> {
         // From the record and not from the compiled plan: what is approved is what any other runner will find recorded.
         let pinned = self.status.extensions.pinned.as_ref()?;
         Some(ReviewBinding {
@@ -45,7 +50,7 @@ impl ApprovalCase<'_> {
             graph_digest: pinned.graph_digest.clone(),
             commit: pinned.commit.clone(),
             subject: Some(review_subject(self.compiled, self.status, gate, |ix| {
-                self.lookup.approved_target(self.compiled, ix)
+                wanted(ix).then(|| self.lookup.approved_target(self.compiled, ix)).flatten()
             })),
             digest: None,
             // Who reviewed, and where, is added when a review is recorded; what is asked for is the same for everybody.
@@ -85,25 +90,50 @@ impl ApprovalCase<'_> {
     /// Why the approvals of a gate that was passed do not cover what is behind it now.
     pub(super) fn void(&self, gate: NodeIx) -> Option<String> {
         let key = self.gate_key(gate)?;
-        match self.verdict(gate, (&key, &self.review_binding(gate)?)) {
+        self.void_about(&key, gate, &self.review_binding(gate)?)
+    }
+
+    fn void_about(&self, key: &ResourceKey, gate: NodeIx, binding: &ReviewBinding) -> Option<String> {
+        match self.verdict(gate, (key, binding)) {
             GateVerdict::Approved(_) => None,
             GateVerdict::Rejected(by) => Some(format!("the gate was rejected since, by {by}")),
             GateVerdict::Waiting(message) => Some(message),
         }
     }
 
+    /// The gate whose approvals do not cover a task that an Execution does, as that would go on now, with why. Only this task:
+    /// the others are compared when they start.
+    pub(crate) fn void_for(&self, task: NodeIx) -> Option<VoidApproval> {
+        self.passed_before(task).find_map(|gate| {
+            let key = self.gate_key(gate)?;
+            let why = self.void_about(&key, gate, &self.binding_about(gate, |ix| ix == task)?)?;
+            Some(self.not_approved(key, why))
+        })
+    }
+
+    fn not_approved(&self, gate: ResourceKey, why: String) -> VoidApproval {
+        VoidApproval { execution: self.compiled.key.clone(), gate, why }
+    }
+
+    /// The gates before a task that people have passed: one that was skipped asked nobody.
+    pub(crate) fn passed_before(&self, task: NodeIx) -> impl Iterator<Item = NodeIx> {
+        let gates = self.compiled.gates_before(task).iter().copied();
+        gates.filter(|&gate| self.compiled.phase_of(self.status, gate) == NodePhase::Succeeded)
+    }
+
     /// Whether a person may call the work of a node done: whatever else the node waits for, it takes what a start would take now,
-    /// since what comes after goes on as if its reviewers had been asked. `target` is what is bound to it now.
+    /// since what comes after goes on as if its reviewers had been asked. `targets` is what may do it, as it is bound now: several
+    /// where rules are in conflict, and each may win.
     ///
     /// # Errors
     /// [`HeldBack`].
-    pub(crate) fn may_be_done(&self, ix: NodeIx, target: Option<&BindingTarget>) -> Result<(), HeldBack> {
+    pub(crate) fn may_be_done(&self, ix: NodeIx, targets: &[BindingTarget]) -> Result<(), HeldBack> {
         let is_task = self.compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Task);
         // What has begun was compared when it did, and may be ended as its provider may end it.
         if !is_task || self.state(ix).is_some_and(is_under_way) {
             return Ok(());
         }
-        if let Some(gate) = target.and_then(|target| self.lacks(ix, target)) {
+        if let Some(gate) = targets.iter().find_map(|target| self.lacks(ix, target)) {
             return Err(HeldBack::GateRequired(gate));
         }
         for &gate in self.compiled.gates_before(ix) {
@@ -114,10 +144,23 @@ impl ApprovalCase<'_> {
                 phase => Some(format!("the gate is {phase}")),
             };
             if let Some((key, why)) = self.gate_key(gate).zip(why) {
-                return Err(HeldBack::NotApproved(key, why));
+                return Err(HeldBack::NotApproved(self.not_approved(key, why)));
             }
         }
-        Ok(())
+        let above = self.leans_above(ix).then(|| self.lookup.approval_above(self.compiled)).flatten();
+        match above.and_then(|above| above.void) {
+            Some(void) => Err(HeldBack::NotApproved(void)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a node leans on what was approved above its Execution: no gate of its own stands before it, whose reviewers are
+    /// asked about what comes after that. What runs after everything else is held back by no gate.
+    pub(crate) fn leans_above(&self, ix: NodeIx) -> bool {
+        // Only a derived Execution has its spec in its record.
+        let derived = self.status.extensions.spec.is_some();
+        let last = self.compiled.node(ix).is_some_and(|node| node.finally);
+        derived && !last && self.passed_before(ix).next().is_none()
     }
 
     /// Whether a gate that was passed holds back a node that waits for something, since its approvals do not cover it now.
@@ -126,7 +169,9 @@ impl ApprovalCase<'_> {
             let is_task = self.compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Task);
             let is_behind = is_task && self.compiled.gates_before(ix).contains(&gate);
             let state = self.state(ix).filter(|_| is_behind);
-            state.is_some_and(|state| state.phase == NodePhase::Blocked && !is_under_way(state))
+            // A plan that does a task is compared as long as it goes on: its own tasks are bound as they start.
+            let compared = |state: &NodeStatus| !is_under_way(state) || is_a_plan(state);
+            state.is_some_and(|state| state.phase == NodePhase::Blocked && compared(state))
         };
         // In this order: the last takes a look at every node and at all reviews.
         self.compiled.phase_of(self.status, gate) == NodePhase::Succeeded
@@ -137,6 +182,11 @@ impl ApprovalCase<'_> {
     fn state(&self, ix: NodeIx) -> Option<&NodeStatus> {
         self.status.node_statuses.get(self.compiled.ids.get(ix)?)
     }
+}
+
+/// Whether an Execution of a plan does a task.
+fn is_a_plan(state: &NodeStatus) -> bool {
+    state.extensions.reason == Some(NodeReason::AwaitingEvent)
 }
 
 /// Whether an attempt goes on: at its provider, at a person, or as an Execution of its own.

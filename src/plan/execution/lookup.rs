@@ -60,12 +60,42 @@ pub(crate) struct EarlierWork<'a> {
     pub result: &'a NodeResult,
 }
 
+/// What people were asked above an Execution that does a node of another one: its plan was approved with that node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApprovalAbove {
+    /// What does not cover what the Execution would run now; none where all approvals do.
+    pub void: Option<VoidApproval>,
+}
+
+/// A gate that was passed, or that is not passed yet, whose approvals do not cover what would run now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VoidApproval {
+    /// The Execution that has to pass it.
+    pub execution: ResourceKey,
+    /// The Gate.
+    pub gate: ResourceKey,
+    /// What is missing, or what has changed.
+    pub why: String,
+}
+
+impl VoidApproval {
+    /// The same in words, for what waits below the Execution that asks.
+    #[must_use]
+    pub(crate) fn told_below(&self) -> String {
+        format!("{}; execution/{} asks its reviewers again", self.why, self.execution.name)
+    }
+}
+
 /// What people approved, and have to approve.
 pub(crate) trait ApprovalLookup {
     /// The decision of a Gate resource about exactly what `binding` names; reviews from before `since` do not count.
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict;
     /// What would do the work of a task, as far as an approval is bound to it; none where nothing is bound to the task.
     fn approved_target(&self, _: &CompiledPlan, _: NodeIx) -> Option<ApprovedTarget> {
+        None
+    }
+    /// What was approved above an Execution; none where it works for no node, or for one behind no gate.
+    fn approval_above(&self, _: &CompiledPlan) -> Option<ApprovalAbove> {
         None
     }
     /// The gates that the configuration requires before a task with this target, each with the provider that needs it.
@@ -140,7 +170,7 @@ impl From<Resolution> for ProviderResolution {
                 Self::Bound(ResolvedBinding { name: String::new(), generation: 0, rule: 0, provider }, target)
             }
             Resolution::Unbound { why } => Self::Not(NodeReason::Unbound, why),
-            Resolution::Conflict { why } => Self::Not(NodeReason::BindingConflict, why),
+            Resolution::Conflict { why, .. } => Self::Not(NodeReason::BindingConflict, why),
         }
     }
 }

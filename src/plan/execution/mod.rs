@@ -26,8 +26,8 @@ pub(crate) use self::draft::{CancelResult, Dependency, Draft, GateProposal, Gate
 pub(crate) use self::fingerprint::{dynamic_assignee, fingerprint, inputs, provider, settings};
 pub(crate) use self::held_back::{ApprovalCase, HeldBack};
 pub(crate) use self::lookup::{
-    ApprovalLookup, ChildProgress, EarlierWork, ExecutionView, GateVerdict, MADE_ELSEWHERE, PlanLookup,
-    ProviderResolution, ResourceProgress, ReuseSource,
+    ApprovalAbove, ApprovalLookup, ChildProgress, EarlierWork, ExecutionView, GateVerdict, MADE_ELSEWHERE,
+    PlanLookup, ProviderResolution, ResourceProgress, ReuseSource, VoidApproval,
 };
 pub(crate) use self::outcome::{after_attempt, after_poll};
 pub(crate) use self::readiness::settled::SettledNodes;
@@ -63,7 +63,8 @@ pub(crate) fn plan_changed(
     let compiled = view.compiled;
     let span = tracing::debug_span!("plan", execution = %compiled.key, nodes = compiled.ids.len());
     let _entered = span.enter();
-    let mut context = PlanContext { view, lookup, draft: &mut *draft, now, passed: HashMap::new() };
+    let mut context =
+        PlanContext { view, lookup, draft: &mut *draft, now, passed: HashMap::new(), above: None };
     let mut visited = 0_usize;
     // Before everything else, and in place of it: what is to end must not start another node in the same pass.
     if let Some((reason, message)) = cancellation(&context.view, &context.draft.status) {

@@ -131,6 +131,7 @@ impl Sandbox {
         // `/run` holds the sockets of services that would act for the command.
         let apart = "--dev /dev --ro-bind /dev/null /dev/tty --proc /proc --tmpfs /tmp --tmpfs /run";
         args.extend(apart.split(' ').map(OsString::from));
+        args.extend(kernel_tables());
         args.extend(self.name_service());
         args.extend(own_folders);
         args.extend(self.hidden_sockets(&visible));
@@ -192,6 +193,14 @@ impl Sandbox {
             |socket: &Path| ["--ro-bind-try".into(), "/dev/null".into(), socket.as_os_str().to_owned()];
         sockets(&listed).filter(|path| visible.shows(path)).flat_map(hide).collect()
     }
+}
+
+/// Tables of the kernel that root may write to, whatever capabilities it has given away: a program that `core_pattern` names is
+/// started outside of every sandbox. What bwrap covers by itself is not all of them.
+fn kernel_tables() -> impl Iterator<Item = OsString> {
+    let tables = ["/proc/sys", "/proc/sysrq-trigger", "/proc/fs", "/proc/acpi", "/proc/scsi", "/proc/mtrr"];
+    let tables = tables.into_iter().filter(|_| rustix::process::geteuid().is_root());
+    tables.flat_map(|table| ["--ro-bind-try", table, table]).map(OsString::from)
 }
 
 /// The sockets in the file system that the machine's list names and that a sandbox would still see.

@@ -1,5 +1,6 @@
 //! The system calls that a sandbox refuses, as a program for the kernel: sockets of the machine, which a file system that is
-//! read-only and a network namespace of its own both leave open.
+//! read-only and a network namespace of its own both leave open, and the keys that the kernel keeps for the session of whoever
+//! runs it, to which no namespace belongs.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -55,6 +56,8 @@ struct Processor {
     /// The numbers of `socket` and `socketpair`.
     socket: u32,
     pair: u32,
+    /// Those of `add_key`, `request_key` and `keyctl`.
+    keys: [u32; 3],
     /// Whether numbers from here on are a second set of calls with other numbers for the same (x32).
     second_set: Option<u32>,
 }
@@ -69,8 +72,16 @@ pub(super) fn own_filter(unix: bool) -> Option<Vec<u8>> {
 /// The same for a processor by its name.
 fn socket_filter(processor: &str, unix: bool) -> Option<Vec<u8>> {
     let processor = match processor {
-        "x86_64" => Processor { audit: 0xc000_003e, socket: 41, pair: 53, second_set: Some(0x4000_0000) },
-        "aarch64" => Processor { audit: 0xc000_00b7, socket: 198, pair: 199, second_set: None },
+        "x86_64" => Processor {
+            audit: 0xc000_003e,
+            socket: 41,
+            pair: 53,
+            keys: [248, 249, 250],
+            second_set: Some(0x4000_0000),
+        },
+        "aarch64" => {
+            Processor { audit: 0xc000_00b7, socket: 198, pair: 199, keys: [217, 218, 219], second_set: None }
+        }
         _ => return None,
     };
     let bytes = instructions(processor, unix).into_iter().flat_map(|(code, yes, no, value)| {
@@ -92,7 +103,9 @@ fn instructions(processor: Processor, unix: bool) -> Vec<Instruction> {
     if let Some(from) = processor.second_set {
         program.extend([(AT_LEAST, 0, 1, from), (ANSWER, 0, 0, NO_SUCH_CALL)]);
     }
-    program.extend([(EQUAL, 0, 1, RING), (ANSWER, 0, 0, NO_SUCH_CALL)]);
+    for number in processor.keys.into_iter().chain([RING]) {
+        program.extend([(EQUAL, 0, 1, number), (ANSWER, 0, 0, NO_SUCH_CALL)]);
+    }
     let families = FAMILIES.into_iter().chain(unix.then_some(UNIX));
     program.extend(only(processor.socket, &[(LOAD, 0, 0, FIRST_ARGUMENT)], families));
     let pairs = PAIRS.into_iter().chain(unix.then_some(DATAGRAM));
@@ -201,7 +214,10 @@ mod tests {
             assert_eq!(ask(false, pair, 1, stream | close_on_exec), ALLOW);
             assert_eq!(ask(false, pair, 1, datagram | close_on_exec), NO_SUCH_FAMILY);
             assert_eq!(ask(true, pair, 1, datagram), ALLOW);
-            assert_eq!(ask(false, RING, 1, 0), NO_SUCH_CALL);
+            let keys = if name == "x86_64" { 248..=250 } else { 217..=219 };
+            for call in keys.chain([RING]) {
+                assert_eq!((ask(false, call, 1, 0), ask(true, call, 1, 0)), (NO_SUCH_CALL, NO_SUCH_CALL));
+            }
             assert_eq!(ask(false, 0, 1, datagram), ALLOW, "any other call");
             assert_eq!(answer(name, false, [0x4000_0003, 0, 0, 0]), KILL, "a program with 32 bits");
         }

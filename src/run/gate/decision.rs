@@ -213,7 +213,7 @@ mod tests {
     fn people() -> People {
         let emails = ["ann@x.org".to_owned(), "ann@home.org".to_owned()];
         let team = ["sec".to_owned()];
-        let person = |name| KnownPerson { name, login: None, emails: &[], teams: &[] };
+        let person = |name| KnownPerson { name, login: None, account: None, emails: &[], teams: &[] };
         People::new([
             KnownPerson { emails: &emails, teams: &team, ..person("ann") },
             KnownPerson { teams: &team, ..person("bob") },

@@ -140,10 +140,11 @@ mod tests {
             KnownPerson {
                 name: "rosa",
                 login: Some("rosa-r"),
+                account: None,
                 emails: &emails,
                 teams: &["o/sec".to_owned()],
             },
-            KnownPerson { name: "max", login: Some("max-the-real"), emails: &[], teams: &[] },
+            KnownPerson { name: "max", login: Some("max-the-real"), account: None, emails: &[], teams: &[] },
         ])
     }
 

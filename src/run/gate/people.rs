@@ -14,6 +14,20 @@ pub(crate) enum ReviewRefusal {
     /// Somebody on the host has the login that is a person's name here, and may be anybody.
     #[error("login `{0}` is not linked to the identity of that name; set `identities.{0}.login`")]
     UnlinkedLogin(String),
+    /// The configuration says which account is meant, and this is another one: a login that was given up is anybody's.
+    #[error(
+        "login `{login}` is account {now} on the host, and `identities.{name}.id` is {known}: whoever has the login now may be somebody else"
+    )]
+    OtherAccount {
+        /// The login.
+        login: String,
+        /// The name that it is linked to.
+        name: String,
+        /// The number of the account that has it.
+        now: u64,
+        /// The number that the configuration gives.
+        known: u64,
+    },
     /// The gate names its reviewers, and this is none of them.
     #[error("{reviewer} is not a reviewer of this gate; reviewers: {}", .reviewers.join(", "))]
     NotAReviewer {
@@ -47,6 +61,8 @@ pub(crate) struct KnownPerson<'a> {
     pub name: &'a str,
     /// The login on the Git host.
     pub login: Option<&'a str>,
+    /// The number of the account on the Git host.
+    pub account: Option<u64>,
     /// Email addresses.
     pub emails: &'a [String],
     /// Teams.
@@ -60,6 +76,9 @@ pub(crate) struct People {
     by_email: BTreeMap<String, String>,
     /// Names by login, in lower case.
     by_login: BTreeMap<String, String>,
+    /// Names by the number of the account, and the other way round.
+    by_account: BTreeMap<u64, String>,
+    accounts: BTreeMap<String, u64>,
     /// Names by their own lower case.
     names: BTreeMap<String, String>,
     /// Teams by name, both in lower case.
@@ -70,7 +89,11 @@ impl People {
     /// Takes over `identities`.
     pub(crate) fn new<'a>(identities: impl IntoIterator<Item = KnownPerson<'a>>) -> Self {
         let mut people = Self::default();
-        for KnownPerson { name, login, emails, teams } in identities {
+        for KnownPerson { name, login, account, emails, teams } in identities {
+            if let Some(account) = account {
+                people.by_account.entry(account).or_insert_with(|| name.to_owned());
+                people.accounts.entry(name.to_owned()).or_insert(account);
+            }
             for email in emails {
                 // The first name that claims an address keeps it. Two claims are an error of the configuration's
                 // schema, and must not depend on the order of a map here.
@@ -122,6 +145,24 @@ impl People {
         }
     }
 
+    /// The same for an account of the host, by its number where the configuration has that: a login can be given up, and taken
+    /// by anybody, while the number stays.
+    ///
+    /// # Errors
+    /// Those of [`People::identify_login`], and [`ReviewRefusal::OtherAccount`].
+    pub(crate) fn identify_account(&self, login: &str, account: u64) -> Result<String, ReviewRefusal> {
+        if let Some(name) = self.by_account.get(&account) {
+            return Ok(name.clone());
+        }
+        let name = self.identify_login(login)?;
+        match self.accounts.get(&name) {
+            Some(&known) => {
+                Err(ReviewRefusal::OtherAccount { login: fold(login), name, now: account, known })
+            }
+            None => Ok(name),
+        }
+    }
+
     /// What makes two reviewers the same person: the name for each of a person's addresses and for their login, without regard
     /// to case. What is a person's name is never another one's login.
     #[must_use]
@@ -168,8 +209,14 @@ mod tests {
         let emails = ["Wendy@Example.com".to_owned(), "w@home.example".to_owned()];
         let teams = ["Security".to_owned()];
         People::new([
-            KnownPerson { name: "wendy", login: Some("Wendy-W"), emails: &emails, teams: &teams },
-            KnownPerson { name: "max", login: None, emails: &[], teams: &[] },
+            KnownPerson {
+                name: "wendy",
+                login: Some("Wendy-W"),
+                account: None,
+                emails: &emails,
+                teams: &teams,
+            },
+            KnownPerson { name: "max", login: None, account: None, emails: &[], teams: &[] },
         ])
     }
 
@@ -180,6 +227,22 @@ mod tests {
         assert_eq!(people.identify(" W@HOME.example ").as_deref(), Ok("wendy"));
         assert_eq!(people.identify("Other@Example.com").as_deref(), Ok("other@example.com"));
         assert_eq!(people.person("W@home.example"), people.person("Wendy"));
+    }
+
+    #[test]
+    fn a_login_that_somebody_else_has_by_now_is_not_that_person_any_more() {
+        let person = |name, login, account| KnownPerson { name, login, account, emails: &[], teams: &[] };
+        let people =
+            People::new([person("rosa", Some("rosa-r"), Some(7)), person("wendy", Some("wendy-w"), None)]);
+        assert_eq!(people.identify_account("Rosa-R", 7).as_deref(), Ok("rosa"));
+        assert_eq!(people.identify_account("rosa-renamed", 7).as_deref(), Ok("rosa"));
+        assert_eq!(
+            people.identify_account("Rosa-R", 8).unwrap_err().to_string(),
+            "login `rosa-r` is account 8 on the host, and `identities.rosa.id` is 7: whoever has the login now may be somebody else"
+        );
+        assert_eq!(people.identify_account("wendy-w", 8).as_deref(), Ok("wendy"));
+        assert_eq!(people.identify_account("octocat", 8).as_deref(), Ok("octocat"));
+        assert!(people.identify_account("rosa", 8).is_err());
     }
 
     #[test]
@@ -202,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_name_is_never_the_login_of_another_person() {
-        let person = |name, login| KnownPerson { name, login, emails: &[], teams: &[] };
+        let person = |name, login| KnownPerson { name, login, account: None, emails: &[], teams: &[] };
         let people = People::new([person("rosa", None), person("eve", Some("rosa"))]);
         assert_eq!(people.identify_login("rosa").as_deref(), Ok("eve"));
         assert!(people.means("user:rosa", "rosa") && !people.means("user:rosa", "eve"));

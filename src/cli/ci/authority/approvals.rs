@@ -64,7 +64,7 @@ fn count_origins(
         let people = people_of(&view.tips().config);
         for (gate, spec) in asked.remove(&execution).unwrap_or_default() {
             for (who, source) in &approvers {
-                let name = people.identify_login(&who.login).unwrap_or_default();
+                let name = people.identify_account(&who.login, who.id).unwrap_or_default();
                 if already(view, &gate, &execution, &name)? {
                     continue;
                 }

@@ -41,7 +41,7 @@ pub(crate) async fn authorise(
         return Ok(Err("bots cannot decide".to_owned()));
     }
     let login = who.login.clone();
-    let name = match people.identify_login(&login) {
+    let name = match people.identify_account(&login, who.id) {
         Ok(name) => name,
         Err(refusal) => return Ok(Err(refusal.to_string())),
     };

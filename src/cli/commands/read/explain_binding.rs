@@ -11,7 +11,7 @@ pub(super) fn outcome(resolution: &Resolution) -> String {
         Resolution::Bound { rule, target, .. } => format!("rule {rule}: {}", target.provider),
         Resolution::Own { target } => format!("`run` of the plan: {}", target.provider),
         Resolution::Unbound { why } => format!("unbound: {why}"),
-        Resolution::Conflict { why } => format!("conflict: {why}"),
+        Resolution::Conflict { why, .. } => format!("conflict: {why}"),
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) fn people_of(config: &Config) -> People {
     People::new(config.identities.iter().map(|(name, who)| KnownPerson {
         name,
         login: who.login.as_deref(),
+        account: who.id,
         emails: &who.emails,
         teams: &who.teams,
     }))

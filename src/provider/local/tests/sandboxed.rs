@@ -63,6 +63,38 @@ fn writes_outside_of_the_checkout_fail() {
     assert!(!below_tmp.exists(), "/tmp is its own");
 }
 
+/// Root may write to these without any capability, and the kernel starts the program that one of them names, outside.
+#[test]
+fn settings_of_the_kernel_are_not_changed_from_inside() {
+    if !has_bubblewrap() {
+        return;
+    }
+    // What is there already, so that nothing changes where it can be written.
+    let line = "value=$(cat /proc/sys/vm/swappiness) && echo $value > /proc/sys/vm/swappiness";
+    let (report, _) = sandboxed(line, json!(true)).fail(NodeReason::ProviderFailed);
+    let log = report.evidence.log.unwrap().tail;
+    assert!(log.contains("Read-only") || log.contains("denied"), "{log}");
+}
+
+/// The keys of a session come along into every namespace, and so would whatever a login has put there.
+#[test]
+fn keys_that_the_kernel_keeps_are_out_of_reach() {
+    if !has_bubblewrap() || !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+        return;
+    }
+    let number = if cfg!(target_arch = "x86_64") { 248 } else { 217 };
+    // A key in the keyring of the process itself: it ends with it.
+    let script = format!(
+        "import ctypes, os; c = ctypes.CDLL(None, use_errno=True); k = c.syscall({number}, b'user', b'x', b'y', 1, ctypes.c_int(-2)); \
+         print('made' if k > 0 else os.strerror(ctypes.get_errno()))"
+    );
+    let line = format!("echo said=$(python3 -c \"{script}\") >> \"$PLANSPEC_OUTPUT\"");
+    for sandbox in [json!(true), json!({ "unixSockets": true, "network": true })] {
+        let (_, outputs) = sandboxed(&line, sandbox).succeed();
+        assert_eq!(outputs["said"], "Function not implemented");
+    }
+}
+
 #[test]
 fn there_is_no_network_unless_it_is_asked_for() {
     if !has_bubblewrap() {

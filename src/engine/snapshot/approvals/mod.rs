@@ -1,6 +1,12 @@
 //! What people approved, and have to approve, answered from the snapshot: the same for planning and for decisions.
 
+mod above;
+
 use jiff::Timestamp;
+
+pub(crate) use self::above::{APPROVAL_VOID, void_below};
+
+use self::above::approval_above;
 
 use crate::engine::EngineError;
 use crate::engine::error::KeptFailure;
@@ -11,7 +17,7 @@ use crate::engine::snapshot::gates;
 use crate::graph::NodeIx;
 use crate::model::{ApprovalCount, ApprovedTarget, BindingTarget, ResourceKey, ReviewBinding};
 use crate::plan::required_gates::{GateFor, RequiredGates, gates_for};
-use crate::plan::{ApprovalLookup, GateVerdict};
+use crate::plan::{ApprovalAbove, ApprovalLookup, GateVerdict, VoidApproval};
 use crate::run::CompiledPlan;
 use crate::run::gate::{GateDecision, void_message};
 
@@ -32,6 +38,18 @@ impl<'a> SnapshotApprovals<'a> {
     pub(crate) fn check(self) -> Result<(), EngineError> {
         self.failure.check()
     }
+}
+
+/// What was approved above an Execution and does not cover what it would run now.
+pub(crate) fn void_above(
+    snapshot: &Snapshot,
+    key: &ResourceKey,
+) -> Result<Option<VoidApproval>, EngineError> {
+    let lookup = SnapshotApprovals::new(snapshot);
+    let above = approval_above(snapshot, key, &lookup)?;
+    // What could not be read must not pass for an approval.
+    lookup.check()?;
+    Ok(above.and_then(|above| above.void))
 }
 
 impl ApprovalLookup for SnapshotApprovals<'_> {
@@ -69,6 +87,10 @@ impl ApprovalLookup for SnapshotApprovals<'_> {
         }
         let settings = effective_settings(&self.snapshot.config.providers, target);
         gates_for(&self.required, &target.provider, &settings)
+    }
+
+    fn approval_above(&self, compiled: &CompiledPlan) -> Option<ApprovalAbove> {
+        self.failure.keep(approval_above(self.snapshot, &compiled.key, self))
     }
 
     fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {
