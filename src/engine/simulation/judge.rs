@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::clock::{at, end_of};
-use super::stage::References;
+use super::stage::{References, Sources};
 use crate::engine::clock::ClockReading;
 use crate::git::{ObjectId, Repo};
 use crate::model::{
@@ -32,6 +32,7 @@ pub(super) enum Rule {
     EndWasUndone,
     DecisionWasLost,
     ResultIsNotKept,
+    NoPrefix,
     FailedByEnvironment,
     ShownBeforePublished,
     WentOnFromTheRewound,
@@ -60,9 +61,11 @@ struct SeenRecord {
 #[derive(Default)]
 pub(super) struct Judge {
     strict: bool,
+    sources: Sources,
     /// Whether clocks are no further apart than the configuration allows.
     bounded: bool,
     started: BTreeSet<String>,
+    commits: usize,
     claims: BTreeSet<String>,
     leases: BTreeMap<(String, u64), PublishedLease>,
     seen: BTreeMap<ResourceKey, SeenRecord>,
@@ -76,8 +79,8 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    pub(super) fn new(strict: bool, bounded: bool) -> Self {
-        Self { strict, bounded, ..Self::default() }
+    pub(super) fn new(strict: bool, bounded: bool, sources: Sources) -> Self {
+        Self { strict, bounded, sources, ..Self::default() }
     }
 
     fn check(&mut self, holds: bool, rule: Rule, what: impl FnOnce() -> String) {
@@ -86,14 +89,17 @@ impl Judge {
         }
     }
 
-    /// Takes in a commit of the status branch that a runner with such clocks put there.
+    /// Takes in a commit of the status branch that a runner with such clocks put there. The planted fault that drops the rule of the
+    /// prefix shows in what it is taken for.
     pub(super) fn published(
         &mut self,
         repo: &Repo,
         tip: ObjectId,
         references: &References,
         (passed, reading): (Duration, ClockReading),
+        drops_prefix: bool,
     ) {
+        self.commits += 1;
         let tree = StatusTree::at(repo, Some(tip)).unwrap();
         for (key, _, _) in tree.list(repo, Some(Kind::Gate), None).unwrap() {
             let record = tree.get(repo, &key).unwrap().unwrap();
@@ -112,7 +118,10 @@ impl Judge {
             }
             let record = tree.get(repo, &key).unwrap().unwrap();
             let uid = record.metadata.uid.clone();
-            let status = record.execution().unwrap().clone();
+            let mut status = record.execution().unwrap().clone();
+            if drops_prefix && let Some(old) = &old {
+                withhold_an_end(&mut status, &old.status);
+            }
             if let Some(old) = old {
                 self.compare(&key, &old.status, &status);
                 self.check_takeover(&key, &old.status, &status, passed);
@@ -163,10 +172,29 @@ impl Judge {
             // What a node comes to follows from its name.
             let failed = state.phase == NodePhase::Failed && !node.as_str().starts_with("fails");
             self.check(!failed, Rule::FailedByEnvironment, || format!("{key}/{node}: {}", state.message));
+            self.check_prefix(key, node, status);
             let Some(result) = &state.extensions.result else { continue };
             let result: ObjectId = result.commit.parse().unwrap();
             let is_kept = kept.is_some_and(|kept| repo.is_ancestor(result, kept).unwrap() == Some(true));
             self.check(is_kept, Rule::ResultIsNotKept, || format!("{key}/{node}: {result}"));
+        }
+    }
+
+    /// What was begun is published with or after what it leans on, and never alone.
+    fn check_prefix(&mut self, key: &ResourceKey, node: &NodeId, status: &ExecutionStatus) {
+        let has_run =
+            |phase: NodePhase| matches!(phase, NodePhase::Running | NodePhase::Succeeded | NodePhase::Failed);
+        if !status.node_statuses.get(node).is_some_and(|state| has_run(state.phase)) {
+            return;
+        }
+        let name = (key.name.to_string(), node.to_string());
+        let sources = self.sources.get(&name).cloned().unwrap_or_default();
+        for source in sources {
+            let found = status.node_statuses.iter().find(|(id, _)| id.as_str() == source);
+            let phase = found.map(|(_, state)| state.phase);
+            self.check(phase == Some(NodePhase::Succeeded), Rule::NoPrefix, || {
+                format!("{key}/{node} runs or ran, and {source} is {phase:?}")
+            });
         }
     }
 
@@ -202,6 +230,11 @@ impl Judge {
     /// Whether an Execution has ended.
     pub(super) fn has_ended(&self, key: &ResourceKey) -> bool {
         self.seen.get(key).is_some_and(|seen| seen.status.phase.is_terminal())
+    }
+
+    /// How many commits were published, and how many attempts were started.
+    pub(super) fn seen(&self) -> (usize, usize) {
+        (self.commits, self.started.len())
     }
 
     /// How many attempts each machine began.
@@ -290,5 +323,17 @@ impl Judge {
             }
         }
         phases
+    }
+}
+
+/// Leaves a node as it was before, although others may lean on its end.
+fn withhold_an_end(status: &mut ExecutionStatus, before: &ExecutionStatus) {
+    let ended = |(node, state): (&NodeId, &NodeStatus)| {
+        let was = before.node_statuses.get(node)?;
+        (state.phase.is_terminal() && !was.phase.is_terminal()).then(|| (node.clone(), was.clone()))
+    };
+    let found = status.node_statuses.iter().find_map(ended);
+    if let Some((node, was)) = found {
+        status.node_statuses.insert(node, was);
     }
 }

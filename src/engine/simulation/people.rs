@@ -82,6 +82,8 @@ pub(super) async fn people(world: Arc<World>, stage: Arc<Stage>, seed: u64) {
     let clock: Arc<dyn Clock> = Arc::new(clock);
     let person = Signature { name: "Ada".to_owned(), email: "ada@example.com".to_owned() };
     let decider = Decider::Committer(person);
+    // What they read last, and what was to be answered there.
+    let (mut seen, mut open) = (None, Vec::new());
     let mut made_before: Vec<(Decision, Duration)> = Vec::new();
     while !world.state().is_over {
         // More often than a runner reads, so that they meet each other.
@@ -107,9 +109,13 @@ pub(super) async fn people(world: Arc<World>, stage: Arc<Stage>, seed: u64) {
                 }
             }
         }
-        let shared = stage.shared();
-        let tree = StatusTree::at(&shared, world.state().tip()).unwrap();
-        wanted.extend(answers(&shared, &tree));
+        let tip = world.state().tip();
+        if seen != tip {
+            let shared = stage.shared();
+            open = answers(&shared, &StatusTree::at(&shared, tip).unwrap());
+            seen = tip;
+        }
+        wanted.extend(open.iter().cloned());
         for decision in wanted {
             let now = world.passed();
             // Runners need some time to see it, and each decision is one of the few pushes that all of them have.

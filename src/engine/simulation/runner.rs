@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::clock::SimulatedClock;
 use super::judge::Rule;
@@ -21,9 +21,12 @@ use crate::git::{GitError, ObjectId, PushFailure, RefUpdate, Repo, Transport};
 use crate::index::Index;
 use crate::model::{JsonMap, NodePhase, NodeReason, NodeResult};
 use crate::provider::{
-    Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderSettings, Registry,
+    Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderSettings, Registry, Stop,
 };
 use crate::run::AttemptReport;
+
+/// How many attempts a machine can make at once.
+const SLOTS: usize = 2;
 
 /// The remote, as one process reaches it.
 pub(super) struct Line {
@@ -50,6 +53,7 @@ struct SimulatedWork {
     world: Arc<World>,
     runner: String,
     repo: Mutex<Repo>,
+    slots: Arc<Semaphore>,
 }
 
 impl SimulatedWork {
@@ -106,8 +110,16 @@ impl Provider for SimulatedWork {
     fn run(&self, attempt: Attempt, mut control: Control) -> AttemptFuture {
         let (world, runner) = (Arc::clone(&self.world), self.runner.clone());
         let repo = Mutex::new(locked(&self.repo).reopen().unwrap());
-        let work = Self { world: Arc::clone(&world), runner: runner.clone(), repo };
+        let slots = Arc::clone(&self.slots);
+        let work =
+            Self { world: Arc::clone(&world), runner: runner.clone(), repo, slots: Arc::clone(&slots) };
         Box::pin(async move {
+            // An engine that goes by its slots finds one free.
+            let _slot = tokio::select! {
+                biased;
+                Some(stop) = stopped(&mut control) => return AttemptOutcome::Stopped(stop).into(),
+                slot = slots.acquire_owned() => slot,
+            };
             if world.is_dead(&runner) {
                 // It died between its decision to start this and the start.
                 return std::future::pending().await;
@@ -118,13 +130,16 @@ impl Provider for SimulatedWork {
             let time = world.state().dice.seconds(0, longest);
             tokio::select! {
                 biased;
-                Some(stop) = async { control.stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop) } => {
-                    AttemptOutcome::Stopped(stop).into()
-                }
+                Some(stop) = stopped(&mut control) => AttemptOutcome::Stopped(stop).into(),
                 () = tokio::time::sleep(time) => work.end(&attempt),
             }
         })
     }
+}
+
+/// Why an attempt is to stop, once it is.
+async fn stopped(control: &mut Control) -> Option<Stop> {
+    control.stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop)
 }
 
 /// Waits until every job is done that was given to the thread for blocking work, so that none of them runs beside anything
@@ -216,7 +231,8 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
         let line = Arc::new(Line { world: Arc::clone(&world), runner: runner.clone() });
         let branches = stage.branches(repo, line).accepting_history(world.accepts_history());
         let mut registry = standard.clone();
-        let work = SimulatedWork { world: Arc::clone(&world), runner: runner.clone(), repo: other };
+        let slots = Arc::new(Semaphore::new(SLOTS));
+        let work = SimulatedWork { world: Arc::clone(&world), runner: runner.clone(), repo: other, slots };
         registry.register(&(Arc::new(work) as Arc<dyn Provider>));
         let (_stopper, stop) = watch::channel(false);
         let inputs = ReconcileInputs {
@@ -228,7 +244,7 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
             sink: shown_to_people(&world),
         };
         let options = ReconcileOptions {
-            jobs: Some(2),
+            jobs: Some(if world.planted() == Some(Planted::HungryLease) { 100 } else { SLOTS }),
             watch: stays.then_some(Duration::from_secs(10)),
             runner: runner.clone(),
             ..ReconcileOptions::default()
@@ -254,6 +270,11 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
         life += 1;
         let pause = world.state().dice.seconds(1, 15);
         tokio::time::sleep(pause).await;
+        // One that saw that the status branch was set back sees the same until somebody puts it right, which need not be tried
+        // each time.
+        while world.state().is_rewound() && world.state().dice.chance(80) {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
         // Another machine takes its place, or it comes back with what it had. Not while the status branch is set back: of
         // that a new clone could not know.
         if world.state().dice.chance(40) && !world.state().is_rewound() {

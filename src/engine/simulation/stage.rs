@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::dice::Dice;
+use crate::config::CONFIG_FILE;
 use crate::engine::{BranchChoice, Branches};
 use crate::git::{ObjectId, Remote, RemoteOptions, Repo, Transport};
 
@@ -30,42 +31,57 @@ pub(super) struct Stage {
     folder: TempDir,
     pub(super) desired: ObjectId,
     pub(super) strict: bool,
+    /// How many Executions there are from the beginning.
+    pub(super) executions: usize,
     /// The Executions that people cancel.
     pub(super) cancelled: Vec<String>,
+    /// What the nodes of an Execution wait for.
+    pub(super) sources: Sources,
 }
 
+/// Of each Execution and node, by name, the nodes that it waits for.
+pub(super) type Sources = BTreeMap<(String, String), Vec<String>>;
+
 impl Stage {
-    pub(super) fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed, 1);
+    pub(super) fn new(shape: u64) -> Self {
+        let mut dice = Dice::new(shape, 1);
         let strict = dice.chance(30);
         let configuration = configuration(strict, &mut dice);
-        let (work, cancelled) = work(&mut dice);
-        Self::with(&[(".planspec.yaml", configuration), ("work.yaml", work)], strict, cancelled)
+        let (plans, nodes) = if is_small(shape) { (2, 2) } else { (3, 4) };
+        let WorkToDo { mut files, cancelled, sources } = work(&mut dice, plans, nodes);
+        files.insert(CONFIG_FILE.to_owned(), configuration);
+        Self { cancelled, sources, ..Self::with(&files, strict) }
     }
 
     /// Many Executions of a few tasks each, so that there is work for all.
     pub(super) fn crowded() -> Self {
-        let mut text = plan("p0", &["works-0", "works-1", "works-2"].map(|id| task(id, &[])));
+        let mut files = Files::new();
+        files.insert(
+            "p0.yaml".to_owned(),
+            plan("p0", &["works-0", "works-1", "works-2"].map(|id| task(id, &[]))),
+        );
         for number in 0..CROWD {
-            text += &execution(&format!("e{number}"), "p0");
+            let name = format!("e{number}");
+            files.insert(format!("{EXECUTION}{name}.yaml"), execution(&name, "p0"));
         }
-        text += &bindings(&["p0", "late"]);
-        let configuration = configuration(false, &mut Dice::new(1, 1));
-        Self::with(&[(".planspec.yaml", configuration), ("work.yaml", text)], false, Vec::new())
+        files.insert("bindings.yaml".to_owned(), bindings(&["p0", "late"]));
+        files.insert(CONFIG_FILE.to_owned(), configuration(false, &mut Dice::new(1, 1)));
+        Self::with(&files, false)
     }
 
-    fn with(files: &[(&str, String)], strict: bool, cancelled: Vec<String>) -> Self {
+    fn with(files: &Files, strict: bool) -> Self {
         // In memory where the system has such a folder: an index syncs its file with every transaction.
         let memory = Path::new("/dev/shm");
         let folder =
             if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let repo = Repo::init_bare(&folder.path().join("remote"), "main").unwrap();
         let blob = |text: &String| Some(repo.write_blob(text.as_bytes()).unwrap());
-        let edits = files.iter().map(|(path, text)| ((*path).to_owned(), blob(text))).collect();
+        let edits = files.iter().map(|(path, text)| (path.clone(), blob(text))).collect();
+        let executions = files.keys().filter(|path| path.starts_with(EXECUTION)).count();
         let tree = repo.edit_tree(None, &edits).unwrap();
         let begin = Timestamp::from_second(1_700_000_000).unwrap();
         let desired = repo.write_commit(tree, &[], "Begin", &repo.runner_identity(), begin).unwrap();
-        Self { folder, desired, strict, cancelled }
+        Self { folder, desired, strict, executions, cancelled: Vec::new(), sources: Sources::new() }
     }
 
     /// Merges one of the changes on top of a commit: a new plan with an Execution, or other words in a plan that may be under way.
@@ -75,9 +91,9 @@ impl Stage {
         let (path, text) = match edit {
             0 => ("late.yaml", plan("late", &[task("works-0", &[])]) + &execution("late", "late")),
             _ => {
-                let work = repo.file(tree, "work.yaml").unwrap().unwrap();
-                let text = String::from_utf8(repo.blob(work, 1 << 20).unwrap()).unwrap();
-                ("work.yaml", text.replacen("what to do", "what to do, in other words", 1))
+                let plan = repo.file(tree, "p0.yaml").unwrap().unwrap();
+                let text = String::from_utf8(repo.blob(plan, 1 << 20).unwrap()).unwrap();
+                ("p0.yaml", text.replacen("what to do", "what to do, in other words", 1))
             }
         };
         let blob = repo.write_blob(text.as_bytes()).unwrap();
@@ -103,7 +119,7 @@ impl Stage {
 
     /// What a clone remembers of the status branch.
     pub(super) fn last_seen(&self, name: &str) -> String {
-        let file = self.clone_of(name).cache_dir().join("status-tips.json");
+        let file = self.folder.path().join(name).join(".git/planspec/status-tips.json");
         fs::read_to_string(file).unwrap_or_default()
     }
 
@@ -122,11 +138,14 @@ impl Stage {
         Repo::open(&path).unwrap()
     }
 
-    /// The clones that were made.
-    pub(super) fn clones(&self) -> Vec<Repo> {
+    /// One of the clones that machines worked in.
+    pub(super) fn some_clone(&self, dice: &mut Dice) -> Option<Repo> {
         let folders = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
-        let clones = folders.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("clone"));
-        clones.map(|path| Repo::open(&path).unwrap()).collect()
+        let is_clone = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("clone");
+        let mut clones: Vec<PathBuf> = folders.filter(is_clone).collect();
+        clones.sort();
+        let chosen = dice.below(clones.len() as u64) as usize;
+        clones.get(chosen).map(|path| Repo::open(path).unwrap())
     }
 
     /// The branches as a clone sees them through this transport.
@@ -141,6 +160,11 @@ impl Stage {
         let remote = Remote::open(&repo, self.remote().to_str().unwrap(), options).unwrap();
         Branches::open(repo, Some(remote), BranchChoice::HostDefault("main".to_owned())).unwrap()
     }
+}
+
+/// Whether a stage has few plans of few nodes.
+pub(super) fn is_small(shape: u64) -> bool {
+    !shape.is_multiple_of(4)
 }
 
 fn configuration(strict: bool, dice: &mut Dice) -> String {
@@ -178,16 +202,31 @@ fn bindings(plans: &[&str]) -> String {
     document("Binding", "default", &json!({ "rules": plans.iter().map(rule).collect::<Vec<_>>() }))
 }
 
-/// Plans of a few tasks that wait for some of those before them, each with an Execution, and which of these are cancelled.
-fn work(dice: &mut Dice) -> (String, Vec<String>) {
-    let mut text = String::new();
+/// The files of a commit, one for each resource: what is pinned is read file by file.
+type Files = BTreeMap<String, String>;
+
+/// How the name of a file with an Execution begins.
+const EXECUTION: &str = "run-";
+
+/// What is to be done.
+struct WorkToDo {
+    files: Files,
+    cancelled: Vec<String>,
+    sources: Sources,
+}
+
+/// So many plans at most, of two tasks and fewer than so many more, that wait for some of those before them, each with an Execution,
+/// and which of these are cancelled.
+fn work(dice: &mut Dice, plans_at_most: u64, nodes_more: u64) -> WorkToDo {
+    let mut files = Files::new();
     let mut plans = vec!["late".to_owned()];
     let mut cancelled = Vec::new();
-    for number in 0..=dice.below(3) {
+    let mut sources = Sources::new();
+    for number in 0..=dice.below(plans_at_most) {
         let name = format!("p{number}");
         let mut nodes = Vec::new();
         let mut ids: Vec<String> = Vec::new();
-        let count = 2 + dice.below(4);
+        let count = 2 + dice.below(nodes_more);
         // One of them changes files: with two, their changes would have to be merged, which is another test's matter.
         let makes = dice.below(2 * count);
         for node in 0..count {
@@ -206,18 +245,20 @@ fn work(dice: &mut Dice) -> (String, Vec<String>) {
                 node["kind"] = json!("Gate");
                 node["gateRef"] = json!({ "name": format!("{name}-{id}") });
             }
+            sources.insert((name.clone(), id.clone()), after.into_iter().cloned().collect());
             nodes.push(node);
             ids.push(id);
         }
-        text += &plan(&name, &nodes);
-        text += &execution(&name, &name);
+        files.insert(format!("{name}.yaml"), plan(&name, &nodes));
+        files.insert(format!("{EXECUTION}{name}.yaml"), execution(&name, &name));
         if dice.chance(20) {
             cancelled.push(name.clone());
         }
         plans.push(name);
     }
-    text += &bindings(&plans.iter().map(String::as_str).collect::<Vec<_>>());
-    (text, cancelled)
+    let plans: Vec<&str> = plans.iter().map(String::as_str).collect();
+    files.insert("bindings.yaml".to_owned(), bindings(&plans));
+    WorkToDo { files, cancelled, sources }
 }
 
 /// The references of a remote.

@@ -25,10 +25,14 @@ pub(super) enum Planted {
     RewindAccepted,
     /// The fault of a machine counts as one of the work.
     FaultOfTheWork,
+    /// What leans on a result is published without it.
+    PrefixDropped,
     /// The status moves without the references that go with it.
     StatusAlone,
     /// One runner always wins the race.
     OneIsFavoured,
+    /// The leases of Executions are taken and kept for which no slot is free.
+    HungryLease,
 }
 
 impl Planted {
@@ -77,10 +81,10 @@ impl Weather {
         stays: false,
     };
 
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, is_short: bool) -> Self {
         let mut dice = Dice::new(seed, 2);
         Self {
-            until: dice.seconds(60, 200),
+            until: if is_short { dice.seconds(20, 90) } else { dice.seconds(60, 200) },
             pushes: 5 + dice.below(40),
             readings: dice.below(12),
             starts: dice.below(25),

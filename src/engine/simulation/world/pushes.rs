@@ -118,7 +118,8 @@ impl World {
                 let reading = ClockReading::of(&state.process(runner).clock);
                 state.decided = runner == PEOPLE;
                 let WorldState { judge, repo, references, .. } = &mut *state;
-                judge.published(repo, *new, references, (self.passed(), reading));
+                let drops_prefix = self.planted == Some(Planted::PrefixDropped);
+                judge.published(repo, *new, references, (self.passed(), reading), drops_prefix);
             }
         }
         Ok(())
