@@ -51,7 +51,7 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
     use NextAction as Do;
     let actions = match (situation.phase, situation.reason) {
         (NodePhase::Blocked, Some(reason)) => match reason {
-            reason if reason.asks_approval() => match situation.gate {
+            reason if reason.asks_approval() || is_asked_again(situation) => match situation.gate {
                 Some(gate) => vec![Do::Approve(gate.clone()), Do::Reject(gate.clone())],
                 // Without the plan the Gate's name is unknown, and a command with a wrong one would be worse than none.
                 None => vec![Do::Explain],
@@ -91,13 +91,19 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
         .collect()
 }
 
+/// Whether a plan does the work of the node, and what was approved with it has changed since: then a gate goes along.
+fn is_asked_again(situation: &NodeSituation<'_>) -> bool {
+    situation.reason == Some(NodeReason::AwaitingEvent) && situation.gate.is_some()
+}
+
 /// The step without which a blocked node never continues; none where it waits for work or an event that can still come.
 #[must_use]
 pub fn required_step(situation: &NodeSituation<'_>) -> Option<NextStep> {
     // What a delivery waits for is done on the host, and no command of ours takes its place.
     let by_itself = situation.reason.is_some_and(|reason| {
         reason.is_polled_delivery()
-            || matches!(reason, NodeReason::AwaitingProvider | NodeReason::AwaitingEvent)
+            || matches!(reason, NodeReason::AwaitingProvider)
+            || (reason == NodeReason::AwaitingEvent && !is_asked_again(situation))
     });
     if situation.phase != NodePhase::Blocked || by_itself {
         return None;

@@ -44,10 +44,18 @@ fn a_login_that_was_given_up_approves_nothing_where_the_number_of_the_account_is
     assert!(answer.contains("whoever has the login now may be somebody else"), "{answer}");
     assert_eq!(taken.reaction(id).as_deref(), Some("-1"));
     assert_ne!(taken.phase(), json!("Succeeded"));
-    // She has another login by now, and is the same person.
-    let renamed = World::new(&config("rosa-before", account_id("rosa")), GATE);
+    // She has another login by now. Authors are known by their logins, so that one has to be merged first.
+    let renamed = World::new(&config("rosa-before", account_id("rosa-after")), GATE);
     renamed.pass();
-    let (id, outcome) = renamed.says("rosa", "/planspec approve look");
+    let (id, outcome) = renamed.says("rosa-after", "/planspec approve look");
+    outcome.succeeds();
+    let answer = renamed.host.own_comments().pop().unwrap();
+    assert!(answer.contains("known by another login here"), "{answer}");
+    assert_eq!(renamed.reaction(id).as_deref(), Some("-1"));
+    renamed
+        .environment
+        .commit_files(&[(".planspec.yaml", &config("rosa-after", account_id("rosa-after")))], "Rename");
+    let (id, outcome) = renamed.says("rosa-after", "/planspec approve look");
     outcome.succeeds();
     assert_eq!(renamed.reaction(id).as_deref(), Some("+1"), "{:?}", renamed.host.own_comments());
     assert_eq!(renamed.phase(), json!("Succeeded"));

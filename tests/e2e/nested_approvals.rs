@@ -89,7 +89,11 @@ fn a_binding_that_is_swapped_while_an_approved_plan_goes_on_asks_again() {
         assert_eq!(nested.stage.node(&child, "a").extensions.reason, Some(NodeReason::AwaitingPerson));
         merge(&writes("evil"));
         nested.says(&["complete", &format!("{child}/a")]).succeeds();
-        nested.reconcile();
+        let outcome = nested.stage.reconcile(&[]).succeeds();
+        assert!(
+            outcome.stdout.contains("run: planspec approve gate/look --execution run -n team"),
+            "{outcome:?}"
+        );
         nested.waits_for_approval("b");
         let refused = nested.says(&["complete", &format!("{child}/b")]).exits(1);
         assert!(refused.stderr.contains("needs an approval that is valid now"), "{refused:?}");

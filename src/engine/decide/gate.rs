@@ -356,7 +356,7 @@ fn subject(
 ) -> Result<ReviewSubject, EngineError> {
     let mut failure = None;
     let subject = review_subject(compiled, status, gate, |task| {
-        approved_target(snapshot, compiled, task).unwrap_or_else(|error| {
+        approved_target(snapshot, (compiled, status), task).unwrap_or_else(|error| {
             failure.get_or_insert(error);
             None
         })

@@ -12,11 +12,11 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::child::{MOST_NESTED, PlanAtWork, plan_at_work};
 use crate::graph::NodeIx;
 use crate::model::{
-    ApprovedTarget, BindingTarget, Digest, ExecutionSpec, JsonMap, Kind, Name, NodeId, NodeKind, Resource,
-    ResourceKey, Spec,
+    ApprovedTarget, BindingTarget, Digest, ExecutionSpec, ExecutionStatus, JsonMap, Kind, Name, NodeId,
+    NodeKind, Resource, ResourceKey, Spec, StatusRecord,
 };
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve};
-use crate::plan::{plan_named, spec_below};
+use crate::plan::{execution_at_work, plan_named, spec_below};
 use crate::run::CompiledPlan;
 use crate::run::gate::approved_target as digest_target;
 
@@ -26,7 +26,7 @@ const NAMED: [(&str, &str); 3] = [("agent", "agents"), ("service", "services"), 
 /// What would do the work of a task; none for what is no task, and where no provider is bound to it.
 pub(crate) fn approved_target(
     snapshot: &Snapshot,
-    compiled: &CompiledPlan,
+    (compiled, status): (&CompiledPlan, &ExecutionStatus),
     ix: NodeIx,
 ) -> Result<Option<ApprovedTarget>, EngineError> {
     // As declared: whoever approves before a list is known approves the node, and with it each of its instances.
@@ -37,25 +37,24 @@ pub(crate) fn approved_target(
         Some(key) => snapshot.cached(&key)?,
         None => None,
     };
-    let target = declared_target(&task, binding.as_deref().map(|loaded| &loaded.resource));
-    let named = target.as_ref().and_then(|target| plan_named(&target.provider));
-    let at_work = match named {
-        Some(_) => plan_at_work(snapshot, &compiled.key, &node.id)?,
-        None => None,
-    };
-    // Of the same Binding always the same, until the index is brought to other commits; but for a plan at work, since a retry
-    // of its node takes what is declared by then.
-    let blob = binding.as_ref().map(|binding| binding.declared.blob);
-    if let (None, Some(known)) = (&at_work, snapshot.answers.approved(&compiled.key, ix, blob)) {
+    let execution = execution_at_work(&compiled.key, status, &node.id);
+    // Of the same Binding and the same attempt always the same, until the index is brought to other commits.
+    let stamp = (binding.as_ref().map(|binding| binding.declared.blob), execution.clone());
+    if let Some(known) = snapshot.answers.approved(&compiled.key, ix, &stamp) {
         return Ok(known);
     }
+    let at_work = execution.map(|execution| plan_at_work(snapshot, &execution)).transpose()?.flatten();
     let declared = |key: &ResourceKey| Ok(snapshot.cached(key)?.map(|loaded| loaded.resource.clone()));
-    let below = |owner: &ResourceKey, node: &NodeId| plan_at_work(snapshot, owner, node);
+    let below = |owner: &StatusRecord, node: &NodeId| {
+        let execution = owner.execution().and_then(|status| execution_at_work(&owner.key(), status, node));
+        execution.map_or(Ok(None), |execution| plan_at_work(snapshot, &execution))
+    };
     let mut plans = NamedPlans::new(&snapshot.config.providers, task.namespace, (&declared, &below));
-    let is_at_work = at_work.is_some();
+    let target = declared_target(&task, binding.as_deref().map(|loaded| &loaded.resource));
     let target = target.map(|target| plans.target(task.execution, &target, at_work)).transpose()?;
-    if !is_at_work {
-        snapshot.answers.keep_approved(&compiled.key, ix, blob, &target);
+    // Not where plans are at work below that one: their attempts may change without a trace in the stamp.
+    if !plans.deeper {
+        snapshot.answers.keep_approved(&compiled.key, ix, stamp, &target);
     }
     Ok(target)
 }
@@ -64,7 +63,7 @@ pub(crate) fn approved_target(
 pub(crate) type DeclaredNow<'a> = dyn Fn(&ResourceKey) -> Result<Option<Resource>, EngineError> + 'a;
 
 /// The plan at work for a node of an Execution.
-type AtWork<'a> = dyn Fn(&ResourceKey, &NodeId) -> Result<Option<PlanAtWork>, EngineError> + 'a;
+type AtWork<'a> = dyn Fn(&StatusRecord, &NodeId) -> Result<Option<PlanAtWork>, EngineError> + 'a;
 
 /// The target of a task as it is approved, with these settings of providers; with the plan that it names, where there is one, and
 /// what does each task of that.
@@ -94,6 +93,8 @@ struct NamedPlans<'a> {
     above: Vec<ResourceKey>,
     /// By plan: one that many nodes name is worked out once, or nested ones would be looked at again and again without end.
     known: HashMap<ResourceKey, Digest>,
+    /// Whether a plan is at work for a node of one that is at work itself.
+    deeper: bool,
 }
 
 impl<'a> NamedPlans<'a> {
@@ -102,8 +103,8 @@ impl<'a> NamedPlans<'a> {
         namespace: &'a Name,
         (declared, at_work): (&'a DeclaredNow<'a>, &'a AtWork<'a>),
     ) -> Self {
-        let (read, above, known) = Default::default();
-        Self { providers, declared, at_work, namespace, read, above, known }
+        let (read, above, known, deeper) = Default::default();
+        Self { providers, declared, at_work, namespace, read, above, known, deeper }
     }
 
     /// `at_work` is the plan that does the task by now, where it has begun.
@@ -139,9 +140,7 @@ impl<'a> NamedPlans<'a> {
             return Ok(None);
         }
         let (resource, below_it) = match at_work {
-            Some(PlanAtWork { execution, plan }) if plan.key() == key => {
-                (Some(Rc::new(plan)), Some(execution))
-            }
+            Some(PlanAtWork { record, plan }) if plan.key() == key => (Some(Rc::new(plan)), Some(record)),
             _ => (self.resource(&key)?, None),
         };
         let Some(resource) = resource else { return Ok(None) };
@@ -167,6 +166,7 @@ impl<'a> NamedPlans<'a> {
                     (Some(owner), Some(_)) => (self.at_work)(owner, &node.id)?,
                     _ => None,
                 };
+                self.deeper |= at_work.is_some();
                 targets.insert(node.id.to_string(), json!(self.target(&below, &target, at_work)?));
             }
         }

@@ -1,6 +1,8 @@
 //! Executions that work for a node of another one, as a pass sees them: how far one is, whether it may be made, and what its owner
 //! asks of it.
 
+use std::sync::Arc;
+
 use tracing::warn;
 
 use crate::engine::EngineError;
@@ -9,8 +11,8 @@ use crate::engine::snapshot::pin::{manifests_of, program_of};
 use crate::git::GitError;
 use crate::graph::NodeIx;
 use crate::model::{
-    DerivedExecution, ExecutionPhase, ExecutionStatus, Kind, Name, NodeId, NodePhase, NodeReason, NodeResult,
-    NodeStatus, Origin, PersonRequest, Resource, ResourceKey, Spec, StatusRecord,
+    DerivedExecution, ExecutionPhase, ExecutionStatus, Kind, Name, NodeId, NodePhase, NodeResult, Origin,
+    PersonRequest, Resource, ResourceKey, Spec, StatusRecord,
 };
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve};
 use crate::plan::{ChildProgress, EarlierWork, child_key, plan_named};
@@ -147,11 +149,8 @@ fn too_deep(
 }
 
 /// The records of the Executions above this one, the nearest first; at most as many as plans may be nested.
-pub(crate) fn owners(
-    snapshot: &Snapshot,
-    key: &ResourceKey,
-) -> Result<Vec<std::sync::Arc<StatusRecord>>, EngineError> {
-    let mut found: Vec<std::sync::Arc<StatusRecord>> = Vec::new();
+pub(crate) fn owners(snapshot: &Snapshot, key: &ResourceKey) -> Result<Vec<Arc<StatusRecord>>, EngineError> {
+    let mut found: Vec<Arc<StatusRecord>> = Vec::new();
     let mut next = Some(key.clone());
     // Bounded: records that own each other could be written by whoever may push the status branch.
     while let Some(key) = next.take().filter(|_| found.len() <= MOST_NESTED) {
@@ -211,30 +210,18 @@ pub(crate) fn owner_request(
 
 /// An Execution at work for a node, with the plan that it is pinned to: what runs, whatever is declared by now.
 pub(crate) struct PlanAtWork {
-    pub(crate) execution: ResourceKey,
+    pub(crate) record: Arc<StatusRecord>,
     pub(crate) plan: Resource,
 }
 
-/// The plan at work for a node; none where no Execution of its attempt is pinned yet.
+/// The plan of an Execution at work; none where it is not pinned yet.
 pub(crate) fn plan_at_work(
     snapshot: &Snapshot,
-    owner: &ResourceKey,
-    node: &NodeId,
+    execution: &ResourceKey,
 ) -> Result<Option<PlanAtWork>, EngineError> {
-    let record = snapshot.record(owner)?;
-    let state = record.as_ref().and_then(|record| record.execution()?.node_statuses.get(node));
-    let Some(attempt) = state.filter(|state| awaits_plan(state)).map(|state| state.attempt) else {
-        return Ok(None);
-    };
-    let execution = child_key(owner, node, attempt);
-    let record = snapshot.record(&execution)?;
-    let pinned = record.as_ref().and_then(|record| record.execution()?.extensions.pinned.as_ref());
+    let Some(record) = snapshot.record(execution)? else { return Ok(None) };
+    let pinned = record.execution().and_then(|status| status.extensions.pinned.as_ref());
     let Some(pinned) = pinned else { return Ok(None) };
-    let manifests = manifests_of(snapshot, &execution, pinned)?;
-    Ok(manifests.map(|manifests| PlanAtWork { execution, plan: manifests.plan }))
-}
-
-/// Whether a node waits for the Execution that does it.
-pub(crate) fn awaits_plan(state: &NodeStatus) -> bool {
-    state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingEvent)
+    let manifests = manifests_of(snapshot, execution, pinned)?;
+    Ok(manifests.map(|manifests| PlanAtWork { record, plan: manifests.plan }))
 }

@@ -166,8 +166,13 @@ impl ApprovalLookup for SnapshotLookup<'_> {
         self.approvals.approval_above(compiled)
     }
 
-    fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {
-        self.approvals.approved_target(compiled, node)
+    fn approved_target(
+        &self,
+        compiled: &CompiledPlan,
+        status: &ExecutionStatus,
+        node: NodeIx,
+    ) -> Option<ApprovedTarget> {
+        self.approvals.approved_target(compiled, status, node)
     }
 }
 

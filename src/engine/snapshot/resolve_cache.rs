@@ -21,8 +21,11 @@ const MOST: usize = 10_000;
 /// What was resolved for the nodes of an execution, and when it was so.
 type ResolvedNodes = HashMap<NodeIx, (BindingVersion, ProviderResolution)>;
 
-/// What approvals are bound to for the nodes of an execution, and by which Binding.
-type ApprovedNodes = HashMap<NodeIx, (Option<ObjectId>, Option<ApprovedTarget>)>;
+/// The blob of the Binding, and the Execution that is at work for the node.
+pub(crate) type ApprovedStamp = (Option<ObjectId>, Option<ResourceKey>);
+
+/// What approvals are bound to for the nodes of an execution, and for which Binding and attempt.
+type ApprovedNodes = HashMap<NodeIx, (ApprovedStamp, Option<ApprovedTarget>)>;
 
 /// Answers so far.
 #[derive(Debug, Default)]
@@ -78,16 +81,16 @@ impl ResolveCache {
         resolved.entry(execution.clone()).or_default().insert(node, (stamp, answer.clone()));
     }
 
-    /// What an approval is bound to for a node, if that was worked out with the Binding as it is now.
+    /// What an approval is bound to for a node, if that was worked out with the Binding and the attempt as they are now.
     pub(crate) fn approved(
         &self,
         execution: &ResourceKey,
         node: NodeIx,
-        blob: Option<ObjectId>,
+        stamp: &ApprovedStamp,
     ) -> Option<Option<ApprovedTarget>> {
         let approved = self.approved.borrow();
         let (known, target) = approved.get(execution)?.get(&node)?;
-        (*known == blob).then(|| target.clone())
+        (known == stamp).then(|| target.clone())
     }
 
     /// Remembers what an approval is bound to for a node.
@@ -95,14 +98,14 @@ impl ResolveCache {
         &self,
         execution: &ResourceKey,
         node: NodeIx,
-        blob: Option<ObjectId>,
+        stamp: ApprovedStamp,
         target: &Option<ApprovedTarget>,
     ) {
         let mut approved = self.approved.borrow_mut();
         if approved.len() >= MOST && !approved.contains_key(execution) {
             approved.clear();
         }
-        approved.entry(execution.clone()).or_default().insert(node, (blob, target.clone()));
+        approved.entry(execution.clone()).or_default().insert(node, (stamp, target.clone()));
     }
 
     /// Who had a hand in a commit, if that was looked up before.

@@ -77,13 +77,7 @@ pub(super) fn hold_back(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
             continue;
         }
         let Some(gate) = gate_key(context, gate_ix) else { continue };
-        // Once for all nodes behind it: thousands may be ready at once, and each question reads the gate and its record.
-        let known = context.passed.get(&gate_ix).cloned();
-        let message = known.unwrap_or_else(|| {
-            let why = case(context).void(gate_ix);
-            context.passed.insert(gate_ix, why.clone());
-            why
-        });
+        let message = void(context, gate_ix);
         let Some(message) = message else { continue };
         tracing::info!(execution = %context.compiled().key, node = %node.id, gate = %gate, message, "approval is void");
         ask(context, &gate, gate_ix, node);
@@ -94,6 +88,17 @@ pub(super) fn hold_back(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
         return true;
     }
     hold_back_from_above(context, ix, node)
+}
+
+/// Why the approvals of a gate that was passed do not cover what is behind it. Once for all nodes behind it: thousands may be ready
+/// at once, and each question reads the gate and its record.
+fn void(context: &mut PlanContext<'_>, gate: NodeIx) -> Option<String> {
+    if let Some(known) = context.passed.get(&gate) {
+        return known.clone();
+    }
+    let why = case(context).void(gate);
+    context.passed.insert(gate, why.clone());
+    why
 }
 
 /// Asks a gate on behalf of a node that cannot go on without. One request for all such nodes, since each is compared and written
@@ -133,6 +138,11 @@ fn hold_back_from_above(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
 /// Asks the gate again that stands before a node whose plan goes on, where what that would run now is not what was approved.
 /// Says why, for the message of the node.
 pub(super) fn ask_again(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) -> Option<String> {
+    // Mostly nothing has changed, and one question for all nodes behind a gate says so.
+    let passed: Vec<NodeIx> = case(context).passed_before(ix).collect();
+    if !passed.into_iter().any(|gate| void(context, gate).is_some()) {
+        return None;
+    }
     let VoidApproval { gate, why, .. } = case(context).void_for(ix)?;
     let gates = context.compiled().gates_before(ix).iter().copied();
     let gate_ix = gates.into_iter().find(|&at| gate_key(context, at).as_ref() == Some(&gate))?;

@@ -65,6 +65,19 @@ pub(crate) fn child_key(owner: &ResourceKey, node: &NodeId, attempt: u32) -> Res
     ResourceKey::new(Kind::Execution, owner.namespace.clone(), name)
 }
 
+/// The Execution that does a node now; none where nothing is waited for.
+#[must_use]
+pub(crate) fn execution_at_work(
+    owner: &ResourceKey,
+    status: &ExecutionStatus,
+    node: &NodeId,
+) -> Option<ResourceKey> {
+    let state = status.node_statuses.get(node)?;
+    let waits =
+        state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingEvent);
+    waits.then(|| child_key(owner, node, state.attempt))
+}
+
 pub(super) fn plan(
     context: &mut PlanContext<'_>,
     ix: NodeIx,

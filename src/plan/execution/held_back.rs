@@ -50,7 +50,7 @@ impl ApprovalCase<'_> {
             graph_digest: pinned.graph_digest.clone(),
             commit: pinned.commit.clone(),
             subject: Some(review_subject(self.compiled, self.status, gate, |ix| {
-                wanted(ix).then(|| self.lookup.approved_target(self.compiled, ix)).flatten()
+                wanted(ix).then(|| self.lookup.approved_target(self.compiled, self.status, ix)).flatten()
             })),
             digest: None,
             // Who reviewed, and where, is added when a review is recorded; what is asked for is the same for everybody.

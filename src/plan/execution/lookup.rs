@@ -90,8 +90,9 @@ impl VoidApproval {
 pub(crate) trait ApprovalLookup {
     /// The decision of a Gate resource about exactly what `binding` names; reviews from before `since` do not count.
     fn gate(&self, gate: &ResourceKey, binding: &ReviewBinding, since: Option<Timestamp>) -> GateVerdict;
-    /// What would do the work of a task, as far as an approval is bound to it; none where nothing is bound to the task.
-    fn approved_target(&self, _: &CompiledPlan, _: NodeIx) -> Option<ApprovedTarget> {
+    /// What would do the work of a task, as far as an approval is bound to it; none where nothing is bound to the task. With the
+    /// status of its Execution, which says whether a plan is at work already.
+    fn approved_target(&self, _: &CompiledPlan, _: &ExecutionStatus, _: NodeIx) -> Option<ApprovedTarget> {
         None
     }
     /// What was approved above an Execution; none where it works for no node, or for one behind no gate.

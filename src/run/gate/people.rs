@@ -28,6 +28,17 @@ pub(crate) enum ReviewRefusal {
         /// The number that the configuration gives.
         known: u64,
     },
+    /// The account is somebody whom the configuration knows by another login: authors are known by their logins, so whoever
+    /// decides under another one could approve what they wrote, or count twice.
+    #[error(
+        "login `{login}` is the account of `{name}`, known by another login here; change `identities.{name}.login`"
+    )]
+    OtherLogin {
+        /// The login.
+        login: String,
+        /// The name that the account is linked to.
+        name: String,
+    },
     /// The gate names its reviewers, and this is none of them.
     #[error("{reviewer} is not a reviewer of this gate; reviewers: {}", .reviewers.join(", "))]
     NotAReviewer {
@@ -146,20 +157,20 @@ impl People {
     }
 
     /// The same for an account of the host, by its number where the configuration has that: a login can be given up, and taken
-    /// by anybody, while the number stays.
+    /// by anybody, while the number stays. Both have to be of the same person.
     ///
     /// # Errors
-    /// Those of [`People::identify_login`], and [`ReviewRefusal::OtherAccount`].
+    /// Those of [`People::identify_login`], [`ReviewRefusal::OtherAccount`], [`ReviewRefusal::OtherLogin`].
     pub(crate) fn identify_account(&self, login: &str, account: u64) -> Result<String, ReviewRefusal> {
-        if let Some(name) = self.by_account.get(&account) {
-            return Ok(name.clone());
-        }
         let name = self.identify_login(login)?;
-        match self.accounts.get(&name) {
-            Some(&known) => {
-                Err(ReviewRefusal::OtherAccount { login: fold(login), name, now: account, known })
+        if let Some(&known) = self.accounts.get(&name).filter(|known| **known != account) {
+            return Err(ReviewRefusal::OtherAccount { login: fold(login), name, now: account, known });
+        }
+        match self.by_account.get(&account) {
+            Some(other) if *other != name => {
+                Err(ReviewRefusal::OtherLogin { login: fold(login), name: other.clone() })
             }
-            None => Ok(name),
+            _ => Ok(name),
         }
     }
 
@@ -235,7 +246,10 @@ mod tests {
         let people =
             People::new([person("rosa", Some("rosa-r"), Some(7)), person("wendy", Some("wendy-w"), None)]);
         assert_eq!(people.identify_account("Rosa-R", 7).as_deref(), Ok("rosa"));
-        assert_eq!(people.identify_account("rosa-renamed", 7).as_deref(), Ok("rosa"));
+        assert_eq!(
+            people.identify_account("rosa-renamed", 7).unwrap_err().to_string(),
+            "login `rosa-renamed` is the account of `rosa`, known by another login here; change `identities.rosa.login`"
+        );
         assert_eq!(
             people.identify_account("Rosa-R", 8).unwrap_err().to_string(),
             "login `rosa-r` is account 8 on the host, and `identities.rosa.id` is 7: whoever has the login now may be somebody else"

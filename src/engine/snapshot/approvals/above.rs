@@ -8,13 +8,13 @@ use jiff::Timestamp;
 
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::child::{MOST_NESTED, awaits_plan};
+use crate::engine::snapshot::child::MOST_NESTED;
 use crate::engine::snapshot::pin::program_of;
 use crate::graph::NodeIx;
 use crate::model::{
     DerivedExecution, ExecutionStatus, NodeId, NodeReason, Origin, ResourceKey, StatusRecord,
 };
-use crate::plan::{ApprovalAbove, ApprovalCase, ApprovalLookup, child_key};
+use crate::plan::{ApprovalAbove, ApprovalCase, ApprovalLookup, execution_at_work};
 use crate::run::CompiledPlan;
 
 /// The node that an Execution works for.
@@ -67,11 +67,8 @@ pub(crate) fn void_below(
     owner: &ResourceKey,
     (status, node): (&ExecutionStatus, &NodeId),
 ) -> Result<Option<Timestamp>, EngineError> {
-    let attempt = |status: &ExecutionStatus, node: &NodeId| {
-        status.node_statuses.get(node).filter(|state| awaits_plan(state)).map(|state| state.attempt)
-    };
-    let mut open: Vec<(ResourceKey, usize)> = Vec::new();
-    open.extend(attempt(status, node).map(|attempt| (child_key(owner, node, attempt), 0)));
+    let mut open: Vec<(ResourceKey, usize)> =
+        execution_at_work(owner, status, node).into_iter().map(|key| (key, 0)).collect();
     let mut since = None;
     while let Some((key, depth)) = open.pop().filter(|(_, depth)| *depth <= MOST_NESTED) {
         let Some(record) = snapshot.record(&key)? else { continue };
@@ -83,7 +80,7 @@ pub(crate) fn void_below(
             if state.extensions.reason == Some(NodeReason::ApprovalVoid) {
                 since = since.max(state.extensions.blocked_since);
             }
-            open.extend(attempt(status, node).map(|attempt| (child_key(&key, node, attempt), depth + 1)));
+            open.extend(execution_at_work(&key, status, node).map(|below| (below, depth + 1)));
         }
     }
     Ok(since)

@@ -15,7 +15,9 @@ use crate::engine::snapshot::approved_target::{approved_target, effective_settin
 use crate::engine::snapshot::gate_in_force::GateInForce;
 use crate::engine::snapshot::gates;
 use crate::graph::NodeIx;
-use crate::model::{ApprovalCount, ApprovedTarget, BindingTarget, ResourceKey, ReviewBinding};
+use crate::model::{
+    ApprovalCount, ApprovedTarget, BindingTarget, ExecutionStatus, ResourceKey, ReviewBinding,
+};
 use crate::plan::required_gates::{GateFor, RequiredGates, gates_for};
 use crate::plan::{ApprovalAbove, ApprovalLookup, GateVerdict, VoidApproval};
 use crate::run::CompiledPlan;
@@ -93,7 +95,12 @@ impl ApprovalLookup for SnapshotApprovals<'_> {
         self.failure.keep(approval_above(self.snapshot, &compiled.key, self))
     }
 
-    fn approved_target(&self, compiled: &CompiledPlan, node: NodeIx) -> Option<ApprovedTarget> {
-        self.failure.keep(approved_target(self.snapshot, compiled, node))
+    fn approved_target(
+        &self,
+        compiled: &CompiledPlan,
+        status: &ExecutionStatus,
+        node: NodeIx,
+    ) -> Option<ApprovedTarget> {
+        self.failure.keep(approved_target(self.snapshot, (compiled, status), node))
     }
 }
