@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::workspace::{Workspaces, lock, parse_commit};
 use crate::engine::snapshot::child::{MergeResults, MergedResult};
-use crate::git::{GitError, ObjectId, Repo, ResultMerge};
+use crate::git::{GitError, ObjectId, Repo, ResultMerge, may_come_later};
 use crate::graph::NodeIx;
 use crate::model::{ExecutionStatus, NodeResult};
 use crate::plan::{EarlierWork, results_before};
@@ -93,7 +93,9 @@ impl Workspaces {
         for commit in [result, from] {
             if let Err(error) = self.bring_in(repo, commit, reference) {
                 return match error {
-                    GitError::Remote { .. } | GitError::Missing { .. } => Ok(Err(gone(commit))),
+                    GitError::Remote { .. } | GitError::Missing { .. } if !may_come_later(&error) => {
+                        Ok(Err(gone(commit)))
+                    }
                     error => Err(error),
                 };
             }
