@@ -197,7 +197,7 @@ fn on_conflict(
         ConflictStep::Wait => {}
         ConflictStep::Person => {
             let reason = NodeReason::MergeConflict;
-            let message = conflict.message;
+            let message = conflict.message();
             let block = NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None };
             step.draft.node(id, block, now);
             return Ok(false);
@@ -215,7 +215,7 @@ pub(super) fn start_children(factory: &AttemptFactory, step: &mut PreparedStep, 
             Ok(NodeBase::Pinned) => None,
             Ok(NodeBase::Commit(commit)) => Some(commit),
             Ok(NodeBase::Conflict(conflict)) => {
-                step.draft.block(&request.node, NodeReason::MergeConflict, conflict.message, now);
+                step.draft.block(&request.node, NodeReason::MergeConflict, conflict.message(), now);
                 continue;
             }
             // As for every other node: it stays as it is, for a later pass or another runner.
