@@ -25,7 +25,8 @@ pub(crate) use execution::{
     GateProposal, GateRequest, GateVerdict, HeldBack, MADE_ELSEWHERE, PULL_REQUEST, PlanLookup,
     ProviderResolution, RemoteWork, ResourceProgress, ReuseSource, SettledNodes, after_attempt, after_poll,
     child_key, child_spec, dynamic_assignee, explain, fingerprint, finish, has_begun, hold, inputs,
-    plan_changed, plan_execution, plan_named, poll_applies, provider, settings, spec_below, sum_groups,
+    is_delivery, plan_changed, plan_execution, plan_named, poll_applies, provider, settings, spec_below,
+    sum_groups, with_conflict,
 };
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};

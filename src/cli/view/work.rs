@@ -11,7 +11,7 @@ use crate::cli::view::selector::{ExecutionTarget, nearest};
 use crate::engine::{NodeBase, ResultConflict, ResultTerms, SystemClock, WorkPlace, Workspaces};
 use crate::git::ObjectId;
 use crate::graph::Topology;
-use crate::model::{ExecutionStatus, NodeId, NodeResult, PlanGraph, ResourceKey};
+use crate::model::{ExecutionStatus, NodeId, NodeKind, NodeResult, PlanGraph, ResourceKey};
 use crate::plan::results_among;
 use crate::record::results_ref;
 use crate::run::expanded;
@@ -23,6 +23,8 @@ pub(crate) struct ShownWork {
     pub(crate) commit: ObjectId,
     /// What does not go with it, where it is shown to be worked on.
     pub(crate) conflict: Option<ResultConflict>,
+    /// Whether a person may hand in commits for it.
+    pub(crate) takes_commits: bool,
 }
 
 impl ShownWork {
@@ -61,7 +63,7 @@ impl ShownWork {
         };
         let reference = results_ref(&key);
         let workspaces = workspaces(workspace, context);
-        let mut conflict = None;
+        let (mut conflict, mut takes_commits) = (None, false);
         let (base, commit) = match own_result(status, target.node.as_ref(), &key)? {
             Some(result) => (result.base.clone(), result.commit.clone()),
             None => {
@@ -77,6 +79,7 @@ impl ShownWork {
                         let [ours, theirs] = found.sides;
                         workspaces.ensure(theirs, &reference)?;
                         conflict = Some(found);
+                        takes_commits = kind_in(&graph, target.node.as_ref()) == Some(NodeKind::Task);
                         ours.to_string()
                     }
                     NodeBase::Conflict(found) => return Err(in_conflict(&found, target)),
@@ -92,7 +95,7 @@ impl ShownWork {
         for needed in [base, commit] {
             workspaces.ensure(needed, &reference)?;
         }
-        Ok(Self { key, base, commit, conflict })
+        Ok(Self { key, base, commit, conflict, takes_commits })
     }
 }
 
@@ -124,6 +127,13 @@ fn merged(
     let results = results_among(&topology, status, &among);
     let pinned = status.start_commit().unwrap_or_default();
     Ok(workspaces.combine(key, pinned, &results, &results_ref(key))?)
+}
+
+/// What a node is. An instance is what the node is that it was made from, and no instance is in the graph as it is declared.
+fn kind_in(graph: &PlanGraph, node: Option<&NodeId>) -> Option<NodeKind> {
+    let node = node?;
+    let found = graph.nodes.iter().find(|declared| declared.id == *node);
+    Some(found.map_or(NodeKind::Task, |declared| declared.kind))
 }
 
 fn in_conflict(conflict: &ResultConflict, target: &ExecutionTarget) -> CliError {

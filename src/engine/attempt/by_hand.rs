@@ -65,6 +65,8 @@ impl<T: Clone + PartialEq> Given<T> {
 #[derive(Debug, Clone)]
 struct ModelFile {
     path: Given<String>,
+    /// Where it has ever been: of a file that both sides have moved, the merge names all three places.
+    places: BTreeSet<String>,
     /// The line that is edited, or where the link leads.
     content: Given<(EntryMode, String)>,
     executable: Given<bool>,
@@ -75,6 +77,7 @@ impl ModelFile {
     fn new(path: &str, line: &str, by: Option<Work>) -> Self {
         Self {
             path: Given::new(path.to_owned(), by),
+            places: BTreeSet::from([path.to_owned()]),
             content: Given::new((EntryMode::Blob, line.to_owned()), by),
             executable: Given::new(false, by),
             is_gone: false,
@@ -129,7 +132,9 @@ impl ModelTree {
             };
             match file {
                 Some(file) => drop(merged.files.insert(id.clone(), file)),
-                None => conflicts.extend([self, other].map(|tree| tree.files[id].path.value.clone())),
+                None => {
+                    conflicts.extend([self, other].into_iter().flat_map(|tree| tree.files[id].places.clone()))
+                }
             }
         }
         let listed = merged.listed();
@@ -145,6 +150,7 @@ impl ModelTree {
             (true, true) => Some(ours.clone()),
             (false, false) => Some(ModelFile {
                 path: ours.path.merged(&self.held, &theirs.path, &other.held)?,
+                places: &ours.places | &theirs.places,
                 content: ours.content.merged(&self.held, &theirs.content, &other.held)?,
                 executable: ours.executable.merged(&self.held, &theirs.executable, &other.held)?,
                 is_gone: false,
@@ -174,7 +180,9 @@ impl ModelTree {
             Edit::Rename(of) => {
                 let Some((path, file)) = self.there(file(of)) else { return };
                 let folder = path.rfind('/').map_or("", |at| &path[..=at]);
-                file.path = Given::new(format!("{folder}renamed-{of}-{mark}"), [work]);
+                let path = format!("{folder}renamed-{of}-{mark}");
+                file.places.insert(path.clone());
+                file.path = Given::new(path, [work]);
             }
             Edit::Remove(of) => {
                 let Some((_, file)) = self.there(any(of)) else { return };
@@ -438,7 +446,7 @@ fn listed(repo: &Repo, commit: ObjectId) -> Listed {
 
 proptest! {
     // Each merge is some runs of `git`; what is drawn is new in every run of the tests.
-    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn a_node_works_on_what_a_careful_person_would_have_merged_or_the_conflict_is_named(

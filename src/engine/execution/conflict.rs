@@ -70,6 +70,9 @@ pub(crate) fn rerun_later(
     if let Some(state) = step.draft.status.node_statuses.get_mut(later) {
         (state.extensions.onto, state.extensions.reruns) = (onto, reruns.saturating_add(1));
     }
+    // What was to be asked or started in their names would stand on what is left of the results.
+    step.draft.children.retain(|request| !is_again(request.ix));
+    step.draft.gates.retain(|request| !ids.contains(&request.node));
     Ok(ConflictStep::Rerun(again))
 }
 

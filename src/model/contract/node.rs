@@ -288,6 +288,9 @@ pub struct NodeExtensions {
     /// The branch that shows a gate's reviewers what they are asked about, without `refs/heads/`; it is at `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_branch: Option<String>,
+    /// Why a gate has nothing to show: what comes before it conflicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<String>,
     /// Who owns the files that it shows, where the gate asks them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners: Option<Box<FileOwners>>,

@@ -58,11 +58,15 @@ pub(crate) fn run(arguments: &CheckoutArguments, context: &mut Context) -> Resul
         let sides: Vec<&str> = conflict.earlier.iter().chain([&conflict.later]).map(NodeId::as_str).collect();
         let [_, theirs] = conflict.sides;
         workspace.repo.begin_merge(&path, theirs, &format!("Merge the results of {}", sides.join(", ")))?;
-        let complete = NextStep::complete(&work.key, node);
-        let line = format!(
-            "{}, and a merge of them is under way there; resolve it, `git commit`, and then in that folder: {complete} --commit HEAD",
-            conflict.what
-        );
+        let next = match work.takes_commits {
+            true => {
+                let complete = NextStep::complete(&work.key, node);
+                format!("resolve it, `git commit`, and then in that folder: {complete} --commit HEAD")
+            }
+            // A gate shows what others have made.
+            false => format!("run one of {} again, for `{node}` takes no commits", sides.join(", ")),
+        };
+        let line = format!("{}, and a merge of them is under way there; {next}", conflict.what);
         context.out.line(text::line(&line))?;
     }
     Ok(Exit::Done)
