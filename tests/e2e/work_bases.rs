@@ -119,7 +119,7 @@ fn a_gate_before_which_results_conflict_says_that_there_is_nothing_to_show() {
     stage.commit("work.yaml", &crate::engine_rig::manifests(&[&gated(&right, &json!({}))]));
     let said = stage.reconcile(&[]).succeeds().stdout;
     let why = "nothing to show yet, because the files of `left` and `right` conflict in `numbers`";
-    assert!(said.contains(why), "{said}");
+    assert!(said.lines().any(|line| line.contains(" look Blocked: ") && line.contains(why)), "{said}");
     let look = stage.node("gated", "look");
     assert!(look.message.starts_with("gate `ok` has 0 of 1 approvals; ") && look.message.contains(why));
     assert_eq!((look.phase, look.extensions.base), (NodePhase::Blocked, None));

@@ -133,7 +133,8 @@ impl ModelTree {
             match file {
                 Some(file) => drop(merged.files.insert(id.clone(), file)),
                 None => {
-                    conflicts.extend([self, other].into_iter().flat_map(|tree| tree.files[id].places.clone()))
+                    conflicts
+                        .extend([self, other].into_iter().flat_map(|tree| tree.files[id].places.clone()));
                 }
             }
         }
@@ -179,8 +180,11 @@ impl ModelTree {
             }
             Edit::Rename(of) => {
                 let Some((path, file)) = self.there(file(of)) else { return };
-                let folder = path.rfind('/').map_or("", |at| &path[..=at]);
-                let path = format!("{folder}renamed-{of}-{mark}");
+                let renamed = format!("renamed-{of}-{mark}");
+                let path = match path.rsplit_once('/') {
+                    Some((folder, _)) => format!("{folder}/{renamed}"),
+                    None => renamed,
+                };
                 file.places.insert(path.clone());
                 file.path = Given::new(path, [work]);
             }
@@ -324,10 +328,14 @@ impl Rig {
         self.compiled.topology.find(id.as_str()).unwrap()
     }
 
-    /// What a person merges for a node: the result of every node before it, and of what it is made on top of.
+    /// What a person merges: of these results, all that no other of them holds already.
     fn by_hand(&self, among: impl IntoIterator<Item = usize>) -> Result<ModelTree, BTreeSet<String>> {
-        let results = among.into_iter().filter_map(|ix| self.results.get(&ix));
-        results.into_iter().try_fold(ModelTree::beginning(), |tree, result| tree.merged(result))
+        let results: Vec<&ModelTree> = among.into_iter().filter_map(|ix| self.results.get(&ix)).collect();
+        let is_in_another = |tree: &ModelTree| {
+            results.iter().any(|other| other.held != tree.held && other.held.is_superset(&tree.held))
+        };
+        let last = results.iter().filter(|tree| !is_in_another(tree));
+        last.into_iter().try_fold(ModelTree::beginning(), |tree, result| tree.merged(result))
     }
 
     fn before(&self, ix: usize) -> BTreeSet<usize> {

@@ -34,6 +34,10 @@ pub(crate) fn rerun_later(
     now: Timestamp,
 ) -> Result<ConflictStep, EngineError> {
     let Some(compiled) = step.compiled.clone() else { return Ok(ConflictStep::Person) };
+    // A suspended Execution begins nothing, and without what it has made it would hold less than before.
+    if step.draft.status.extensions.suspend.is_some() {
+        return Ok(ConflictStep::Wait);
+    }
     let Some(ix) = compiled.topology.find(later.as_str()) else { return Ok(ConflictStep::Person) };
     if !may_rerun(snapshot, step, &compiled, ix)? {
         return Ok(ConflictStep::Person);

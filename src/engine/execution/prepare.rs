@@ -73,11 +73,7 @@ impl ActiveExecution {
         // Before planning, which takes a Running node without an attempt here for one of a lost runner.
         self.apply_ended(snapshot, &compiled, &mut step)?;
         self.apply_polled(snapshot, &compiled, &mut step)?;
-        let deadline = snapshot.deadline(&compiled)?;
-        if let Some(end) = deadline.filter(|&end| end > planner.now) {
-            step.draft.wake_at(end);
-        }
-        let overdue = deadline.filter(|&end| end <= planner.now);
+        let overdue = overdue(snapshot, &compiled, &mut step, planner.now)?;
         let undecided =
             self.plan(lookup, compiled, &mut step, (removed, overdue), (planner.now, local_attempts))?;
         if let Some(why) = undecided.filter(|_| !ends) {
@@ -316,4 +312,18 @@ impl ActiveExecution {
         }
         Ok(())
     }
+}
+
+/// The deadline that is over; planning comes back at one that is not.
+fn overdue(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    step: &mut PreparedStep,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, EngineError> {
+    let deadline = snapshot.deadline(compiled)?;
+    if let Some(end) = deadline.filter(|&end| end > now) {
+        step.draft.wake_at(end);
+    }
+    Ok(deadline.filter(|&end| end <= now))
 }

@@ -19,12 +19,12 @@ use crate::engine::snapshot::gate_in_force::in_force;
 use crate::engine::snapshot::lookup::capabilities_of;
 use crate::git::GitError;
 use crate::graph::NodeIx;
-use crate::model::{GateSpec, Name, NodeId, NodePhase, NodeReason, NodeStatus, ResourceKey, after};
+use crate::model::{GateSpec, Name, NodeId, NodePhase, NodeReason, ResourceKey, after};
 use crate::plan::{
     Capacity, PULL_REQUEST, StartCandidate, fingerprint, schedule, shown_branch, with_conflict,
 };
 use crate::record::{results_ref, work_branch};
-use crate::run::NodeChange;
+use crate::run::{Change, NodeChange};
 
 /// After how long a base is tried again that could not be made here, such as without a network.
 const BASE_PAUSE: Duration = Duration::from_secs(30);
@@ -136,10 +136,8 @@ pub(super) fn show_work(
     let mut requests = std::mem::take(&mut step.draft.gates);
     let mut rerun = false;
     for request in &mut requests {
-        let Some(ix) = compiled.topology.find(request.node.as_str()) else { continue };
-        if !is_asked(step, &request.node) {
-            continue;
-        }
+        let found = compiled.topology.find(request.node.as_str());
+        let Some(ix) = found.filter(|_| is_asked(step, &request.node)) else { continue };
         let asks = asks_owners(snapshot, &request.gate)?;
         let status = &step.draft.status;
         let known = status.node_statuses.get(&request.node);
@@ -166,8 +164,8 @@ pub(super) fn show_work(
             rerun = true;
             continue;
         }
+        note_conflict(step, &request.node, &shown);
         let Some(state) = step.draft.status.node_statuses.get_mut(&request.node) else { continue };
-        step.noted |= note_conflict(state, &shown);
         if state.extensions.owners.as_deref() != owners.as_ref() {
             state.extensions.owners = owners.clone().map(Box::new);
             step.noted = true;
@@ -198,21 +196,30 @@ fn is_asked(step: &PreparedStep, gate: &NodeId) -> bool {
     state.is_some_and(|state| state.phase == NodePhase::Blocked)
 }
 
-/// Notes at a gate what keeps it from showing anything, or that nothing does any more. Whether that is new.
-fn note_conflict(state: &mut NodeStatus, shown: &NodeBase) -> bool {
+/// Notes at a gate what keeps it from showing anything, or that nothing does any more.
+fn note_conflict(step: &mut PreparedStep, gate: &NodeId, shown: &NodeBase) {
+    let Some(state) = step.draft.status.node_statuses.get_mut(gate) else { return };
     let conflict = match shown {
         NodeBase::Conflict(conflict) => Some(conflict.what.clone()),
         NodeBase::Pinned | NodeBase::Commit(_) => None,
     };
     if state.extensions.conflict == conflict {
-        return false;
+        return;
     }
     // As planning will say it the next time, which must find nothing new then (Invariant 5).
     let old = with_conflict("", state.extensions.conflict.as_deref());
     let message = state.message.strip_suffix(&old).unwrap_or(&state.message);
     state.message = with_conflict(message, conflict.as_deref());
     state.extensions.conflict = conflict;
-    true
+    // The transition was put together before that was known, and is what people are told.
+    for change in &mut step.draft.changes {
+        if let Change::Node(id, NodeChange::Block { message, .. }) = change
+            && id == gate
+        {
+            message.clone_from(&state.message);
+        }
+    }
+    step.noted = true;
 }
 
 /// Whether the version of a gate that decides has owners of files among its reviewers.

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
 use super::node_work::{
-    BudgetGrant, ChangeRequest, CriterionResult, DiscardedChanges, NodeDecision, NodeResult, QuestionAnswer,
-    Rework, StoredFiles, Usage, WorkProposal,
+    BudgetGrant, ChangeRequest, CriterionResult, DiscardedChanges, LogSummary, NodeDecision, NodeResult,
+    QuestionAnswer, Rework, StoredFiles, Usage, WorkProposal,
 };
-use crate::model::{Digest, FileOwners, JsonMap, NodeId};
+use crate::model::{FileOwners, JsonMap, NodeId};
 
 /// The phase of a node.
 #[derive(
@@ -392,15 +392,4 @@ pub struct ResolvedCapability {
     pub name: String,
     /// Its generation.
     pub generation: u64,
-}
-
-/// The end of a log, and how to recognise the whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogSummary {
-    /// The last lines, redacted.
-    pub tail: String,
-    /// The size of the whole log in bytes.
-    pub size: u64,
-    /// The digest of the whole log.
-    pub checksum: Digest,
 }
