@@ -274,7 +274,9 @@ pub(super) fn start_children(
             Ok(NodeBase::Pinned) => None,
             Ok(NodeBase::Commit(commit)) => Some(commit),
             Ok(NodeBase::Conflict(conflict)) => {
-                if on_conflict(snapshot, step, (&request.node, conflict), &mut again, now)? {
+                let waits = on_conflict(snapshot, step, (&request.node, conflict), &mut again, now)?;
+                // Where something has to end first, its end wakes the Execution: at once, this would turn in a circle.
+                if waits && again.contains(&true) {
                     step.draft.wake_at(now);
                 }
                 continue;
