@@ -24,7 +24,7 @@ use crate::plan::{
     Capacity, PULL_REQUEST, StartCandidate, fingerprint, schedule, shown_branch, with_conflict,
 };
 use crate::record::{results_ref, work_branch};
-use crate::run::{Change, NodeChange};
+use crate::run::NodeChange;
 
 /// After how long a base is tried again that could not be made here, such as without a network.
 const BASE_PAUSE: Duration = Duration::from_secs(30);
@@ -209,16 +209,9 @@ fn note_conflict(step: &mut PreparedStep, gate: &NodeId, shown: &NodeBase) {
     // As planning will say it the next time, which must find nothing new then (Invariant 5).
     let old = with_conflict("", state.extensions.conflict.as_deref());
     let message = state.message.strip_suffix(&old).unwrap_or(&state.message);
-    state.message = with_conflict(message, conflict.as_deref());
+    let message = with_conflict(message, conflict.as_deref());
     state.extensions.conflict = conflict;
-    // The transition was put together before that was known, and is what people are told.
-    for change in &mut step.draft.changes {
-        if let Change::Node(id, NodeChange::Block { message, .. }) = change
-            && id == gate
-        {
-            message.clone_from(&state.message);
-        }
-    }
+    step.draft.reword(gate, &message);
     step.noted = true;
 }
 
