@@ -454,7 +454,7 @@ fn listed(repo: &Repo, commit: ObjectId) -> Listed {
 
 proptest! {
     // Each merge is some runs of `git`; what is drawn is new in every run of the tests.
-    #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn a_node_works_on_what_a_careful_person_would_have_merged_or_the_conflict_is_named(
