@@ -190,15 +190,17 @@ pub(super) fn show_work(
     Ok(())
 }
 
-/// Whether a gate still waits, although something may run again because of another one.
+/// Whether a gate is still to be asked, and was not reset because of another one. It may have been passed, where a task after it
+/// asks again.
 fn is_asked(step: &PreparedStep, gate: &NodeId) -> bool {
     let state = step.draft.status.node_statuses.get(gate);
-    state.is_some_and(|state| state.phase == NodePhase::Blocked)
+    state.is_some_and(|state| state.phase != NodePhase::Pending)
 }
 
 /// Notes at a gate what keeps it from showing anything, or that nothing does any more.
 fn note_conflict(step: &mut PreparedStep, gate: &NodeId, shown: &NodeBase) {
-    let Some(state) = step.draft.status.node_statuses.get_mut(gate) else { return };
+    let state = step.draft.status.node_statuses.get_mut(gate);
+    let Some(state) = state.filter(|state| state.phase == NodePhase::Blocked) else { return };
     let conflict = match shown {
         NodeBase::Conflict(conflict) => Some(conflict.what.clone()),
         NodeBase::Pinned | NodeBase::Commit(_) => None,
