@@ -25,7 +25,7 @@ mod snapshot;
 mod status_history;
 mod witness;
 
-pub(crate) use attempt::base::NodeBase;
+pub(crate) use attempt::base::{NodeBase, ResultConflict};
 pub(crate) use attempt::collect::ResultTerms;
 pub(crate) use attempt::files::beneath::is_plain;
 pub(crate) use attempt::files::sources::{ArtifactSources, StoredFileError, references};

@@ -27,7 +27,9 @@ pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
 pub use objects::{Commit, CommitLog, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange};
 pub use refs::{RefUpdate, SwapResult, is_branch_name};
-pub use remote::{LineDepth, OutagePatience, PushFailure, PushResult, Remote, RemoteOptions, Transport};
+pub use remote::{
+    LineDepth, OutagePatience, PushFailure, PushResult, Remote, RemoteOptions, Transport, may_come_later,
+};
 pub use repository::{Repo, Signature};
 pub use running::end_runs;
 pub use signing_key::{CommitSignature, PublicKey, SigningKey};

@@ -43,6 +43,7 @@ enum NextAction {
     Logs,
     Resume,
     AcceptPin,
+    Checkout,
 }
 
 /// Everything that a person can do about a node; the most usual step first, none where it continues by itself.
@@ -58,6 +59,8 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
             },
             // The answer first, as it lets the attempt continue; the others end it.
             NodeReason::InputRequired | NodeReason::BudgetSpent => vec![Do::Answer, Do::Complete, Do::Fail],
+            // No attempt comes to another end by itself: somebody has to see both sides first.
+            NodeReason::MergeConflict => vec![Do::Checkout, Do::Retry, Do::Complete, Do::Fail],
             // Both ask whether the work was done, which only a person can find out.
             reason if reason.needs_decision() => vec![Do::Retry, Do::Complete, Do::Fail],
             // A commit that changes the Binding is the other way out; `explain` shows what to change.
@@ -160,6 +163,7 @@ impl NextStep {
             NextAction::Logs => "show its output",
             NextAction::Resume => "resume the Execution",
             NextAction::AcceptPin => "pin it to what the desired branch holds now, if that is the same",
+            NextAction::Checkout => "resolve the conflict in a working tree",
         }
     }
 
@@ -188,6 +192,7 @@ impl NextStep {
             NextAction::Logs => "logs",
             NextAction::Resume => "resume",
             NextAction::AcceptPin => "accept-pin",
+            NextAction::Checkout => "checkout",
         };
         let mut arguments = vec![verb.to_owned()];
         match (&self.action, &self.node) {
@@ -237,7 +242,7 @@ impl NextStep {
             }),
             // Not in the grammar of comments, which is closed: text that is no command of it does nothing (Invariant
             // 8).
-            NextAction::Explain | NextAction::Logs | NextAction::AcceptPin => None,
+            NextAction::Explain | NextAction::Logs | NextAction::AcceptPin | NextAction::Checkout => None,
         }
     }
 }

@@ -25,8 +25,8 @@ pub(crate) use execution::{
     ExecutionView, GateProposal, GateRequest, GateVerdict, HeldBack, MADE_ELSEWHERE, PULL_REQUEST,
     PlanLookup, ProviderResolution, RemoteWork, ResourceProgress, ReuseSource, SettledNodes, VoidApproval,
     after_attempt, after_poll, child_key, child_spec, dynamic_assignee, execution_at_work, explain,
-    fingerprint, finish, has_begun, hold, inputs, plan_changed, plan_execution, plan_named, poll_applies,
-    provider, settings, spec_below, sum_groups,
+    fingerprint, finish, has_begun, hold, inputs, is_delivery, plan_changed, plan_execution, plan_named,
+    poll_applies, provider, settings, spec_below, sum_groups, with_conflict,
 };
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};

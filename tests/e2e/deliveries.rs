@@ -144,6 +144,10 @@ fn work_that_conflicts_with_the_branch_waits_for_a_person_and_names_the_files() 
     assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::MergeConflict)));
     assert!(land.message.contains("`shared`") && land.message.contains("`main`"), "{}", land.message);
     assert_eq!(git(&stage, &bare, &["rev-parse", "main"]), before);
+    // Commits that were handed in would count as merged, and be on no branch.
+    let hand_in = ["complete", "ship/land", "--commit", "HEAD", "-n", "team"];
+    let refused = stage.environment.planspec_in(&clone, &hand_in).exits(1).stderr;
+    assert!(refused.contains("merge://main hands over what comes before it"), "{refused}");
     // Once the branch is as it was, it is merged.
     push(&stage, &bare, "main", "again", "x\n");
     let clone_of = stage.clone_to(bare.to_str().unwrap(), "repairs");

@@ -95,6 +95,22 @@ fn files_that_conflict_fail_the_node() {
 }
 
 #[test]
+fn of_results_that_conflict_before_a_plan_the_later_one_is_made_again() {
+    let inner = Graph::new("inner").editor("one", &[], "cp same one");
+    let outer = Graph::new("outer")
+        .editor("left", &[], "echo l >> same")
+        .editor_with("right", &[], "echo r >> same", &json!({ "onConflict": "rerun" }))
+        .node(json!({ "id": "load", "kind": "Task", "dependsOn": ["left", "right"] }));
+    let binding = with_plans(&[&outer, &inner], &[("outer", "load", "plan://inner")]);
+    let stage = Stage::new(QUICK, &[]);
+    stage.commit("work.yaml", &yaml(&[outer.plan(), inner.plan(), binding, execution("run", "outer")]));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("run").phase, ExecutionPhase::Succeeded, "{:#?}", stage.status("run"));
+    assert_eq!(stage.node("run", "right").extensions.reruns, 1);
+    assert_eq!(show(&stage, &stage.node("run", "load").extensions.result.unwrap().commit, "one"), "l\nr");
+}
+
+#[test]
 fn a_plan_begins_where_its_node_stands_and_nowhere_else() {
     let gate = json!({ "id": "ok", "kind": "Gate", "gateRef": { "name": "ok" } });
     let inner = Graph::new("inner").node(gate).editor("one", &["ok"], "cat left > one; touch two");

@@ -4,6 +4,8 @@ use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
 use serde_json::{Value, json};
 
 use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, execution, status_in, yaml};
+use crate::git_server::GitServer;
+use crate::overdue::LONG;
 use crate::pins::forge;
 
 /// `fetch` → `build` → `test`, which fails until `fixed` exists; `lint` beside them. Each leaves its name.
@@ -390,6 +392,43 @@ fn a_clone_that_knows_only_the_tip_carries_results_along() {
     let read = read.extensions.result.clone().unwrap();
     let all = stage.environment.git_in(&bare, &["show", &format!("{}:all", read.commit)]).succeeds().stdout;
     assert_eq!(all, "old\nold\nold\nside\nnew\n");
+}
+
+#[test]
+fn an_outage_while_results_are_fetched_makes_no_node_run_again() {
+    let (stage, _) = changed();
+    stage.commit("notes", "new\n");
+    let server = GitServer::over_http();
+    let url = server.http_url(Some("tok-write"));
+    let all = ["push", "--quiet", &url, "main", "planspec/status", "refs/planspec/*:refs/planspec/*"];
+    stage.environment.git(&all).succeeds();
+    let results = stage.environment.git_output(&["rev-parse", "refs/planspec/results/team/first"]);
+    let clone = stage.clone_to(&url, "clone");
+    stage
+        .environment
+        .planspec_in(&clone, &["run", "--from-execution", "first", "--name", "second"])
+        .succeeds();
+    stage.environment.git_in(&clone, &["push", "--quiet", "origin", "main"]).succeeds();
+    // Everything else is given, so that the pass itself goes on.
+    server.steer("fail-want", &format!("{results}\n503 Service Unavailable"));
+    let fresh = stage.clone_to(&url, "fresh");
+    let deadline = std::time::Instant::now() + LONG;
+    loop {
+        // A pass is asked to end because it waits out an outage otherwise.
+        let said = stage.reconcile_in(&fresh, &["--max-duration", "3s"]).stdout;
+        assert_eq!(ran(&stage, "second"), [] as [&str; 0], "{said}");
+        if said.contains("503") && said.contains("waiting: team/second") {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "the outage was not noticed: {said}");
+    }
+    std::fs::remove_file(server.bare().join("fail-want")).unwrap();
+    // Another runner, which has asked for nothing in vain yet.
+    let other = stage.clone_to(&url, "other");
+    stage.reconcile_to_the_end(&other);
+    let status = status_in(&server.bare(), "second");
+    assert_eq!(status.phase, ExecutionPhase::Succeeded, "{status:#?}");
+    assert_eq!(ran(&stage, "second"), ["read"]);
 }
 
 #[test]

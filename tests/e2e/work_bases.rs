@@ -89,6 +89,52 @@ fn the_later_of_two_results_that_conflict_is_made_again_on_top_of_the_earlier_wh
     assert_eq!(stage.status("diamond").phase, ExecutionPhase::Succeeded);
 }
 
+/// `left` and `right` change the same line; behind both there is a gate.
+fn gated(right: &str, settings: &serde_json::Value) -> Graph {
+    Graph::new("gated")
+        .editor("top", &[], "seq 9 > numbers")
+        .editor("left", &["top"], "sed -i 's/^5$/left/' numbers")
+        .editor_with("right", &["top"], right, settings)
+        .node(json!({ "id": "look", "kind": "Gate", "dependsOn": ["left", "right"], "gateRef": { "name": "ok" } }))
+        .task("after", &["look"], "true")
+}
+
+#[test]
+fn a_gate_asks_only_when_what_conflicted_before_it_was_made_again() {
+    let right = "grep -q left numbers && echo both >> numbers || sed -i 's/^5$/right/' numbers";
+    let stage = Stage::with_graphs(QUICK, &[&gated(right, &json!({ "onConflict": "rerun" }))]);
+    stage.reconcile(&[]).succeeds();
+    let look = stage.node("gated", "look");
+    assert_eq!((look.phase, look.message.as_str()), (NodePhase::Blocked, "gate `ok` has 0 of 1 approvals"));
+    let right = stage.node("gated", "right").extensions;
+    assert_eq!((right.reruns, look.extensions.base), (1, right.result.map(|result| result.commit.clone())));
+    check_history(&stage.environment.repo());
+}
+
+#[test]
+fn a_gate_before_which_results_conflict_says_that_there_is_nothing_to_show() {
+    let stage = Stage::new(QUICK, &[]);
+    let settled = stage.outside("settled");
+    let right = format!("test -e '{}' || sed -i 's/^5$/right/' numbers; touch right", settled.display());
+    stage.commit("work.yaml", &crate::engine_rig::manifests(&[&gated(&right, &json!({}))]));
+    let said = stage.reconcile(&[]).succeeds().stdout;
+    let why = "nothing to show yet, because the files of `left` and `right` conflict in `numbers`";
+    assert!(said.lines().any(|line| line.contains(" look Blocked: ") && line.contains(why)), "{said}");
+    let look = stage.node("gated", "look");
+    assert!(look.message.starts_with("gate `ok` has 0 of 1 approvals; ") && look.message.contains(why));
+    assert_eq!((look.phase, look.extensions.base), (NodePhase::Blocked, None));
+    // Nothing changes by looking again.
+    let tip = stage.status_tip();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status_tip(), tip);
+    std::fs::write(&settled, "").unwrap();
+    stage.environment.planspec(&["retry", "gated", "--from", "right", "-n", "team"]).succeeds();
+    stage.reconcile(&[]).succeeds();
+    let look = stage.node("gated", "look");
+    assert_eq!(look.message, "gate `ok` has 0 of 1 approvals");
+    assert!(look.extensions.base.is_some() && look.extensions.conflict.is_none(), "{look:#?}");
+}
+
 #[test]
 fn a_node_that_is_retried_drops_what_was_built_on_its_old_result() {
     let graph = Graph::new("chain").editor("first", &[], "date +%N > stamp").editor(

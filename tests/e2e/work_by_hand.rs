@@ -117,6 +117,41 @@ fn a_person_resolves_a_conflict_and_hands_the_merge_in() {
 }
 
 #[test]
+fn a_conflict_is_checked_out_as_a_merge_that_a_person_finishes() {
+    let stage = Stage::with_graphs(QUICK, &[&conflicting()]);
+    let said = stage.reconcile(&[]).succeeds().stdout;
+    assert!(said.contains("run: planspec checkout diamond/bottom -n team"), "{said}");
+    // A comparison has nothing to show, and leads to it.
+    let error = stage.environment.planspec(&["diff", "diamond/bottom"]).exits(1).stderr;
+    assert!(error.contains("hint: `planspec checkout diamond/bottom`"), "{error}");
+    let said = stage
+        .environment
+        .planspec(&["checkout", "diamond/bottom", "-n", "team", "../both"])
+        .succeeds()
+        .stdout;
+    for part in ["conflict in `numbers`", "planspec complete diamond/bottom -n team --commit HEAD"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let hand = stage.outside("both");
+    let numbers = std::fs::read_to_string(hand.join("numbers")).unwrap();
+    assert!(
+        numbers.contains("<<<<<<<") && numbers.contains("left") && numbers.contains("right"),
+        "{numbers}"
+    );
+    std::fs::write(hand.join("numbers"), "left and right\n").unwrap();
+    stage.environment.git_in(&hand, &["commit", "--quiet", "--all", "--no-edit"]).succeeds();
+    let subject = stage.environment.git_in(&hand, &["log", "-1", "--format=%s"]).succeeds().stdout;
+    assert_eq!(subject, "Merge the results of left, right\n");
+    let complete = ["complete", "diamond/bottom", "-n", "team", "--commit", "HEAD"];
+    stage.environment.planspec_in(&hand, &complete).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("diamond").phase, ExecutionPhase::Succeeded);
+    let after = stage.node("diamond", "after").extensions.result.unwrap();
+    let seen = stage.environment.git_output(&["show", &format!("{}:seen", after.commit)]);
+    assert_eq!(seen, "left and right");
+}
+
+#[test]
 fn a_person_does_the_first_task_in_a_working_tree_of_it_and_hands_it_in() {
     let graph = Graph::new("diamond").provided("write", &[], "human://wendy", &json!({})).editor(
         "read",

@@ -45,6 +45,43 @@ fn the_work_of_an_execution_is_shown_as_a_difference_and_as_a_working_tree() {
 }
 
 #[test]
+fn a_working_tree_without_a_place_is_made_beside_the_repository_and_git_status_stays_clean() {
+    let stage = Stage::with_graphs(QUICK, &[&graph()]);
+    stage.reconcile(&[]).succeeds();
+    let repo = stage.environment.repo();
+    let folder = repo.file_name().unwrap().to_str().unwrap().to_owned();
+    let before = stage.environment.git_output(&["status", "--porcelain", "--ignored"]);
+    let said = stage.environment.planspec(&["checkout", "shown"]).succeeds().stdout;
+    assert!(said.starts_with(&format!("made ../{folder}-shown with the work of ")), "{said}");
+    assert!(repo.with_file_name(format!("{folder}-shown")).join("left").exists());
+    // From a folder of it, the same place, named as it is reached from there.
+    let below = repo.join("docs/deep");
+    std::fs::create_dir_all(&below).unwrap();
+    let said = stage.environment.planspec_in(&below, &["checkout", "shown/left"]).succeeds().stdout;
+    assert!(said.starts_with(&format!("made ../../../{folder}-shown-left with")), "{said}");
+    assert!(repo.with_file_name(format!("{folder}-shown-left")).join("left").exists());
+    assert_eq!(stage.environment.git_output(&["status", "--porcelain", "--ignored"]), before);
+    // Nothing is overwritten, and it is said what to do.
+    let again = stage.environment.planspec(&["checkout", "shown"]).exits(1).stderr;
+    let way_out = format!("`git worktree remove ../{folder}-shown`");
+    assert!(again.contains("is there already") && again.contains(&way_out), "{again}");
+    stage.environment.git(&["worktree", "remove", &format!("../{folder}-shown")]).succeeds();
+    stage.environment.planspec(&["checkout", "shown"]).succeeds();
+    // Beside a bare repository, too: inside, Git would take it for a part of itself.
+    let bare = stage.outside("bare.git");
+    stage.environment.git(&["clone", "--quiet", "--mirror", ".", bare.to_str().unwrap()]).succeeds();
+    let said = stage.environment.planspec_in(&bare, &["checkout", "shown"]).succeeds().stdout;
+    assert!(said.starts_with("made ../bare-shown with"), "{said}");
+    assert!(stage.outside("bare-shown").join("right").exists());
+    // From elsewhere, right where the command runs.
+    let elsewhere = stage.outside("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let asked = ["--repo", bare.to_str().unwrap(), "checkout", "shown"];
+    stage.environment.planspec_in(&elsewhere, &asked).succeeds();
+    assert!(elsewhere.join("shown/left").exists());
+}
+
+#[test]
 fn a_gate_with_files_before_it_gets_a_branch_that_holds_them_and_nothing_else() {
     let stage = Stage::with_graphs(QUICK, &[&graph()]);
     let bare = stage.outside("bare.git");

@@ -68,12 +68,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
         about: "belongs to a neighbour",
         reason: "the one seam at which something else than the `git` program carries references is found by its name",
     },
-    Exception {
-        rule: "a file is worth opening",
-        path: "src/git/work_tree/show.rs",
-        about: "belongs to a neighbour",
-        reason: "what is shown to a person runs Git on commits of others; its reasons are about that alone",
-    },
 ];
 
 /// The findings that stand, and the exceptions of this rule that nothing needs.

@@ -8,10 +8,10 @@ use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
 use crate::cli::view::pinned_plan::pinned_graph;
 use crate::cli::view::selector::{ExecutionTarget, nearest};
-use crate::engine::{NodeBase, ResultTerms, SystemClock, WorkPlace, Workspaces};
+use crate::engine::{NodeBase, ResultConflict, ResultTerms, SystemClock, WorkPlace, Workspaces};
 use crate::git::ObjectId;
 use crate::graph::Topology;
-use crate::model::{ExecutionStatus, NodeId, NodeResult, PlanGraph, ResourceKey};
+use crate::model::{ExecutionStatus, NodeId, NodeKind, NodeResult, PlanGraph, ResourceKey};
 use crate::plan::results_among;
 use crate::record::results_ref;
 use crate::run::expanded;
@@ -21,6 +21,10 @@ pub(crate) struct ShownWork {
     pub(crate) key: ResourceKey,
     pub(crate) base: ObjectId,
     pub(crate) commit: ObjectId,
+    /// What does not go with it, where it is shown to be worked on.
+    pub(crate) conflict: Option<ResultConflict>,
+    /// Whether a person may hand in commits for it.
+    pub(crate) takes_commits: bool,
 }
 
 impl ShownWork {
@@ -33,7 +37,8 @@ impl ShownWork {
         Self::between(target, false, workspace, context)
     }
 
-    /// The same, to work in: of a node before which nothing was changed, the commit on which all of it began.
+    /// The same, to work in: of a node before which nothing was changed, the commit on which all of it began; of one before which
+    /// results conflict, those that go together.
     pub(crate) fn find_place(
         target: &ExecutionTarget,
         workspace: &RepoContext,
@@ -42,10 +47,10 @@ impl ShownWork {
         Self::between(target, target.node.is_some(), workspace, context)
     }
 
-    /// `or_pinned` says whether the pinned commit does where no file was changed.
+    /// `to_work` says whether the pinned commit does where no file was changed, and a part where results conflict.
     fn between(
         target: &ExecutionTarget,
-        or_pinned: bool,
+        to_work: bool,
         workspace: &RepoContext,
         context: &mut Context,
     ) -> Result<Self, CliError> {
@@ -58,6 +63,7 @@ impl ShownWork {
         };
         let reference = results_ref(&key);
         let workspaces = workspaces(workspace, context);
+        let (mut conflict, mut takes_commits) = (None, false);
         let (base, commit) = match own_result(status, target.node.as_ref(), &key)? {
             Some(result) => (result.base.clone(), result.commit.clone()),
             None => {
@@ -65,11 +71,20 @@ impl ShownWork {
                 let graph = pinned_graph(&workspace.repo, &tips.config, &tree, &key, status)?;
                 let graph = graph.ok_or_else(|| CliError::no(format!("the plan of {key} is not at hand")))?;
                 let pinned = status.start_commit().unwrap_or_default();
-                match merged(&workspaces, &graph, (&key, status), target.node.as_ref())? {
-                    Some(commit) => (pinned.to_owned(), commit),
-                    None if or_pinned => (pinned.to_owned(), pinned.to_owned()),
-                    None => return Err(nothing(&key, target.node.as_ref(), status)),
-                }
+                let commit = match merged(&workspaces, &graph, (&key, status), target.node.as_ref())? {
+                    NodeBase::Commit(commit) => commit,
+                    NodeBase::Pinned if to_work => pinned.to_owned(),
+                    NodeBase::Pinned => return Err(nothing(&key, target.node.as_ref(), status)),
+                    NodeBase::Conflict(found) if to_work => {
+                        let [ours, theirs] = found.sides;
+                        workspaces.ensure(theirs, &reference)?;
+                        conflict = Some(found);
+                        takes_commits = kind_in(&graph, target.node.as_ref()) == Some(NodeKind::Task);
+                        ours.to_string()
+                    }
+                    NodeBase::Conflict(found) => return Err(in_conflict(&found, target)),
+                };
+                (pinned.to_owned(), commit)
             }
         };
         let parse = |commit: &str| -> Result<ObjectId, CliError> {
@@ -80,7 +95,7 @@ impl ShownWork {
         for needed in [base, commit] {
             workspaces.ensure(needed, &reference)?;
         }
-        Ok(Self { key, base, commit })
+        Ok(Self { key, base, commit, conflict, takes_commits })
     }
 }
 
@@ -94,13 +109,13 @@ pub(crate) fn workspaces(workspace: &RepoContext, context: &Context) -> Arc<Work
     Workspaces::new(workspace.repo.common_dir(), remote, place, terms, Arc::new(SystemClock))
 }
 
-/// What the nodes before one changed, or all nodes; none where they changed nothing.
+/// What the nodes before one changed, or all nodes.
 fn merged(
     workspaces: &Workspaces,
     graph: &PlanGraph,
     (key, status): (&ResourceKey, &ExecutionStatus),
     node: Option<&NodeId>,
-) -> Result<Option<String>, CliError> {
+) -> Result<NodeBase, CliError> {
     let instances = expanded(graph, status);
     let graph = instances.as_ref().unwrap_or(graph);
     let topology =
@@ -111,12 +126,27 @@ fn merged(
     };
     let results = results_among(&topology, status, &among);
     let pinned = status.start_commit().unwrap_or_default();
-    match workspaces.combine(key, pinned, &results, &results_ref(key))? {
-        NodeBase::Commit(commit) => Ok(Some(commit)),
-        NodeBase::Conflict(conflict) => {
-            Err(CliError::no(conflict.message).hint("`--node NODE` shows the work of one node"))
-        }
-        NodeBase::Pinned => Ok(None),
+    Ok(workspaces.combine(key, pinned, &results, &results_ref(key))?)
+}
+
+/// What a node is. An instance is what the node is that it was made from, and no instance is in the graph as it is declared.
+fn kind_in(graph: &PlanGraph, node: Option<&NodeId>) -> Option<NodeKind> {
+    let node = node?;
+    let found = graph.nodes.iter().find(|declared| declared.id == *node);
+    Some(found.map_or(NodeKind::Task, |declared| declared.kind))
+}
+
+fn in_conflict(conflict: &ResultConflict, target: &ExecutionTarget) -> CliError {
+    let name = &target.name;
+    let sides: Vec<String> =
+        conflict.earlier.iter().chain([&conflict.later]).map(ToString::to_string).collect();
+    let error = CliError::no(conflict.what.clone());
+    let error = error.hint(format!("each of them has work of its own to look at: {}", sides.join(", ")));
+    match &target.node {
+        Some(node) => error.hint(format!(
+            "`planspec checkout {name}/{node}` makes a working tree in which a person can merge them"
+        )),
+        None => error,
     }
 }
 

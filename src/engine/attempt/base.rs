@@ -37,11 +37,20 @@ impl NodeBase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResultConflict {
     /// Which, and where, for people.
-    pub(crate) message: String,
+    pub(crate) what: String,
+    /// What was merged before, and what conflicts with it.
+    pub(crate) sides: [ObjectId; 2],
     /// Those that go together.
     pub(crate) earlier: Vec<NodeId>,
     /// The first that does not go with them.
     pub(crate) later: NodeId,
+}
+
+impl ResultConflict {
+    /// What it is, and what can be done about it.
+    pub(crate) fn message(&self) -> String {
+        format!("{}; merge them by hand, run one of them again, or change the plan", self.what)
+    }
 }
 
 impl Workspaces {
@@ -71,7 +80,7 @@ impl Workspaces {
         let reference = results_ref(&compiled.key);
         let commit = match self.combine(&compiled.key, start, &results, &reference)? {
             NodeBase::Pinned => return Ok(Ok(None)),
-            NodeBase::Conflict(conflict) => return Ok(Err(conflict.message)),
+            NodeBase::Conflict(conflict) => return Ok(Err(conflict.message())),
             NodeBase::Commit(commit) => parse_commit(&commit)?,
         };
         let base = parse_commit(start)?;
@@ -146,14 +155,12 @@ impl Workspaces {
                 ResultMerge::Conflicts(files) => {
                     let files: Vec<String> = files.iter().map(|file| format!("`{file}`")).collect();
                     let ours: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-                    let message = format!(
-                        "the files of {} and `{id}` conflict in {}; run one of them again on top of the other, or change the plan",
-                        ours.join(", "),
-                        files.join(", "),
-                    );
+                    let (ours, files) = (ours.join(", "), files.join(", "));
+                    let what = format!("the files of {ours} and `{id}` conflict in {files}");
+                    let sides = [merged, theirs];
                     let earlier = names.into_iter().cloned().collect();
                     let later = (*id).clone();
-                    return Ok(NodeBase::Conflict(ResultConflict { message, earlier, later }));
+                    return Ok(NodeBase::Conflict(ResultConflict { what, sides, earlier, later }));
                 }
             }
             names.push(id);

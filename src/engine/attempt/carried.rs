@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::workspace::{Workspaces, lock, parse_commit};
 use crate::engine::snapshot::child::{MergeResults, MergedResult};
-use crate::git::{GitError, ObjectId, Repo, ResultMerge};
+use crate::git::{GitError, ObjectId, Repo, ResultMerge, may_come_later};
 use crate::graph::NodeIx;
 use crate::model::{ExecutionStatus, NodeResult};
 use crate::plan::{EarlierWork, results_before};
@@ -43,7 +43,7 @@ impl MergeResults for Workspaces {
         let before = results_before(compiled, earlier.status, ix);
         let was = match self.combine(&earlier.key, past_start, &before, &there)?.commit(past_start) {
             Ok(was) => was,
-            Err(conflict) => return Ok(Err(conflict.message)),
+            Err(conflict) => return Ok(Err(conflict.message())),
         };
         // Made on top of more than that, such as what a review sent back, it is not the whole of the node's work. And a record
         // that somebody wrote by hand must not pass off what lies between two commits as a node's.
@@ -53,7 +53,7 @@ impl MergeResults for Workspaces {
         let start = status.start_commit().unwrap_or_default();
         let onto = match self.base(compiled, status, ix, &results_ref(&compiled.key))?.commit(start) {
             Ok(onto) => onto,
-            Err(conflict) => return Ok(Err(conflict.message)),
+            Err(conflict) => return Ok(Err(conflict.message())),
         };
         let made = (parse_commit(&was)?, parse_commit(&earlier.result.commit)?);
         let carriage = Carriage { made, onto: parse_commit(&onto)?, start: parse_commit(start)? };
@@ -93,7 +93,9 @@ impl Workspaces {
         for commit in [result, from] {
             if let Err(error) = self.bring_in(repo, commit, reference) {
                 return match error {
-                    GitError::Remote { .. } | GitError::Missing { .. } => Ok(Err(gone(commit))),
+                    GitError::Remote { .. } | GitError::Missing { .. } if !may_come_later(&error) => {
+                        Ok(Err(gone(commit)))
+                    }
                     error => Err(error),
                 };
             }

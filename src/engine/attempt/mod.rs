@@ -2,6 +2,8 @@
 
 pub(crate) mod base;
 mod branch_merge;
+#[cfg(test)]
+mod by_hand;
 pub(crate) mod carried;
 pub(crate) mod collect;
 pub(crate) mod factory;

@@ -22,7 +22,7 @@ impl Workspaces {
             NodeBase::Conflict(conflict) => {
                 return Ok(FileOwners::nobody(format!(
                     "the files are not known while results conflict: {}",
-                    conflict.message
+                    conflict.what
                 )));
             }
         };

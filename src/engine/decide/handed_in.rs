@@ -11,7 +11,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::approved_target::{bound_target, effective_settings};
 use crate::git::{FileChange, ObjectId, Repo};
 use crate::model::{Node, NodeId, NodeResult};
-use crate::plan::{ChangedFile, PathRules, refusals, results_before};
+use crate::plan::{ChangedFile, PathRules, is_delivery, refusals, results_before};
 use crate::provider::holds_token;
 use crate::run::CompiledPlan;
 
@@ -26,6 +26,13 @@ pub(super) fn handed_in(
     let commit = parse(commit)?;
     let status = case.status();
     let Some(pinned) = &status.extensions.pinned else { return refuse("nothing is pinned yet") };
+    if let Some(target) = bound_target(snapshot, compiled, ix)?.filter(|target| is_delivery(&target.provider))
+    {
+        return refuse(format!(
+            "node `{}` has no work of its own: {} hands over what comes before it; if you have done that yourself, complete it without a commit",
+            node.id, target.provider
+        ));
+    }
     let before = results_before(compiled, status, ix);
     let own_base = status.node_statuses.get(&node.id).and_then(|state| state.extensions.base.as_deref());
     // Of several results that were never merged for the node, a person merges them: nothing else is their common base.

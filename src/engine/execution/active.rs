@@ -83,6 +83,11 @@ impl ActiveExecution {
         self.settled = Some((Arc::clone(compiled), settled));
     }
 
+    /// Forgets what was found of them with a step that nobody will publish.
+    pub(super) fn forget_settled(&mut self) {
+        self.settled = None;
+    }
+
     /// The status as it is published.
     pub(crate) fn status(&self) -> Option<&ExecutionStatus> {
         self.record.as_ref().and_then(|record| record.execution())

@@ -34,6 +34,10 @@ pub(crate) fn rerun_later(
     now: Timestamp,
 ) -> Result<ConflictStep, EngineError> {
     let Some(compiled) = step.compiled.clone() else { return Ok(ConflictStep::Person) };
+    // A suspended Execution begins nothing, and without what it has made it would hold less than before.
+    if step.draft.status.extensions.suspend.is_some() {
+        return Ok(ConflictStep::Wait);
+    }
     let Some(ix) = compiled.topology.find(later.as_str()) else { return Ok(ConflictStep::Person) };
     if !may_rerun(snapshot, step, &compiled, ix)? {
         return Ok(ConflictStep::Person);
@@ -70,6 +74,9 @@ pub(crate) fn rerun_later(
     if let Some(state) = step.draft.status.node_statuses.get_mut(later) {
         (state.extensions.onto, state.extensions.reruns) = (onto, reruns.saturating_add(1));
     }
+    // What was to be asked or started in their names would stand on what is left of the results.
+    step.draft.children.retain(|request| !is_again(request.ix));
+    step.draft.gates.retain(|request| !ids.contains(&request.node));
     Ok(ConflictStep::Rerun(again))
 }
 

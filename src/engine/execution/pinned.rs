@@ -263,11 +263,14 @@ impl ActiveExecution {
     pub(super) fn unknown(&self, snapshot: &Snapshot, why: String, now: Timestamp) -> ExecutionStep {
         info!(execution = %self.key, why, "wait for history of the desired branch");
         snapshot.merged.awaited_by(&self.key);
+        self.asked_again("HistoryUnavailable", why, now)
+    }
+
+    /// Leaves an Execution as it is recorded until what could not be had is asked for again.
+    pub(super) fn asked_again(&self, reason: &str, why: String, now: Timestamp) -> ExecutionStep {
         let until = after(now, ASK_AGAIN);
         let mut waits = WaitSet { wake: Some(until), ..WaitSet::default() };
-        waits
-            .waiting
-            .push(Waiting { until: Some(until), ..Waiting::of(self.key.clone(), "HistoryUnavailable", why) });
+        waits.waiting.push(Waiting { until: Some(until), ..Waiting::of(self.key.clone(), reason, why) });
         ExecutionStep::Idle(Some(waits))
     }
 }

@@ -73,12 +73,12 @@ impl ActiveExecution {
         // Before planning, which takes a Running node without an attempt here for one of a lost runner.
         self.apply_ended(snapshot, &compiled, &mut step)?;
         self.apply_polled(snapshot, &compiled, &mut step)?;
-        let deadline = snapshot.deadline(&compiled)?;
-        if let Some(end) = deadline.filter(|&end| end > planner.now) {
-            step.draft.wake_at(end);
+        let overdue = overdue(snapshot, &compiled, &mut step, planner.now)?;
+        let undecided =
+            self.plan(lookup, compiled, &mut step, (removed, overdue), (planner.now, local_attempts))?;
+        if let Some(why) = undecided.filter(|_| !ends) {
+            return Ok(self.asked_again("ResultsUnavailable", why, planner.now));
         }
-        let overdue = deadline.filter(|&end| end <= planner.now);
-        self.plan(lookup, compiled, &mut step, (removed, overdue), (planner.now, local_attempts))?;
         for owner in declared.iter().filter(|declared| declared.derived).flat_map(|declared| &declared.owners)
         {
             step.draft.on.push(Dependency::Resource(owner.clone()));
@@ -253,7 +253,8 @@ impl ActiveExecution {
 }
 
 impl ActiveExecution {
-    /// Plans with the graph as it is known, and again with the instances of each list that became known by that.
+    /// Plans with the graph as it is known, and again with the instances of each list that became known by that. Says why that
+    /// decides nothing, where what is taken over cannot be known now.
     fn plan(
         &mut self,
         lookup: &SnapshotLookup<'_>,
@@ -261,7 +262,8 @@ impl ActiveExecution {
         step: &mut PreparedStep,
         (removed, overdue): (bool, Option<Timestamp>),
         (now, local_attempts): (Timestamp, &BTreeSet<AttemptName>),
-    ) -> Result<(), EngineError> {
+    ) -> Result<Option<String>, EngineError> {
+        let decided = step.draft.status.extensions.reuse.is_some();
         let mut expanded = false;
         loop {
             let earlier = ReuseCandidate::of(lookup.snapshot, &compiled, &step.draft.status, expanded)?;
@@ -277,12 +279,18 @@ impl ActiveExecution {
             };
             plan_changed(view, &mut step.draft, lookup, &mut settled, now);
             self.keep_settled(&compiled, settled);
+            // Instances whose list became known later run again instead: other nodes are at work, whose ends must not wait for it.
+            if let Some(why) = lookup.take_undecided().filter(|_| !decided) {
+                info!(execution = %self.key, why, "wait for the results of an earlier execution");
+                self.forget_settled();
+                return Ok(Some(why));
+            }
             if !step.draft.expanded {
-                return Ok(());
+                return Ok(None);
             }
             // In the same pass: the list and the first instances that start are one commit, and no runner finds one
             // without the other. Each round makes a list known, and those are as many as the plan has.
-            let Ok(with_instances) = compiled.of_status(&step.draft.status) else { return Ok(()) };
+            let Ok(with_instances) = compiled.of_status(&step.draft.status) else { return Ok(None) };
             compiled = with_instances;
             expanded = true;
             step.draft.replan();
@@ -304,4 +312,18 @@ impl ActiveExecution {
         }
         Ok(())
     }
+}
+
+/// The deadline that is over; planning comes back at one that is not.
+fn overdue(
+    snapshot: &Snapshot,
+    compiled: &CompiledPlan,
+    step: &mut PreparedStep,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, EngineError> {
+    let deadline = snapshot.deadline(compiled)?;
+    if let Some(end) = deadline.filter(|&end| end > now) {
+        step.draft.wake_at(end);
+    }
+    Ok(deadline.filter(|&end| end <= now))
 }

@@ -9,6 +9,7 @@ use tracing::info;
 use crate::engine::{Branches, EngineError};
 use crate::git::{GitError, ObjectId, SwapResult};
 use crate::model::{ExecutionPhase, ExecutionStatus, NodePhase, ResourceKey};
+use crate::plan::is_delivery;
 use crate::record::{ARTIFACT_REFS, RESULT_REFS, StatusTree, WORK_BRANCHES, execution_of};
 
 /// How many references go with one push; the arguments of a program are limited.
@@ -183,8 +184,6 @@ impl ReferenceCollector<'_> {
 
 /// Whether what an Execution changed has come where it was to go.
 fn is_delivered(status: &ExecutionStatus) -> bool {
-    let is_delivery =
-        |provider: &str| ["merge://", "pull-request://"].iter().any(|kind| provider.starts_with(kind));
     status.phase == ExecutionPhase::Succeeded
         && status.node_statuses.values().any(|state| {
             let binding = state.extensions.binding.as_ref();

@@ -212,8 +212,8 @@ impl Driver<'_> {
                     self.queue.park(&key, None);
                 }
                 ExecutionStep::Go(mut step) => {
-                    show_work(&self.snapshot, self.attempts.factory(), &mut step)?;
-                    start_children(self.attempts.factory(), &mut step, now);
+                    show_work(&self.snapshot, self.attempts.factory(), &mut step, now)?;
+                    start_children(&self.snapshot, self.attempts.factory(), &mut step, now)?;
                     if self.complete(&key, &mut step, now)? {
                         self.put_step(&key, &step, assembly, now)?;
                         kept.push((key, step));

@@ -19,8 +19,10 @@ use crate::engine::snapshot::gate_in_force::in_force;
 use crate::engine::snapshot::lookup::capabilities_of;
 use crate::git::GitError;
 use crate::graph::NodeIx;
-use crate::model::{GateSpec, Name, NodeId, NodeReason, ResourceKey, after};
-use crate::plan::{Capacity, PULL_REQUEST, StartCandidate, fingerprint, schedule, shown_branch};
+use crate::model::{GateSpec, Name, NodeId, NodePhase, NodeReason, ResourceKey, after};
+use crate::plan::{
+    Capacity, PULL_REQUEST, StartCandidate, fingerprint, schedule, shown_branch, with_conflict,
+};
 use crate::record::{results_ref, work_branch};
 use crate::run::NodeChange;
 
@@ -128,11 +130,14 @@ pub(super) fn show_work(
     snapshot: &Snapshot,
     factory: &AttemptFactory,
     step: &mut PreparedStep,
+    now: Timestamp,
 ) -> Result<(), EngineError> {
     let Some(compiled) = step.compiled.clone() else { return Ok(()) };
     let mut requests = std::mem::take(&mut step.draft.gates);
+    let mut rerun = false;
     for request in &mut requests {
-        let Some(ix) = compiled.topology.find(request.node.as_str()) else { continue };
+        let found = compiled.topology.find(request.node.as_str());
+        let Some(ix) = found.filter(|_| is_asked(step, &request.node)) else { continue };
         let asks = asks_owners(snapshot, &request.gate)?;
         let status = &step.draft.status;
         let known = status.node_statuses.get(&request.node);
@@ -151,6 +156,15 @@ pub(super) fn show_work(
                 continue;
             }
         };
+        // Before anybody is asked: the approval would be void as soon as one of them has run again.
+        if let NodeBase::Conflict(conflict) = &shown
+            && let ConflictStep::Rerun(_) =
+                rerun_later(snapshot, step, (&conflict.earlier, &conflict.later), now)?
+        {
+            rerun = true;
+            continue;
+        }
+        note_conflict(step, &request.node, &shown);
         let Some(state) = step.draft.status.node_statuses.get_mut(&request.node) else { continue };
         if state.extensions.owners.as_deref() != owners.as_ref() {
             state.extensions.owners = owners.clone().map(Box::new);
@@ -160,7 +174,6 @@ pub(super) fn show_work(
         if let Some(subject) = &mut request.binding.subject {
             subject.owners = owners;
         }
-        // Results that conflict block whoever needs them together; a gate asks people, who can look at each.
         let NodeBase::Commit(base) = shown else { continue };
         if state.extensions.base.as_ref() != Some(&base) {
             state.extensions.base = Some(base);
@@ -168,8 +181,40 @@ pub(super) fn show_work(
             step.noted = true;
         }
     }
+    // A gate that was reset asks when it is its turn again.
+    requests.retain(|request| is_asked(step, &request.node));
     step.draft.gates = requests;
+    if rerun {
+        step.draft.wake_at(now);
+    }
     Ok(())
+}
+
+/// Whether a gate is still to be asked, and was not reset because of another one. It may have been passed, where a task after it
+/// asks again.
+fn is_asked(step: &PreparedStep, gate: &NodeId) -> bool {
+    let state = step.draft.status.node_statuses.get(gate);
+    state.is_some_and(|state| state.phase != NodePhase::Pending)
+}
+
+/// Notes at a gate what keeps it from showing anything, or that nothing does any more.
+fn note_conflict(step: &mut PreparedStep, gate: &NodeId, shown: &NodeBase) {
+    let state = step.draft.status.node_statuses.get_mut(gate);
+    let Some(state) = state.filter(|state| state.phase == NodePhase::Blocked) else { return };
+    let conflict = match shown {
+        NodeBase::Conflict(conflict) => Some(conflict.what.clone()),
+        NodeBase::Pinned | NodeBase::Commit(_) => None,
+    };
+    if state.extensions.conflict == conflict {
+        return;
+    }
+    // As planning will say it the next time, which must find nothing new then (Invariant 5).
+    let old = with_conflict("", state.extensions.conflict.as_deref());
+    let message = state.message.strip_suffix(&old).unwrap_or(&state.message);
+    let message = with_conflict(message, conflict.as_deref());
+    state.extensions.conflict = conflict;
+    step.draft.reword(gate, &message);
+    step.noted = true;
 }
 
 /// Whether the version of a gate that decides has owners of files among its reviewers.
@@ -197,7 +242,7 @@ fn on_conflict(
         ConflictStep::Wait => {}
         ConflictStep::Person => {
             let reason = NodeReason::MergeConflict;
-            let message = conflict.message;
+            let message = conflict.message();
             let block = NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None };
             step.draft.node(id, block, now);
             return Ok(false);
@@ -209,13 +254,26 @@ fn on_conflict(
 
 /// Starts the nodes whose work is an Execution of its own, each on its base. The Execution is made in the same commit, so that
 /// there never is one without the other (Invariant 4).
-pub(super) fn start_children(factory: &AttemptFactory, step: &mut PreparedStep, now: Timestamp) {
+pub(super) fn start_children(
+    snapshot: &Snapshot,
+    factory: &AttemptFactory,
+    step: &mut PreparedStep,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let mut again = vec![false; step.compiled.as_ref().map_or(0, |compiled| compiled.ids.len())];
     for request in std::mem::take(&mut step.draft.children) {
+        if again.get(request.ix).copied().unwrap_or_default() {
+            continue;
+        }
         let base = match base_of(factory, step, request.ix) {
             Ok(NodeBase::Pinned) => None,
             Ok(NodeBase::Commit(commit)) => Some(commit),
             Ok(NodeBase::Conflict(conflict)) => {
-                step.draft.block(&request.node, NodeReason::MergeConflict, conflict.message, now);
+                let waits = on_conflict(snapshot, step, (&request.node, conflict), &mut again, now)?;
+                // Where something has to end first, its end wakes the Execution: at once, this would turn in a circle.
+                if waits && again.contains(&true) {
+                    step.draft.wake_at(now);
+                }
                 continue;
             }
             // As for every other node: it stays as it is, for a later pass or another runner.
@@ -228,6 +286,7 @@ pub(super) fn start_children(factory: &AttemptFactory, step: &mut PreparedStep, 
         debug!(node = %request.node, execution = %request.child, ?base, "start the execution of a node");
         step.draft.start_child(request, base, now);
     }
+    Ok(())
 }
 
 /// Starts the picked ones among the ready nodes, in the order in which they were picked.

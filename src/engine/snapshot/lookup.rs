@@ -16,7 +16,7 @@ use crate::engine::snapshot::approvals::SnapshotApprovals;
 use crate::engine::snapshot::child::{MergeResults, child_progress, not_brought};
 use crate::engine::snapshot::mutex::{MutexHolders, holders as holders_of};
 use crate::engine::snapshot::pin_check::{began_before, was_in_force};
-use crate::git::GitError;
+use crate::git::{GitError, may_come_later};
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
@@ -41,6 +41,8 @@ pub(crate) struct SnapshotLookup<'a> {
     approvals: SnapshotApprovals<'a>,
     // `PlanLookup` answers without errors, because planning is pure; what fails is kept beside the answers.
     failure: KeptFailure,
+    /// Why what an Execution takes over cannot be decided now.
+    undecided: RefCell<Option<String>>,
     bindings: RefCell<HashMap<ResourceKey, Option<LoadedBinding>>>,
     /// Who holds which mutex; found out when somebody asks.
     holders: RefCell<Option<MutexHolders>>,
@@ -55,9 +57,9 @@ struct LoadedBinding {
 
 impl<'a> SnapshotLookup<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot, registry: &'a Registry, merge: &'a dyn MergeResults) -> Self {
-        let (failure, bindings, holders) = Default::default();
+        let (failure, undecided, bindings, holders) = Default::default();
         let approvals = SnapshotApprovals::new(snapshot);
-        Self { snapshot, registry, merge, approvals, failure, bindings, holders }
+        Self { snapshot, registry, merge, approvals, failure, undecided, bindings, holders }
     }
 
     /// Who holds a mutex; where nobody does, `key` takes it.
@@ -71,6 +73,12 @@ impl<'a> SnapshotLookup<'a> {
         // Taken for the rest of the pass: the next Execution that is prepared must not find it free as well.
         let holder = holders.as_mut()?.entry(name).or_insert_with(|| key.clone());
         (holder != key).then(|| holder.clone())
+    }
+
+    /// Why what the Execution that was planned last takes over cannot be decided now, where that is so: then nothing of its step
+    /// may be recorded.
+    pub(crate) fn take_undecided(&self) -> Option<String> {
+        self.undecided.take()
     }
 
     /// The failure, if something could not be read.
@@ -261,7 +269,13 @@ impl PlanLookup for SnapshotLookup<'_> {
                 self.keep::<()>(Err(error.into()));
                 Err(MADE_ELSEWHERE.to_owned())
             }
-            // Made again rather than waited for: what cannot be had now may be gone for good.
+            // Decided once and for good, so that a fault of the network must not decide it.
+            Err(error) if may_come_later(&error) => {
+                let why = not_brought(&error);
+                self.undecided.borrow_mut().get_or_insert_with(|| why.clone());
+                Err(why)
+            }
+            // Made again rather than waited for: it would be the same at any time.
             Err(error) => {
                 warn!(execution = %here.0.key, from = %earlier.key, %error, "a result cannot be carried along here");
                 Err(not_brought(&error))

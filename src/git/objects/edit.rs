@@ -241,6 +241,25 @@ fn line(entry: RawEntry<'_>) -> Option<TreeLine<'_>> {
 }
 
 #[cfg(test)]
+impl Repo {
+    /// The tree of these files, by their paths.
+    pub(crate) fn write_listed(&self, files: &BTreeMap<String, (EntryMode, Vec<u8>)>) -> ObjectId {
+        let mut update = git2::build::TreeUpdateBuilder::new();
+        for (path, (mode, content)) in files {
+            let mode = match mode {
+                EntryMode::Executable => git2::FileMode::BlobExecutable,
+                EntryMode::Symlink => git2::FileMode::Link,
+                _ => git2::FileMode::Blob,
+            };
+            update.upsert(path, self.write_blob(content).unwrap().oid().unwrap(), mode);
+        }
+        let none = self.write_object(git2::ObjectType::Tree, &[]).unwrap();
+        let none = self.git2().find_tree(none.oid().unwrap()).unwrap();
+        ObjectId::from_oid(update.create_updated(self.git2(), &none).unwrap())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::git::objects::repo;

@@ -1,6 +1,8 @@
 //! Classifying a failed run of the `git` program. Lost races are not part of this: they are recognised by reading the
 //! reference again, never by a message.
 
+use std::io::ErrorKind;
+
 use crate::git::GitError;
 
 /// Turns what the program said into an error that says what to do.
@@ -62,6 +64,26 @@ pub(super) fn is_transient(error: &GitError) -> bool {
                 "returned error: 5",
             ],
         ),
+        _ => false,
+    }
+}
+
+/// Whether what could not be had may be had at another time: the remote, the way to it or this machine is the reason, and not the
+/// objects.
+#[must_use]
+pub fn may_come_later(error: &GitError) -> bool {
+    match error {
+        GitError::TimedOut { .. }
+        | GitError::Unreachable { .. }
+        | GitError::Authentication { .. }
+        | GitError::Permission { .. }
+        | GitError::Locked { .. } => true,
+        // A reference or an object that the remote does not have is gone for good, and it has one wording for both.
+        GitError::Remote { .. } => is_transient(error),
+        // A name that this file system cannot hold stays what it is.
+        GitError::Io { source, .. } => {
+            !matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::InvalidFilename)
+        }
         _ => false,
     }
 }
@@ -242,6 +264,21 @@ mod tests {
         );
         check("error: RPC failed; HTTP 413 curl 22 The requested URL returned error: 413", "Refused");
         check("", "Remote");
+    }
+
+    #[test]
+    fn what_may_be_had_later_is_told_from_what_is_gone() {
+        let check = |said: &str, later: bool| {
+            assert_eq!(may_come_later(&explain("origin", "fetching", said)), later, "{said}");
+        };
+        check("error: RPC failed; HTTP 503 curl 22 The requested URL returned error: 503", true);
+        check("fatal: unable to access 'http://h/': Failed to connect to h port 80", true);
+        check("fatal: Authentication failed for 'http://h/a'", true);
+        check("fatal: couldn't find remote ref refs/planspec/results/team/first", false);
+        check("fatal: remote error: upload-pack: not our ref 0123456789", false);
+        let io = |kind: ErrorKind| GitError::Io { doing: "write", path: "x".into(), source: kind.into() };
+        assert!(may_come_later(&io(ErrorKind::StorageFull)));
+        assert!(!may_come_later(&io(ErrorKind::InvalidFilename)));
     }
 
     #[test]

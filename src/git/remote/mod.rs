@@ -26,6 +26,7 @@ use super::refs::check_name;
 use super::url::{RemoteUrl, redact};
 use super::{GitError, ObjectId, Repo, StopSignal};
 
+pub use self::failure::may_come_later;
 pub use self::line_history::LineDepth;
 pub use self::outage::OutagePatience;
 pub use self::push::{PushFailure, PushResult};

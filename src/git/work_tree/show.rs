@@ -40,4 +40,20 @@ impl Repo {
         }
         Err(GitError::Program { doing: "make a working tree", detail: output.stderr })
     }
+
+    /// Begins to merge a commit into what a working tree of this repository holds, as `git merge --no-commit` does: conflicts are
+    /// left in its files for a person.
+    ///
+    /// # Errors
+    /// When the merge does not begin.
+    pub fn begin_merge(&self, tree: &Path, commit: ObjectId, message: &str) -> Result<(), GitError> {
+        let args = ["merge", "--quiet", "--no-commit", "--no-ff", "-m", message, &commit.to_string()];
+        let output = GitCommand::new(tree, &[]).args(args).run()?;
+        // The exit code is the same for a conflict and for a merge that did not begin.
+        let args = ["rev-parse", "--quiet", "--verify", "MERGE_HEAD"];
+        if output.success || GitCommand::new(tree, &[]).args(args).run()?.success {
+            return Ok(());
+        }
+        Err(GitError::Program { doing: "begin the merge", detail: output.stderr })
+    }
 }

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
 use super::node_work::{
-    BudgetGrant, ChangeRequest, CriterionResult, DiscardedChanges, NodeDecision, NodeResult, QuestionAnswer,
-    Rework, StoredFiles, Usage, WorkProposal,
+    BudgetGrant, ChangeRequest, CriterionResult, DiscardedChanges, LogSummary, NodeDecision, NodeResult,
+    QuestionAnswer, Rework, StoredFiles, Usage, WorkProposal,
 };
-use crate::model::{Digest, FileOwners, JsonMap, NodeId};
+use crate::model::{FileOwners, JsonMap, NodeId};
 
 /// The phase of a node.
 #[derive(
@@ -288,6 +288,9 @@ pub struct NodeExtensions {
     /// The branch that shows a gate's reviewers what they are asked about, without `refs/heads/`; it is at `base`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_branch: Option<String>,
+    /// Why a gate has nothing to show: what comes before it conflicts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<String>,
     /// Who owns the files that it shows, where the gate asks them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owners: Option<Box<FileOwners>>,
@@ -389,15 +392,4 @@ pub struct ResolvedCapability {
     pub name: String,
     /// Its generation.
     pub generation: u64,
-}
-
-/// The end of a log, and how to recognise the whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogSummary {
-    /// The last lines, redacted.
-    pub tail: String,
-    /// The size of the whole log in bytes.
-    pub size: u64,
-    /// The digest of the whole log.
-    pub checksum: Digest,
 }

@@ -52,6 +52,17 @@ impl StoredFiles {
     }
 }
 
+/// The end of a log, and how to recognise the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSummary {
+    /// The last lines, redacted.
+    pub tail: String,
+    /// The size of the whole log in bytes.
+    pub size: u64,
+    /// The digest of the whole log.
+    pub checksum: Digest,
+}
+
 /// A file of an attempt that is not stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOutFile {

@@ -12,6 +12,11 @@ use crate::model::{BindingTarget, Node, NodeId, NodeKind, NodePhase, NodeReason,
 /// The scheme of deliveries that people review at a Git host.
 pub(crate) const PULL_REQUEST: &str = "pull-request://";
 
+/// Whether a provider hands over what comes before its node.
+pub(crate) fn is_delivery(provider: &str) -> bool {
+    ["merge://", PULL_REQUEST].iter().any(|scheme| provider.starts_with(scheme))
+}
+
 /// How much of a reviewer's words is shown at a gate, in characters.
 const REQUEST_SHOWN: usize = 200;
 
@@ -159,6 +164,16 @@ pub(super) fn with_request(context: &PlanContext<'_>, gate: NodeIx, message: Str
     let Some(request) = state.and_then(|state| state.extensions.requested.as_deref()) else { return message };
     let words = in_their_words(&request.words, REQUEST_SHOWN);
     format!("{message}; {}{words}", request.cause())
+}
+
+/// The message of a gate before which results conflict: whoever is asked has to know that there is nothing to see yet.
+pub(crate) fn with_conflict(message: &str, conflict: Option<&str>) -> String {
+    match conflict {
+        Some(conflict) => {
+            format!("{message}; there is nothing to show yet, because {conflict}: run one of them again")
+        }
+        None => message.to_owned(),
+    }
 }
 
 /// Asks for the delivery behind a gate that waits to be shown. What the gate shows is known only once its results are merged,

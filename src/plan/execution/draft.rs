@@ -220,6 +220,24 @@ impl Draft {
         true
     }
 
+    /// Puts the message of a blocked node in other words, because of what became known only after it was planned: also in what
+    /// this draft does to it, which is what people are told.
+    pub(crate) fn reword(&mut self, id: &NodeId, message: &str) {
+        if let Some(state) = self.status.node_statuses.get_mut(id) {
+            message.clone_into(&mut state.message);
+        }
+        for change in &mut self.changes {
+            if let Change::Node(node, NodeChange::Block { message: told, .. }) = change
+                && node == id
+            {
+                message.clone_into(told);
+            }
+        }
+        for step in self.moves.iter_mut().filter(|step| step.node == *id && step.to == NodePhase::Blocked) {
+            message.clone_into(&mut step.message);
+        }
+    }
+
     // A node that the record lacks counts as Pending here; the fold then refuses the change, and nothing is moved.
     fn phase(&self, node: &NodeId) -> NodePhase {
         self.status.node_statuses.get(node).map(|state| state.phase).unwrap_or_default()

@@ -174,6 +174,9 @@ fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
             // What would run after the gate is part of what is asked, and shown with it.
             context.wait_for_all_bindings();
             let message = approval::with_request(context, ix, message);
+            let state = context.state(&node.id);
+            let conflict = state.and_then(|state| state.extensions.conflict.as_deref());
+            let message = approval::with_conflict(&message, conflict);
             context.block(&node.id, NodeReason::AwaitingApproval, message);
             approval::propose(context, ix);
         }

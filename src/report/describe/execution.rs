@@ -1,6 +1,7 @@
 //! The status of an execution: its nodes, outputs, artifacts, and what they wait for.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -26,7 +27,7 @@ const OUTPUT: usize = 100;
 pub(super) fn describe(
     (key, status): (&ResourceKey, &ExecutionStatus),
     graph: Option<&PlanGraph>,
-    now: Timestamp,
+    (now, retention): (Timestamp, Duration),
     page: &mut DescribePage,
 ) {
     page.heading("Status");
@@ -66,7 +67,7 @@ pub(super) fn describe(
     }
     nodes(status, graph, now, page);
     attention(key, status, graph, page);
-    work(key, status, page);
+    work(key, status, retention, page);
     criteria(status, page);
     usage(status, page);
     outputs((status, graph), page);
@@ -222,7 +223,7 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
 }
 
 /// What the nodes changed, and how to see it.
-fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
+fn work(key: &ResourceKey, status: &ExecutionStatus, retention: Duration, page: &mut DescribePage) {
     let mut table = Table::new(["node", "commit", "files", "lines", "branch"]);
     let mut any = false;
     let mut kept = false;
@@ -256,6 +257,12 @@ fn work(key: &ResourceKey, status: &ExecutionStatus, page: &mut DescribePage) {
     if kept {
         let command = format!("planspec diff execution/{} -n {}", key.name, key.namespace);
         page.out.push_str(&format!("    run: {}\n", Tone::Strong.paint(command)));
+        // However it ended: what was cancelled or failed may be all that there is of days of work.
+        let end = status.completion_time.filter(|_| status.phase.is_terminal());
+        if let Some(until) = end.and_then(|end| end.checked_add(retention).ok()) {
+            let until = age::moment(until);
+            page.out.push_str(&format!("    kept until {until}; from then on `planspec gc` removes it\n"));
+        }
     }
 }
 
@@ -394,7 +401,8 @@ mod tests {
             "nodes": [{"id": "review", "kind": "Gate", "gateRef": {"name": "security"}}],
         }))
         .unwrap();
-        describe((&key, &status), Some(&graph), "2026-03-04T12:01:00Z".parse().unwrap(), &mut page);
+        let now = ("2026-03-04T12:01:00Z".parse().unwrap(), Duration::ZERO);
+        describe((&key, &status), Some(&graph), now, &mut page);
         insta::assert_snapshot!(anstream::adapter::strip_str(&page.out).to_string(), @r#"
         Status
         Elapsed:       1m00s
@@ -420,6 +428,26 @@ mod tests {
           research   summary   two lines
         "#);
     }
+
+    #[test]
+    fn how_long_the_work_of_what_has_ended_is_kept_is_said() {
+        let shown = |phase: &str| {
+            let result =
+                json!({"commit": "1234567890", "base": "p", "files": 1, "insertions": 2, "deletions": 0});
+            let node = json!({"phase": "Succeeded", "extensions": {"result": result}});
+            let status = json!({"phase": phase, "completionTime": "2026-03-04T12:00:00Z", "nodeStatuses": {"a": node}});
+            let status: ExecutionStatus = serde_json::from_value(status).unwrap();
+            let name = |text: &str| Name::new(text).unwrap();
+            let key = ResourceKey::new(Kind::Execution, name("team"), name("run"));
+            let mut page = DescribePage::default();
+            work(&key, &status, Duration::from_secs(24 * 3600), &mut page);
+            page.out
+        };
+        let said = "kept until 2026-03-05 12:00:00Z; from then on `planspec gc` removes it";
+        assert!(shown("Cancelled").contains(said), "{}", shown("Cancelled"));
+        assert!(!shown("Running").contains("kept until"));
+    }
+
     #[test]
     fn nodes_are_in_the_order_of_the_graph_and_instances_in_that_of_their_numbers() {
         let graph: PlanGraph = serde_json::from_value(json!({

@@ -4,6 +4,8 @@
 mod execution;
 mod gate;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -19,13 +21,14 @@ use crate::model::{
 };
 
 /// The text, with a line end at its end. `graph` is the one that an execution runs, where it is at hand: it names the gates.
-/// `width` is that of the terminal; elsewhere, nothing is left out and no line is broken.
+/// `width` is that of the terminal; elsewhere, nothing is left out and no line is broken. `retention` is how long the work of what
+/// has ended is kept.
 #[must_use]
 pub(crate) fn describe(
     object: &LiveObject,
     graph: Option<&PlanGraph>,
     events: &[HistoryEntry],
-    now: Timestamp,
+    (now, retention): (Timestamp, Duration),
     width: Option<usize>,
 ) -> String {
     let mut page = DescribePage { out: String::new(), width };
@@ -36,7 +39,7 @@ pub(crate) fn describe(
     let plan = object.resource.as_ref().map(|resource| &resource.spec);
     match object.record.as_ref().map(|record| &record.status) {
         Some(ResourceStatus::Execution(status)) => {
-            execution::describe((&object.key, status), graph, now, &mut page);
+            execution::describe((&object.key, status), graph, (now, retention), &mut page);
         }
         Some(ResourceStatus::Gate(status)) => {
             let annotations = object.record.as_ref().map(|record| &record.metadata.annotations);
@@ -294,7 +297,7 @@ mod tests {
     #[test]
     fn a_goal_is_described_from_name_to_conditions() {
         let now = "2026-03-04T12:05:00Z".parse().unwrap();
-        insta::assert_snapshot!(plain(&describe(&samples::goal(), None, &[], now, None)), @r#"
+        insta::assert_snapshot!(plain(&describe(&samples::goal(), None, &[], (now, Duration::ZERO), None)), @r#"
         Name:          sso
         Namespace:     team
         Kind:          Goal

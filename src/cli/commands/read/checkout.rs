@@ -1,6 +1,6 @@
 //! `planspec checkout`: the work of an execution as a working tree.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -9,15 +9,17 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::selector;
 use crate::cli::view::work::ShownWork;
+use crate::model::{NextStep, NodeId};
 use crate::report::text;
 
 /// Make a working tree of what an execution changed, or one node of it
 ///
 /// Of a node that has changed nothing so far, it holds what the node works on: a person may do its work there, and hand it in with
-/// `planspec complete EXECUTION/NODE --commit HEAD`.
+/// `planspec complete EXECUTION/NODE --commit HEAD`. Where results conflict on which it should work, a merge of them is under way
+/// there, for a person to resolve.
 ///
 /// It is one of the working trees of this repository (`git worktree list`), with no branch checked out.
-/// `git worktree remove DIR` removes it.
+/// `git worktree remove DIR` removes it. Without DIR it is made beside the repository, whose own `git status` stays as it is.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +29,7 @@ pub(crate) struct CheckoutArguments {
     /// EXECUTION, or EXECUTION/NODE; a gate stands for what comes before it
     #[arg(value_name = "EXECUTION[/NODE]")]
     target: String,
-    /// Where to make it (default: a folder named after the target)
+    /// Where to make it [default: beside the repository, as REPOSITORY-EXECUTION[-NODE]]
     #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -40,9 +42,46 @@ pub(crate) fn run(arguments: &CheckoutArguments, context: &mut Context) -> Resul
         Some(node) => format!("{}-{node}", target.name),
         None => target.name.to_string(),
     };
-    let dir = arguments.dir.clone().unwrap_or_else(|| PathBuf::from(named));
-    workspace.repo.add_work_tree(&workspace.here.join(&dir), work.commit)?;
+    let dir = arguments.dir.clone().unwrap_or_else(|| outside(&workspace, &named));
+    let path = workspace.here.join(&dir);
+    // As Git has it, which takes a folder that is empty.
+    if path.read_dir().map_or_else(|_| path.exists(), |mut entries| entries.next().is_some()) {
+        let shown = dir.display();
+        return Err(CliError::no(format!("{shown} is there already")).hint(format!(
+            "name another folder, or remove this one: `git worktree remove {shown}` where it is a working tree"
+        )));
+    }
+    workspace.repo.add_work_tree(&path, work.commit)?;
     let line = format!("made {} with the work of {} at {}", dir.display(), work.key, work.commit.short());
     context.out.line(text::line(&line))?;
+    if let (Some(conflict), Some(node)) = (&work.conflict, &target.node) {
+        let sides: Vec<&str> = conflict.earlier.iter().chain([&conflict.later]).map(NodeId::as_str).collect();
+        let [_, theirs] = conflict.sides;
+        workspace.repo.begin_merge(&path, theirs, &format!("Merge the results of {}", sides.join(", ")))?;
+        let next = match work.takes_commits {
+            true => {
+                let complete = NextStep::complete(&work.key, node);
+                format!("resolve it, `git commit`, and then in that folder: {complete} --commit HEAD")
+            }
+            // A gate shows what others have made.
+            false => format!("run one of {} again, for `{node}` takes no commits", sides.join(", ")),
+        };
+        let line = format!("{}, and a merge of them is under way there; {next}", conflict.what);
+        context.out.line(text::line(&line))?;
+    }
     Ok(Exit::Done)
+}
+
+/// A folder beside the repository, where the command runs inside of it; otherwise one right here. Never inside: there `git status`
+/// would list all of it as new, a build would find everything twice, and only a file of the user's could keep it out.
+fn outside(workspace: &RepoContext, named: &str) -> PathBuf {
+    let repo = &workspace.repo;
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (top, here) = (real(repo.work_tree().unwrap_or_else(|| repo.common_dir())), real(&workspace.here));
+    let (Ok(below), Some(folder)) = (here.strip_prefix(&top), top.file_name()) else {
+        return PathBuf::from(named);
+    };
+    let folder = folder.to_string_lossy();
+    let up = "../".repeat(below.components().count() + 1);
+    PathBuf::from(format!("{up}{}-{named}", folder.strip_suffix(".git").unwrap_or(&folder)))
 }

@@ -68,7 +68,13 @@ pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Resul
                     None => None,
                 };
                 let width = context.out.width();
-                let page = describe(object, graph.as_ref(), events, context.now(), width);
+                let page = describe(
+                    object,
+                    graph.as_ref(),
+                    events,
+                    (context.now(), tips.config.retention.span()),
+                    width,
+                );
                 context.out.text(&page)?;
             }
         }
