@@ -29,9 +29,7 @@ impl Repo {
         let objects = self.gathered().end();
         let made = made?;
         if objects.len() < PACK_FROM {
-            for object in objects.values() {
-                self.write_object(object.kind, &object.bytes)?;
-            }
+            self.write_loose(objects.iter())?;
         } else {
             tracing::debug!(objects = objects.len(), "objects written as one pack");
             self.write_pack(&objects)
