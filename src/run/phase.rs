@@ -270,7 +270,7 @@ mod tests {
             }
             let after: Vec<String> =
                 (number % 10 > 2).then(|| format!("n{}", number - 1)).into_iter().collect();
-            let allowed = if number % 4 == 0 { "true" } else { "false" };
+            let allowed = if number.is_multiple_of(4) { "true" } else { "false" };
             json!({ "id": id, "kind": "Task", "dependsOn": after, "annotations": { ALLOW_FAILURE: allowed } })
         };
         CompiledPlan::of_graph(&json!({ "nodes": (0..count).map(node).collect::<Vec<_>>() }))
@@ -290,8 +290,8 @@ mod tests {
                 attempt,
                 ..NodeStatus::default()
             };
-            let mut status = ExecutionStatus::default();
-            status.node_statuses = compiled.ids.iter().map(|id| (id.clone(), node(usual, 0))).collect();
+            let node_statuses = compiled.ids.iter().map(|id| (id.clone(), node(usual, 0))).collect();
+            let mut status = ExecutionStatus { node_statuses, ..ExecutionStatus::default() };
             prop_assert_eq!(of_nodes(&compiled, &status), recounted(&compiled, &status));
             // Asked after each change: what a chunk remembers must not outlive it.
             for (number, phase, attempt) in changes {
