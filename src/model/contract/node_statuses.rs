@@ -396,9 +396,12 @@ mod tests {
                     node.phase = if attempt == 6 { NodePhase::Running } else { NodePhase::Failed };
                     tree.insert(other.clone(), node.clone());
                 }
-                let wanted = [NodeTrait::HasResult, NodeTrait::Begun, NodeTrait::UnderWay][number % 3];
-                prop_assert!(nodes.having(wanted).eq(tree.iter().filter(|(_, node)| wanted.is_of(node))));
-                prop_assert_eq!(nodes.has(wanted), tree.values().any(|node| wanted.is_of(node)));
+                // Not after each edit, as the answer takes a look at all of the tree.
+                if attempt > 6 {
+                    let wanted = [NodeTrait::HasResult, NodeTrait::Begun, NodeTrait::UnderWay][number % 3];
+                    prop_assert!(nodes.having(wanted).eq(tree.iter().filter(|(_, node)| wanted.is_of(node))));
+                    prop_assert_eq!(nodes.has(wanted), tree.values().any(|node| wanted.is_of(node)));
+                }
                 prop_assert_eq!(nodes.get(&other), tree.get(&other));
                 prop_assert_eq!(nodes.get_mut(&other).is_some(), tree.contains_key(&other));
                 if attempt == 8 {
