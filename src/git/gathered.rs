@@ -18,6 +18,13 @@ pub(super) struct GatheredObject {
     pub(super) bytes: Arc<[u8]>,
 }
 
+impl GatheredObject {
+    /// Its bytes, if it is a tree.
+    fn tree(&self) -> Option<Arc<[u8]>> {
+        (self.kind == git2::ObjectType::Tree).then(|| Arc::clone(&self.bytes))
+    }
+}
+
 #[derive(Default)]
 struct Gathering {
     objects: HashMap<ObjectId, GatheredObject>,
@@ -26,12 +33,17 @@ struct Gathering {
 
 /// What a repository holds back while its objects are gathered; nothing at other times.
 #[derive(Default)]
-pub(super) struct GatheredObjects(RefCell<Option<Gathering>>);
+pub(super) struct GatheredObjects {
+    held: RefCell<Option<Gathering>>,
+    /// The trees of the last small gathering: the next commit begins by reading most of them, and a file for each would be opened,
+    /// inflated and checked again. What the id of a tree says never changes, so nobody has to be asked whether it is still so.
+    last_trees: RefCell<HashMap<ObjectId, Arc<[u8]>>>,
+}
 
 impl GatheredObjects {
     /// Holds an object back and gives its id; none when objects are to be written at once.
     pub(super) fn keep(&self, kind: git2::ObjectType, bytes: &[u8]) -> Result<Option<ObjectId>, GitError> {
-        let mut gathering = self.0.borrow_mut();
+        let mut gathering = self.held.borrow_mut();
         let Some(gathering) = gathering.as_mut().filter(|held| held.size + bytes.len() <= MOST_BYTES) else {
             return Ok(None);
         };
@@ -45,28 +57,34 @@ impl GatheredObjects {
     }
 
     pub(super) fn contains(&self, id: ObjectId) -> bool {
-        self.0.borrow().as_ref().is_some_and(|gathering| gathering.objects.contains_key(&id))
+        self.held.borrow().as_ref().is_some_and(|gathering| gathering.objects.contains_key(&id))
     }
 
-    /// The bytes of a tree that is held back.
+    /// The bytes of a tree that is held back, or was until a moment ago.
     pub(super) fn tree(&self, id: ObjectId) -> Option<Arc<[u8]>> {
-        let gathering = self.0.borrow();
-        let object = gathering.as_ref()?.objects.get(&id)?;
-        (object.kind == git2::ObjectType::Tree).then(|| Arc::clone(&object.bytes))
+        let gathering = self.held.borrow();
+        let held = gathering.as_ref().and_then(|gathering| gathering.objects.get(&id)?.tree());
+        held.or_else(|| self.last_trees.borrow().get(&id).map(Arc::clone))
+    }
+
+    /// Remembers the trees among these objects, which are written by now.
+    pub(super) fn remember(&self, objects: &HashMap<ObjectId, GatheredObject>) {
+        let trees = objects.iter().filter_map(|(id, object)| Some((*id, object.tree()?)));
+        *self.last_trees.borrow_mut() = trees.collect();
     }
 
     /// Whether objects are held back.
     pub(super) fn is_on(&self) -> bool {
-        self.0.borrow().is_some()
+        self.held.borrow().is_some()
     }
 
     /// Holds back what is written from here on.
     pub(super) fn begin(&self) {
-        *self.0.borrow_mut() = Some(Gathering::default());
+        *self.held.borrow_mut() = Some(Gathering::default());
     }
 
     /// Ends that, and gives what was held back.
     pub(super) fn end(&self) -> HashMap<ObjectId, GatheredObject> {
-        self.0.take().map(|gathering| gathering.objects).unwrap_or_default()
+        self.held.take().map(|gathering| gathering.objects).unwrap_or_default()
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct Topology {
     graph: DiGraph<NodeId, EdgeType, u32>,
     index: HashMap<NodeId, NodeIx>,
     order: Vec<NodeIx>,
+    groups: Vec<NodeIx>,
     rank: Vec<u32>,
     children: Vec<Vec<NodeIx>>,
 }
@@ -63,7 +64,10 @@ impl Topology {
             Ok(order) => {
                 let order: Vec<NodeIx> = order.into_iter().map(NodeIndex::index).collect();
                 let rank = ranks(&waits, &order);
-                Ok(Self { graph, index, order, rank, children })
+                let is_group =
+                    |ix: &&NodeIx| plan.nodes.get(**ix).is_some_and(|node| node.kind == NodeKind::Group);
+                let groups = order.iter().filter(is_group).copied().collect();
+                Ok(Self { graph, index, order, groups, rank, children })
             }
             Err(cycle) => {
                 // The sort stops at the first cycle; the next one shows once this is gone.
@@ -109,6 +113,12 @@ impl Topology {
     #[must_use]
     pub(crate) fn order(&self) -> &[NodeIx] {
         &self.order
+    }
+
+    /// The groups, each after those in it.
+    #[must_use]
+    pub(crate) fn groups(&self) -> &[NodeIx] {
+        &self.groups
     }
 
     /// The number of nodes on the longest way that starts at `node`: what is scheduled first.

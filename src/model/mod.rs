@@ -15,8 +15,8 @@ mod resource;
 mod selector;
 
 pub use condition::{Condition, ConditionStatus};
-pub(crate) use contract::same;
 pub use contract::*;
+pub(crate) use contract::{NodeTrait, same};
 pub use derived::{DerivedExecution, Origin, spec_digest};
 pub use digest::Digest;
 pub(crate) use duration::after;

@@ -6,7 +6,7 @@ use super::CompiledPlan;
 use crate::graph::NodeIx;
 use crate::model::{
     Condition, ConditionStatus, ExecutionPhase, ExecutionStatus, InstanceJoin, MutexHold, Node, NodeKind,
-    NodePhase, NodeReason, NodeStatus, PIN_MISMATCH,
+    NodePhase, NodeReason, NodeStatus, NodeTrait, PIN_MISMATCH,
 };
 
 /// Annotation: `"true"` on a node whose failure does not fail its execution.
@@ -142,36 +142,32 @@ fn set_complete(status: &mut ExecutionStatus, phase: ExecutionPhase, at: Timesta
 }
 
 fn of_nodes(compiled: &CompiledPlan, status: &ExecutionStatus) -> ExecutionPhase {
-    let mut terminal = true;
-    let mut failed = false;
-    let mut cancelled = false;
-    let mut moving = false;
-    let mut started = false;
-    for (ix, node) in compiled.plan.graph.nodes.iter().enumerate() {
-        // Its phase is the sum of its children, which are counted themselves.
-        if node.kind == NodeKind::Group {
-            continue;
+    // Without groups, whose phase is the sum of their children, which are counted themselves; by traits of the nodes, since this
+    // is asked after each change, and a plan may have 100,000.
+    let having = |wanted| {
+        let nodes = status.node_statuses.having(wanted);
+        nodes.filter_map(|(id, _)| compiled.topology.find(id.as_str())).filter_map(|ix| {
+            let node = compiled.node(ix).filter(|node| node.kind != NodeKind::Group)?;
+            Some((ix, node))
+        })
+    };
+    let in_phase = |phase| having(NodeTrait::InPhase(phase));
+    let is_any = |phase| in_phase(phase).next().is_some();
+    let open = [NodePhase::Running, NodePhase::Blocked, NodePhase::Pending];
+    if !open.into_iter().any(is_any) {
+        let failed = |(_, node): (NodeIx, &Node)| !is_tolerated(compiled, status, node);
+        if is_any(NodePhase::Cancelled) {
+            return ExecutionPhase::Cancelled;
         }
-        let Some(state) = status.node_statuses.get(&node.id) else { continue };
-        terminal &= state.phase.is_terminal();
-        // A node that waits for its next attempt is Pending again, and has run all the same.
-        started |= state.phase != NodePhase::Pending || state.attempt > 0;
-        match state.phase {
-            NodePhase::Running => moving = true,
-            NodePhase::Pending => moving |= ready(compiled, status, ix),
-            NodePhase::Failed => failed |= !is_tolerated(compiled, status, node),
-            NodePhase::Cancelled => cancelled = true,
-            _ => {}
-        }
+        let any_failed = in_phase(NodePhase::Failed).any(failed);
+        return if any_failed { ExecutionPhase::Failed } else { ExecutionPhase::Succeeded };
     }
-    match (terminal, moving) {
-        (true, _) if cancelled => ExecutionPhase::Cancelled,
-        (true, _) if failed => ExecutionPhase::Failed,
-        (true, _) => ExecutionPhase::Succeeded,
-        (false, true) if started => ExecutionPhase::Running,
-        (false, true) => ExecutionPhase::Pending,
-        (false, false) => ExecutionPhase::Blocked,
+    // In this order: while one runs, nobody has to look for one that is ready among all that are Pending.
+    let ready = |(ix, _): (NodeIx, &Node)| ready(compiled, status, ix);
+    if !is_any(NodePhase::Running) && !in_phase(NodePhase::Pending).any(ready) {
+        return ExecutionPhase::Blocked;
     }
+    if having(NodeTrait::Begun).next().is_some() { ExecutionPhase::Running } else { ExecutionPhase::Pending }
 }
 
 /// Whether a pending node waits for no other node: it can continue by itself.
@@ -225,4 +221,83 @@ fn explain(compiled: &CompiledPlan, status: &mut ExecutionStatus) {
     };
     status.reason = reason;
     status.message = message.filter(|text| !text.is_empty());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The phase of the whole, by looking at each node of the plan.
+    fn recounted(compiled: &CompiledPlan, status: &ExecutionStatus) -> ExecutionPhase {
+        let nodes = compiled.plan.graph.nodes.iter().enumerate();
+        let nodes = nodes.filter(|(_, node)| node.kind != NodeKind::Group);
+        let states: Vec<_> =
+            nodes.filter_map(|(ix, node)| Some((ix, node, status.node_statuses.get(&node.id)?))).collect();
+        let any = |is: &dyn Fn(NodeIx, &Node, &NodeStatus) -> bool| {
+            states.iter().any(|(ix, node, state)| is(*ix, node, state))
+        };
+        let moving = |ix, _: &Node, state: &NodeStatus| {
+            let is_ready = || ready(compiled, status, ix);
+            state.phase == NodePhase::Running || (state.phase == NodePhase::Pending && is_ready())
+        };
+        if !any(&|_, _, state| !state.phase.is_terminal()) {
+            if any(&|_, _, state| state.phase == NodePhase::Cancelled) {
+                ExecutionPhase::Cancelled
+            } else if any(&|_, node, state| state.phase == NodePhase::Failed && !allows_failure(node)) {
+                ExecutionPhase::Failed
+            } else {
+                ExecutionPhase::Succeeded
+            }
+        } else if !any(&moving) {
+            ExecutionPhase::Blocked
+        } else if any(&|_, _, state| state.phase != NodePhase::Pending || state.attempt > 0) {
+            ExecutionPhase::Running
+        } else {
+            ExecutionPhase::Pending
+        }
+    }
+
+    /// Enough for several chunks of nodes; each waits for another one, and every tenth is a group of two before it.
+    fn plan(count: usize) -> CompiledPlan {
+        let node = |number: usize| {
+            let id = format!("n{number}");
+            if number % 10 == 9 {
+                let children = [format!("n{}", number - 1), format!("n{}", number - 2)];
+                return json!({ "id": id, "kind": "Group", "children": children });
+            }
+            let after: Vec<String> =
+                (number % 10 > 2).then(|| format!("n{}", number - 1)).into_iter().collect();
+            let allowed = if number.is_multiple_of(4) { "true" } else { "false" };
+            json!({ "id": id, "kind": "Task", "dependsOn": after, "annotations": { ALLOW_FAILURE: allowed } })
+        };
+        CompiledPlan::of_graph(&json!({ "nodes": (0..count).map(node).collect::<Vec<_>>() }))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+        #[test]
+        fn the_phase_of_the_whole_is_that_of_all_its_nodes(
+            usual in 0..NodePhase::ALL.len(),
+            changes in prop::collection::vec((0..300_usize, 0..NodePhase::ALL.len(), 0..2_u32), 0..12),
+        ) {
+            let compiled = plan(300);
+            let node = |phase: usize, attempt| NodeStatus {
+                phase: NodePhase::ALL[phase],
+                attempt,
+                ..NodeStatus::default()
+            };
+            let node_statuses = compiled.ids.iter().map(|id| (id.clone(), node(usual, 0))).collect();
+            let mut status = ExecutionStatus { node_statuses, ..ExecutionStatus::default() };
+            prop_assert_eq!(of_nodes(&compiled, &status), recounted(&compiled, &status));
+            // Asked after each change: what a chunk remembers must not outlive it.
+            for (number, phase, attempt) in changes {
+                status.node_statuses.insert(compiled.ids[number].clone(), node(phase, attempt));
+                prop_assert_eq!(of_nodes(&compiled, &status), recounted(&compiled, &status));
+            }
+        }
+    }
 }

@@ -9,8 +9,8 @@ use crate::engine::execution::active::ActiveExecution;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::gate_in_force::in_force;
 use crate::model::{
-    ExecutionPhase, Kind, NodeId, NodePhase, NodeReason, NodeSituation, PlanGraph, ResourceKey, Spec,
-    StatusRecord, required_step,
+    ExecutionPhase, Kind, NodeId, NodePhase, NodeReason, NodeSituation, NodeTrait, PlanGraph, ResourceKey,
+    Spec, StatusRecord, required_step,
 };
 use crate::record::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WaitingFor};
 
@@ -119,10 +119,7 @@ fn add_waiting(
             since: status.last_phase_transition_time,
         });
     }
-    for (node, state) in &status.node_statuses {
-        if state.phase != NodePhase::Blocked {
-            continue;
-        }
+    for (node, state) in status.node_statuses.having(NodeTrait::InPhase(NodePhase::Blocked)) {
         let reason = state.extensions.reason;
         let gate = if reason.is_some_and(NodeReason::asks_approval) {
             asked_gate(snapshot, key, record, (node, reason))?

@@ -9,7 +9,7 @@ use tracing::info;
 use crate::engine::attempt::files::sources::references;
 use crate::engine::{Branches, EngineError};
 use crate::git::{ObjectId, RefUpdate, Signature};
-use crate::model::{ExecutionStatus, ResourceKey, StatusRecord};
+use crate::model::{ExecutionStatus, NodeTrait, ResourceKey, StatusRecord};
 use crate::plan::new_work;
 use crate::record::{artifacts_ref, results_ref};
 
@@ -198,7 +198,7 @@ fn new_files(old: Option<&ExecutionStatus>, next: &ExecutionStatus) -> Vec<(Stri
         let stored = status.node_statuses.get(id)?.extensions.stored.clone()?;
         Some((stored.path.clone(), stored.tree.as_ref()?.parse::<ObjectId>().ok()?))
     };
-    let found = next.node_statuses.keys().filter_map(|id| {
+    let found = next.node_statuses.having(NodeTrait::StoresFiles).filter_map(|(id, _)| {
         let new = tree(next, id)?;
         (old.and_then(|old| tree(old, id)).as_ref() != Some(&new)).then_some(new)
     });
@@ -215,14 +215,14 @@ fn moved_branches(
         Some((node.work_branch.clone()?, node.base.as_ref()?.parse::<ObjectId>().ok()?))
     };
     let mut moved = Vec::new();
-    for id in next.node_statuses.keys() {
+    for (id, _) in next.node_statuses.having(NodeTrait::ShowsWork) {
         let Some((name, new)) = shown(next, id) else { continue };
         let before = old.and_then(|old| shown(old, id)).map(|(_, commit)| commit);
         // A delivery takes over the branch of a gate as it is. Moved once more, it would undo what somebody pushed there since.
         let is_there = old.is_some_and(|old| {
-            old.node_statuses
-                .keys()
-                .any(|other| other != id && shown(old, other).is_some_and(|it| it.0 == name && it.1 == new))
+            old.node_statuses.having(NodeTrait::ShowsWork).any(|(other, _)| {
+                other != id && shown(old, other).is_some_and(|it| it.0 == name && it.1 == new)
+            })
         });
         if before != Some(new) && !is_there {
             moved.push((name, before, new));
@@ -232,10 +232,5 @@ fn moved_branches(
 }
 
 fn names_work(status: &ExecutionStatus) -> bool {
-    let mut nodes = status.node_statuses.values().map(|state| &state.extensions);
-    let works = nodes.any(|node| {
-        let handed_in = node.decided.as_ref().is_some_and(|decided| decided.result.is_some());
-        node.result.is_some() || node.base.is_some() || handed_in
-    });
-    works || status.extensions.base.is_some()
+    status.node_statuses.has(NodeTrait::NamesCommit) || status.extensions.base.is_some()
 }

@@ -10,7 +10,8 @@ use crate::engine::message::{AttemptEnd, PollResult};
 use crate::engine::snapshot::Snapshot;
 use crate::git::GitError;
 use crate::model::{
-    Duration, ExecutionStatus, LeftOutFile, NodeId, NodePhase, NodeReason, ResourceKey, StatusRecord,
+    Duration, ExecutionStatus, LeftOutFile, NodeId, NodePhase, NodeReason, NodeStatuses, ResourceKey,
+    StatusRecord,
 };
 use crate::plan::{CancelResult, LeaseTerms, SettledNodes};
 use crate::record::ARTIFACT_REFS;
@@ -26,6 +27,8 @@ pub(crate) struct ActiveExecution {
     pub(crate) compiled: Option<Arc<CompiledPlan>>,
     /// Which nodes of which compiled plan need no look.
     settled: Option<(Arc<CompiledPlan>, SettledNodes)>,
+    /// The nodes of a record that are those of this compiled plan.
+    known_nodes: Option<(Arc<CompiledPlan>, NodeStatuses)>,
     /// The pin that the compiled plan was made of, as it was checked.
     pub(crate) checked: Option<CheckedPin>,
     /// The priority of its goal.
@@ -57,6 +60,7 @@ impl ActiveExecution {
             record,
             compiled: None,
             settled: None,
+            known_nodes: None,
             checked: None,
             priority,
             finished: Vec::new(),
@@ -86,6 +90,17 @@ impl ActiveExecution {
     /// Forgets what was found of them with a step that nobody will publish.
     pub(super) fn forget_settled(&mut self) {
         self.settled = None;
+    }
+
+    /// Whether these are the nodes of this compiled plan, as far as that was found out before.
+    pub(super) fn has_known_nodes(&self, compiled: &Arc<CompiledPlan>, nodes: &NodeStatuses) -> bool {
+        let known = self.known_nodes.as_ref().filter(|(known, _)| Arc::ptr_eq(known, compiled));
+        known.is_some_and(|(_, known)| nodes.has_ids_of(known))
+    }
+
+    /// Keeps that they are.
+    pub(super) fn keep_known_nodes(&mut self, compiled: &Arc<CompiledPlan>, nodes: &NodeStatuses) {
+        self.known_nodes = Some((Arc::clone(compiled), nodes.clone()));
     }
 
     /// The status as it is published.

@@ -26,7 +26,7 @@ use crate::model::{
 };
 use crate::plan::{LeaseState, hold, lease_state};
 use crate::record::PinKind;
-use crate::run::{AttemptName, ExecutionChange, NodeChange, derive_phase};
+use crate::run::{AttemptName, CompiledPlan, ExecutionChange, NodeChange, derive_phase};
 
 /// When a pin that does not hold is looked at again by itself: the branch may have been put right, and nothing else of the
 /// Execution changes by that.
@@ -64,7 +64,7 @@ impl ActiveExecution {
             // The pin is that of the plan. Which instances its nodes have is for the record to say, within its bounds.
             PinCheck::Holds(compiled) => match compiled.of_status(&step.draft.status) {
                 Ok(compiled) => {
-                    let difference = node_difference(&compiled, &step.draft.status);
+                    let difference = self.difference(&compiled, &step.draft.status);
                     self.compiled = Some(compiled);
                     self.checked = Some(now.clone());
                     difference.map(Refusal::Mismatch)
@@ -96,6 +96,18 @@ impl ActiveExecution {
             Refusal::Mismatch(why) => self.mismatched(snapshot, step, &why, removed, planner),
             Refusal::Unknown(why) => self.unknown(snapshot, why, planner.now),
         }))
+    }
+
+    /// How the nodes of the record differ from those of the plan.
+    fn difference(&mut self, compiled: &Arc<CompiledPlan>, status: &ExecutionStatus) -> Option<String> {
+        // Which nodes there are hardly ever changes, and each step asks.
+        let known = self.has_known_nodes(compiled, &status.node_statuses);
+        let difference = if known { None } else { node_difference(compiled, status) };
+        if difference.is_none() {
+            // The newest ones, which the next ones share most with.
+            self.keep_known_nodes(compiled, &status.node_statuses);
+        }
+        difference
     }
 
     /// The cheapest check that is enough.

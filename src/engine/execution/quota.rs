@@ -7,7 +7,7 @@ use crate::engine::EngineError;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::step::ExecutionStep;
 use crate::engine::snapshot::Snapshot;
-use crate::model::{ExecutionStatus, Kind, Name, NodeStatus, ResourceKey};
+use crate::model::{ExecutionStatus, Kind, Name, NodeTrait, ResourceKey};
 use crate::plan::{Dependency, Draft};
 
 /// A namespace with a limit.
@@ -78,7 +78,7 @@ pub(crate) fn crowds(
 
 impl NamespaceQuota {
     fn count(&mut self, key: &ResourceKey, status: &ExecutionStatus, runner: &str) {
-        for state in status.node_statuses.values().filter(|state| NodeStatus::is_under_way(state)) {
+        for (_, state) in status.node_statuses.having(NodeTrait::UnderWay) {
             // Ends of our own attempts come as messages to this process; those of others, with a commit that
             // has to be waited for.
             if state.extensions.runner.as_deref() == Some(runner) {

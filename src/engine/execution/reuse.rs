@@ -6,7 +6,7 @@ use crate::engine::EngineError;
 use crate::engine::merged::MergedAnswer;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::pin_check::began_before;
-use crate::model::{ExecutionStatus, Kind, Name, ResourceKey, StatusRecord};
+use crate::model::{ExecutionStatus, Kind, Name, NodeTrait, ResourceKey, StatusRecord};
 use crate::plan::ReuseSource;
 use crate::run::CompiledPlan;
 
@@ -69,7 +69,7 @@ pub(crate) fn awaited_history(
 ) -> Result<Option<String>, EngineError> {
     let Some(candidate) = ReuseCandidate::of(snapshot, compiled, status, false)? else { return Ok(None) };
     let Ok(earlier) = candidate.past().status else { return Ok(None) };
-    let is_unchanged = earlier.node_statuses.with_results().next().is_none();
+    let is_unchanged = !earlier.node_statuses.has(NodeTrait::HasResult);
     if is_unchanged || earlier.start_commit() == status.start_commit() {
         return Ok(None);
     }

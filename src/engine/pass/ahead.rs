@@ -19,7 +19,7 @@ use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::graph::NodeIx;
-use crate::model::{BindingTarget, ExecutionStatus, NodeKind, NodeStatus, ResourceKey, StatusRecord};
+use crate::model::{BindingTarget, ExecutionStatus, NodeKind, NodeTrait, ResourceKey, StatusRecord};
 use crate::plan::finish;
 use crate::run::{Change, CompiledPlan};
 
@@ -193,7 +193,7 @@ impl Driver<'_> {
         for (key, step) in steps.iter_mut() {
             let ExecutionStep::Go(step) = step else { continue };
             let left = unfinished(&step.draft.status);
-            let runs = step.draft.status.node_statuses.values().any(NodeStatus::is_under_way);
+            let runs = step.draft.status.node_statuses.has(NodeTrait::UnderWay);
             if !runs && (held >= share || left > tasks || !goes_ahead(step, secrets)) {
                 continue;
             }
@@ -276,8 +276,7 @@ fn fair_share(open: usize, runners: usize) -> usize {
 fn is_open(step: &ExecutionStep) -> bool {
     match step {
         ExecutionStep::Go(step) => {
-            !step.draft.ready.is_empty()
-                || step.draft.status.node_statuses.values().any(NodeStatus::is_under_way)
+            !step.draft.ready.is_empty() || step.draft.status.node_statuses.has(NodeTrait::UnderWay)
         }
         ExecutionStep::Idle(_) | ExecutionStep::Remove => false,
     }

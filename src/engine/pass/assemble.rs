@@ -22,7 +22,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::child::owners;
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::engine::snapshot::lookup::capabilities_of;
-use crate::model::{DerivedExecution, Kind, NodeStatus, Origin, ResourceKey, StatusRecord, after};
+use crate::model::{DerivedExecution, Kind, NodeTrait, Origin, ResourceKey, StatusRecord, after};
 use crate::plan::finish;
 use crate::run::{Change, ExecutionChange};
 
@@ -305,8 +305,7 @@ impl Driver<'_> {
         }
         // After the last commit of some work nobody may write for days, so the page has to be right by then.
         let busy = |step: &PreparedStep| {
-            !step.draft.ready.is_empty()
-                || step.draft.status.node_statuses.values().any(NodeStatus::is_under_way)
+            !step.draft.ready.is_empty() || step.draft.status.node_statuses.has(NodeTrait::UnderWay)
         };
         self.attempts.running() == 0 && !steps.iter().any(|(_, step)| busy(step))
     }

@@ -20,7 +20,7 @@ use crate::engine::execution::step::PreparedStep;
 use crate::engine::execution::waiting::wait_set;
 use crate::event::Event;
 use crate::git::{GitError, ObjectId};
-use crate::model::{ExecutionPhase, Kind, NodeReason, NodeStatus, ResourceKey, StatusRecord};
+use crate::model::{ExecutionPhase, Kind, NodeReason, NodeTrait, ResourceKey, StatusRecord};
 use crate::record::Batch;
 use crate::run::{Change, ExecutionChange};
 
@@ -239,7 +239,7 @@ impl Driver<'_> {
         }
         // What this step recorded, such as a cancellation, ends what runs for it.
         self.attempts.stop_where(key, |attempt| active.runs(attempt));
-        let running = status.node_statuses.values().any(NodeStatus::is_under_way);
+        let running = status.node_statuses.has(NodeTrait::UnderWay);
         // The answer to a poll needs an active Execution that takes it in, or it is lost until the next poll.
         if !running && !active.hungry && !active.has_news() && !self.polls.works_on(key) {
             let waits = (!status.phase.is_terminal()).then(|| wait_set(&step.draft, Some(key)));

@@ -29,9 +29,8 @@ impl Repo {
         let objects = self.gathered().end();
         let made = made?;
         if objects.len() < PACK_FROM {
-            for object in objects.values() {
-                self.write_object(object.kind, &object.bytes)?;
-            }
+            self.write_loose(objects.iter())?;
+            self.gathered().remember(&objects);
         } else {
             tracing::debug!(objects = objects.len(), "objects written as one pack");
             self.write_pack(&objects)
@@ -107,6 +106,18 @@ mod tests {
             assert_eq!(other.compare(None, ids.last().copied()).unwrap().len(), count);
             assert_eq!(repo.blob(ids[0], 100).unwrap(), b"blob 0", "and by the one that wrote it");
         }
+    }
+
+    #[test]
+    fn the_trees_of_the_last_few_objects_are_known_without_reading_them() {
+        let (dir, repo) = repo();
+        let ids = repo.gather(|| write_blobs(&repo, 3)).unwrap();
+        let tree = *ids.last().unwrap();
+        std::fs::remove_dir_all(dir.path().join("objects")).unwrap();
+        std::fs::create_dir(dir.path().join("objects")).unwrap();
+        assert_eq!(repo.compare(None, Some(tree)).unwrap().len(), 3);
+        repo.gather(|| repo.write_blob(b"another")).unwrap();
+        assert!(repo.compare(None, Some(tree)).is_err(), "those of the last ones only");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod edit;
 mod first_parents;
 mod gather;
 mod history;
+mod loose;
 mod merge;
 mod path;
 mod raw_tree;

@@ -10,6 +10,7 @@ mod gate;
 mod goal;
 mod node;
 mod node_statuses;
+mod node_trait;
 mod node_work;
 mod plan;
 mod schedule;
@@ -41,6 +42,7 @@ pub use node::{
 };
 pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;
+pub(crate) use node_trait::NodeTrait;
 pub use node_work::{
     BudgetGrant, ChangeRequest, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, LogSummary,
     NodeDecision, NodeResult, QuestionAnswer, Rework, StoredFiles, Usage, WorkBudget, WorkProposal,

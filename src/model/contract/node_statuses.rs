@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{NodePhase, NodeStatus};
+use super::node_trait::NodeTraits;
+use super::{NodePhase, NodeStatus, NodeTrait};
 use crate::model::NodeId;
 
 /// How many nodes share a chunk, at most. A change copies one chunk of pointers, and a copy of the map all pointers to
@@ -30,20 +31,24 @@ pub struct NodeStatuses {
 #[derive(Clone, Default)]
 struct Chunk {
     entries: Vec<Entry>,
-    /// Whether one of them has a result; unknown until somebody asks.
-    has_results: OnceLock<bool>,
+    /// What is true of at least one of them; unknown until somebody asks.
+    traits: OnceLock<NodeTraits>,
 }
 
 impl Chunk {
     /// The nodes, to change them.
     fn change(&mut self) -> &mut Vec<Entry> {
-        self.has_results = OnceLock::new();
+        self.traits = OnceLock::new();
         &mut self.entries
     }
 
-    fn has_results(&self) -> bool {
-        let any = || self.entries.iter().any(|(_, node)| node.extensions.result.is_some());
-        *self.has_results.get_or_init(any)
+    fn has(&self, wanted: NodeTrait) -> bool {
+        let all = || {
+            let mut traits = NodeTraits::default();
+            self.entries.iter().for_each(|(_, node)| traits.add(node));
+            traits
+        };
+        self.traits.get_or_init(all).contains(wanted)
     }
 }
 
@@ -176,11 +181,31 @@ impl NodeStatuses {
         entries.map(|entry| Arc::make_mut(&mut entry.1))
     }
 
-    /// Those that have a result, by id. Where many are asked for after each change, as when nodes of a plan start that changes no
-    /// files, it looks at few of them.
-    pub(crate) fn with_results(&self) -> impl Iterator<Item = (&NodeId, &NodeStatus)> {
-        let entries = self.chunks.iter().filter(|chunk| chunk.has_results()).flat_map(|chunk| &chunk.entries);
-        entries.map(|entry| (&entry.0, &*entry.1)).filter(|(_, node)| node.extensions.result.is_some())
+    /// Those of which this is true, by id. Asked after each change, as the phase of the whole is, it looks at few nodes of
+    /// a large plan: those near a change, and those that it finds.
+    pub(crate) fn having(&self, wanted: NodeTrait) -> impl Iterator<Item = (&NodeId, &NodeStatus)> {
+        let entries =
+            self.chunks.iter().filter(move |chunk| chunk.has(wanted)).flat_map(|chunk| &chunk.entries);
+        entries.map(|entry| (&entry.0, &*entry.1)).filter(move |(_, node)| wanted.is_of(node))
+    }
+
+    /// Whether this is true of one of them.
+    pub(crate) fn has(&self, wanted: NodeTrait) -> bool {
+        self.chunks.iter().any(|chunk| chunk.has(wanted))
+    }
+
+    /// Whether these are the same nodes, in whatever state.
+    // By pointer as far as possible, as below.
+    pub(crate) fn has_ids_of(&self, other: &Self) -> bool {
+        let same_chunk = |(mine, theirs): (&Arc<Chunk>, &Arc<Chunk>)| {
+            let ids = |chunk: &Chunk| chunk.entries.len();
+            Arc::ptr_eq(mine, theirs)
+                || (ids(mine) == ids(theirs)
+                    && mine.entries.iter().zip(&theirs.entries).all(|(mine, theirs)| mine.0 == theirs.0))
+        };
+        let chunks = self.chunks.len() == other.chunks.len();
+        // Where the chunks were cut elsewhere it says no, although the ids may be the same: whoever asks then looks closer.
+        chunks && self.chunks.iter().zip(other.chunks.iter()).all(same_chunk)
     }
 
     /// The nodes that are not the same in `before`: new, or changed since one was copied from the other. None where the ids
@@ -368,10 +393,15 @@ mod tests {
                 let other = id((number * 7) % 400);
                 if attempt > 5 && let Some(node) = nodes.get_mut(&other) {
                     node.extensions.result = (attempt == 7).then(some_result);
+                    node.phase = if attempt == 6 { NodePhase::Running } else { NodePhase::Failed };
                     tree.insert(other.clone(), node.clone());
                 }
-                let with_results = tree.iter().filter(|(_, node)| node.extensions.result.is_some());
-                prop_assert!(nodes.with_results().eq(with_results));
+                // Not after each edit, as the answer takes a look at all of the tree.
+                if attempt > 6 {
+                    let wanted = [NodeTrait::HasResult, NodeTrait::Begun, NodeTrait::UnderWay][number % 3];
+                    prop_assert!(nodes.having(wanted).eq(tree.iter().filter(|(_, node)| wanted.is_of(node))));
+                    prop_assert_eq!(nodes.has(wanted), tree.values().any(|node| wanted.is_of(node)));
+                }
                 prop_assert_eq!(nodes.get(&other), tree.get(&other));
                 prop_assert_eq!(nodes.get_mut(&other).is_some(), tree.contains_key(&other));
                 if attempt == 8 {
@@ -418,5 +448,9 @@ mod tests {
         let others: NodeStatuses = (1..4).map(|number| (id(number), node(0))).collect();
         assert_eq!(others.changed_since(&nodes), None);
         assert_ne!(others, nodes);
+        assert!(!more.has_ids_of(&nodes) && !others.has_ids_of(&nodes));
+        let mut changed = nodes.clone();
+        changed.get_mut(&id(1)).unwrap().attempt = 4;
+        assert!(changed.has_ids_of(&nodes) && changed != nodes);
     }
 }

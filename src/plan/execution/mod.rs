@@ -37,7 +37,7 @@ use self::context::PlanContext;
 use self::node::plan_node;
 use self::remote_work::cancel_remote;
 use self::reuse::ReuseDecision;
-use crate::model::{ExecutionPhase, ExecutionStatus, NodeKind, NodeReason, NodeStatus, ResourceKey};
+use crate::model::{ExecutionPhase, ExecutionStatus, NodeKind, NodeReason, NodeTrait, ResourceKey};
 use crate::run::{Change, CompiledPlan, ExecutionChange, NodeChange, derive_phase};
 
 /// Plans an Execution whose lease this runner holds: everything that can be decided now, but for starts, which the
@@ -149,7 +149,7 @@ pub(crate) fn finish(draft: &mut Draft, compiled: &CompiledPlan, leaving: bool, 
     let moved = derive_phase(Some(compiled), &mut draft.status, now);
     // Remote work and people do not hold the lease: a node may wait for weeks, and any runner can poll or take up the
     // decision.
-    let running = draft.status.node_statuses.values().any(NodeStatus::is_under_way);
+    let running = draft.status.node_statuses.has(NodeTrait::UnderWay);
     // With ready nodes the lease is kept, though they got no slot: given back, it would be taken again in the next
     // pass, with a commit each time.
     let idle = !running && (leaving || draft.ready.is_empty());
@@ -182,10 +182,8 @@ fn cancellation(view: &ExecutionView<'_>, status: &ExecutionStatus) -> Option<(N
 
 /// Groups take the phase of their children, innermost first.
 pub(crate) fn sum_groups(compiled: &CompiledPlan, draft: &mut Draft, now: Timestamp) {
-    for &ix in compiled.topology.order() {
-        if compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Group) {
-            node::sum_group(compiled, draft, ix, now);
-        }
+    for &ix in compiled.topology.groups() {
+        node::sum_group(compiled, draft, ix, now);
     }
 }
 

@@ -13,7 +13,7 @@ use super::outcome::after_attempt;
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, ChangeRequest, Duration, Node, NodeDecision, NodeId, NodeKind, NodePhase, NodeReason,
-    NodeStatus, ResolvedBinding, Rework, WorkProposal, after,
+    NodeStatus, NodeTrait, ResolvedBinding, Rework, WorkProposal, after,
 };
 use crate::plan::built_on;
 use crate::run::{AttemptOutcome, Evidence, NodeChange};
@@ -198,7 +198,7 @@ pub(super) fn run_again(context: &mut PlanContext<'_>) {
         return;
     }
     let topology = &context.compiled().topology;
-    let states = context.draft.status.node_statuses.iter();
+    let states = context.draft.status.node_statuses.having(NodeTrait::AsksChange);
     let asked: Vec<(NodeIx, ChangeRequest)> = states
         .filter_map(|(id, state)| {
             Some((topology.find(id.as_str())?, state.extensions.requested.as_deref()?.clone()))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::graph::{NodeIx, Topology};
-use crate::model::{ExecutionStatus, NodeId, NodeResult, NodeStatus};
+use crate::model::{ExecutionStatus, NodeId, NodeResult, NodeStatus, NodeTrait};
 use crate::run::CompiledPlan;
 
 /// The results that the base of a node is made of, in the order in which they are merged.
@@ -17,7 +17,7 @@ pub(crate) fn results_before<'s>(
     ix: NodeIx,
 ) -> Vec<(&'s NodeId, &'s NodeResult)> {
     // Asked first: this runs for each node that starts, and in most plans no node changes a file.
-    if status.node_statuses.with_results().next().is_none() {
+    if !status.node_statuses.has(NodeTrait::HasResult) {
         return Vec::new();
     }
     let mut among = compiled.topology.upstream(ix);
@@ -34,7 +34,7 @@ pub(crate) fn changed_nodes<'t, 's>(
     topology: &'t Topology,
     status: &'s ExecutionStatus,
 ) -> impl Iterator<Item = (NodeIx, &'s NodeId, &'s NodeStatus)> + use<'t, 's> {
-    let changed = status.node_statuses.with_results();
+    let changed = status.node_statuses.having(NodeTrait::HasResult);
     changed.filter_map(|(id, state)| Some((topology.find(id.as_str())?, id, state)))
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn new_work(published: Option<&ExecutionStatus>, next: &ExecutionStat
 }
 
 fn named_commits(status: &ExecutionStatus) -> Vec<&str> {
-    let nodes = status.node_statuses.values().map(|state| &state.extensions);
+    let nodes = status.node_statuses.having(NodeTrait::NamesCommit).map(|(_, state)| &state.extensions);
     let commits = nodes.flat_map(|node| {
         let result = node.result.as_deref().map(|result| result.commit.as_str());
         // What a person handed in while the remote work is still being cancelled.
