@@ -3,6 +3,7 @@
 pub(crate) mod base;
 mod branch_merge;
 pub(crate) mod carried;
+mod claims;
 pub(crate) mod collect;
 pub(crate) mod factory;
 pub(crate) mod fence;
