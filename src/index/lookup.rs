@@ -28,6 +28,8 @@ pub struct Declaration {
     pub topics: Vec<String>,
     /// The goal that it serves, for plans and executions.
     pub goal: Option<ResourceKey>,
+    /// How urgent a goal is; 0 for every other kind.
+    pub priority: u16,
     /// Its owners.
     pub owners: Vec<ResourceKey>,
     /// Whether it is a derived Execution, which its record declares instead of a file; `blob` then is that record.
@@ -44,6 +46,8 @@ impl Declaration {
             Spec::Execution(spec) => spec.goal_ref.as_ref(),
             _ => None,
         };
+        // Asked of every Execution that waits for its turn.
+        let priority = if let Spec::Goal(spec) = &resource.spec { spec.priority } else { 0 };
         let owners = resource.metadata.owner_references.iter();
         Self {
             source: resource.source.clone(),
@@ -52,6 +56,7 @@ impl Declaration {
             quarantined: None,
             topics: topics_of(resource).iter().map(ToString::to_string).collect(),
             goal: goal.map(|goal| goal.key(Kind::Goal, home)),
+            priority,
             owners: owners
                 .map(|owner| ResourceKey::new(owner.kind, home.clone(), owner.name.clone()))
                 .collect(),
@@ -243,5 +248,29 @@ impl Index {
             all.push((path.value().to_owned(), decode(value.value())?));
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::tables::encode;
+
+    #[test]
+    fn how_urgent_a_goal_is_is_known_without_its_file() {
+        let declared = |kind: &str, spec: &str| {
+            let text = format!(
+                "apiVersion: planspec.io/v1alpha1\nkind: {kind}\nmetadata: {{name: a, namespace: n}}\nspec: {spec}\n"
+            );
+            let parsed = manifest::parse("a.yaml", text.as_bytes(), &Limits::default());
+            let blob = ObjectId::from_slice(&[1; 20]).unwrap();
+            let declared = Declaration::new(parsed.resources.first().unwrap(), blob);
+            let stored: Declaration = decode(&encode(&declared).unwrap()).unwrap();
+            assert_eq!(stored, declared);
+            stored.priority
+        };
+        assert_eq!(declared("Goal", "{description: x, priority: 70}"), 70);
+        assert_eq!(declared("Goal", "{description: x}"), 0);
+        assert_eq!(declared("Capability", "{description: x}"), 0);
     }
 }

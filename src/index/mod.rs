@@ -24,7 +24,7 @@ use self::store::Store;
 /// Which planspec wrote the index: any other writer means a rebuild. The number grows with each change of the layout
 /// between two releases.
 // The version alone is not enough: during development many layouts carry the same one.
-const WRITER: &str = concat!(env!("CARGO_PKG_VERSION"), "+9");
+const WRITER: &str = concat!(env!("CARGO_PKG_VERSION"), "+10");
 
 /// The index.
 pub struct Index {

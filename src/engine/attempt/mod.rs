@@ -5,6 +5,7 @@ mod branch_merge;
 #[cfg(test)]
 mod by_hand;
 pub(crate) mod carried;
+mod claims;
 pub(crate) mod collect;
 pub(crate) mod factory;
 pub(crate) mod fence;

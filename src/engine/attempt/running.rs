@@ -1,6 +1,6 @@
 //! Attempts: what was claimed, what runs, and how its end comes back to the driver.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, trace, warn};
 
+use super::claims::ClaimQueue;
 use super::factory::{AttemptFactory, Claim};
 use super::fence::{LEASE_OVER, LeaseFence, stop_at_fence};
 use super::health::RunnerHealth;
@@ -57,7 +58,7 @@ pub(crate) struct Attempts {
     clock: Arc<dyn Clock>,
     registry: Registry,
     factory: Arc<AttemptFactory>,
-    claimed: VecDeque<Claim>,
+    claimed: ClaimQueue,
     /// Until when the work of each Execution may run.
     fences: BTreeMap<ResourceKey, watch::Sender<LeaseFence>>,
     /// Executions whose lease was over when a node was to start.
@@ -84,7 +85,7 @@ impl Attempts {
         // Unbounded: an attempt that waited for room to send its end would keep its slot for as long as the
         // loop is in a push.
         let (sender, receiver) = mpsc::unbounded_channel();
-        let claimed = VecDeque::new();
+        let claimed = ClaimQueue::default();
         let running = BTreeMap::new();
         let attempts = Self {
             // Without a slot every claim would wait for ever under a lease that is renewed.
@@ -151,7 +152,7 @@ impl Attempts {
     /// Whether an attempt of an execution is claimed or runs.
     pub(crate) fn works_on(&self, key: &ResourceKey) -> bool {
         self.running.values().any(|running| running.key == *key)
-            || self.claimed.iter().any(|claim| claim.key == *key)
+            || self.claimed.iter().any(|(_, claim)| claim.key == *key)
     }
 
     /// How many nodes may be claimed now. Beyond free slots, claims are taken ahead for as many attempts as will
@@ -189,7 +190,7 @@ impl Attempts {
     pub(crate) fn by_provider(&self) -> BTreeMap<String, u32> {
         let mut counts = BTreeMap::new();
         // What is claimed counts too: it was chosen within the limits, and will need its place.
-        let claimed = self.claimed.iter().map(|claim| &claim.target.provider);
+        let claimed = self.claimed.iter().map(|(_, claim)| &claim.target.provider);
         for provider in self.running.values().map(|running| &running.provider).chain(claimed) {
             let count: &mut u32 = counts.entry(provider.clone()).or_default();
             *count += 1;
@@ -201,13 +202,13 @@ impl Attempts {
     /// lost its race and was made again.
     pub(crate) fn claim(&mut self, claim: Claim) {
         let Some(name) = claim.name() else { return };
-        if self.running.contains_key(&name)
-            || self.claimed.iter().any(|other| other.name().as_ref() == Some(&name))
-        {
+        if self.running.contains_key(&name) {
             return;
         }
-        trace!(execution = %claim.key, node = claim.node, attempt = claim.attempt, "claim is published");
-        self.claimed.push_back(claim);
+        let (key, node, attempt) = (claim.key.clone(), claim.node, claim.attempt);
+        if self.claimed.push(name, claim) {
+            trace!(execution = %key, node, attempt, "claim is published");
+        }
     }
 
     /// Moves the fence of an Execution, after its lease was taken or renewed.
@@ -239,7 +240,7 @@ impl Attempts {
     /// Starts claimed nodes while there are slots.
     pub(crate) fn pump(&mut self) {
         while self.running.len() < self.jobs {
-            let Some(claim) = self.claimed.pop_front() else { break };
+            let Some(claim) = self.claimed.pop() else { break };
             // The clocks are read for each start: between two of them this process may have been stopped for an hour.
             let reading = ClockReading::of(self.clock.as_ref());
             match self.fences.get(&claim.key).filter(|fence| fence.borrow().is_open(reading)) {
@@ -260,15 +261,16 @@ impl Attempts {
     /// The attempts of an execution that are claimed or run here.
     pub(crate) fn of(&self, key: &ResourceKey) -> BTreeSet<AttemptName> {
         let running = self.running.iter().filter(|(_, running)| running.key == *key);
-        let claimed = self.claimed.iter().filter(|claim| claim.key == *key);
-        running.map(|(name, _)| name.clone()).chain(claimed.filter_map(Claim::name)).collect()
+        let claimed = self.claimed.iter().filter(|(_, claim)| claim.key == *key);
+        let running = running.map(|(name, _)| name);
+        running.chain(claimed.map(|(name, _)| name)).cloned().collect()
     }
 
     /// Ends every attempt of an execution that `keep` does not want.
     pub(crate) fn stop_where(&mut self, key: &ResourceKey, keep: impl Fn(&AttemptName) -> bool) {
         // Dropped without an end: the record that does not know them any more says what becomes of their
         // nodes.
-        self.claimed.retain(|claim| claim.key != *key || claim.name().is_some_and(|name| keep(&name)));
+        self.claimed.retain_of(key, &keep);
         for (name, running) in &self.running {
             if running.key == *key && !keep(name) {
                 info!(execution = %key, node = %running.node, attempt = name.id, "stop attempt: the record does not know it any more");
@@ -302,7 +304,7 @@ impl Attempts {
 
     /// Gives back what was claimed and has not begun.
     fn give_back_claims(&mut self, why: &str) {
-        for claim in std::mem::take(&mut self.claimed) {
+        for claim in self.claimed.take_all() {
             self.end(&claim, AttemptOutcome::NotStarted { message: why.to_owned() });
         }
     }

@@ -347,11 +347,9 @@ fn runs_of(
 
 /// The priority of the goal that an execution serves.
 pub(crate) fn priority_of(snapshot: &Snapshot, goal: Option<&ResourceKey>) -> Result<u16, EngineError> {
-    let Some(goal) = goal else { return Ok(0) };
-    Ok(match snapshot.resource(goal)?.map(|loaded| loaded.resource.spec) {
-        Some(Spec::Goal(spec)) => spec.priority,
-        _ => 0,
-    })
+    // From the index: a first pass asks this of every Execution, and would read each goal once more.
+    let goal = goal.map(|goal| snapshot.declared(goal)).transpose()?.flatten();
+    Ok(goal.map_or(0, |declared| declared.priority))
 }
 
 /// A record as it was, if there was one, and as it should be.

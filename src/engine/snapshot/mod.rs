@@ -2,18 +2,17 @@
 
 pub(crate) mod approvals;
 pub(crate) mod approved_target;
+mod cache;
 pub(crate) mod child;
 mod derived;
 pub(crate) mod gate_in_force;
 pub(crate) mod gates;
-mod large_records;
 mod lease_memory;
 pub(crate) mod lookup;
 pub(crate) mod metadata;
 pub(crate) mod mutex;
 pub(crate) mod pin;
 pub(crate) mod pin_check;
-mod resolve_cache;
 pub(crate) mod sources;
 
 use std::collections::{BTreeSet, HashMap};
@@ -34,10 +33,11 @@ use crate::run::CompiledPlan;
 
 use crate::engine::merged::MergedHistory;
 use crate::engine::{BranchTips, EngineError};
-use large_records::LargeRecords;
+use cache::large_records::LargeRecords;
+use cache::parsed_manifests::ParsedManifests;
+use cache::resolve_cache::ResolveCache;
 use lease_memory::LeaseMemory;
 use metadata::first_seen;
-use resolve_cache::ResolveCache;
 
 /// How many records may be newer than the index before it is brought up to date.
 const OVERLAY_LIMIT: usize = 20_000;
@@ -71,6 +71,7 @@ pub(crate) struct Snapshot {
     /// Records that somebody broke since the index was brought up to date.
     broken: BTreeSet<ResourceKey>,
     large: LargeRecords,
+    parsed: ParsedManifests,
 }
 
 impl Snapshot {
@@ -95,6 +96,7 @@ impl Snapshot {
             answers: ResolveCache::default(),
             broken: BTreeSet::new(),
             large: LargeRecords::default(),
+            parsed: ParsedManifests::default(),
         };
         let diagnostics = snapshot.advance()?;
         Ok((snapshot, diagnostics))
@@ -111,6 +113,9 @@ impl Snapshot {
         // Before the records go that are newer than the index: of a large one, only what others change is read again.
         self.large.keep(self.status, &self.records);
         self.status = status;
+        if self.config_blob != tips.config_blob {
+            self.parsed.clear();
+        }
         self.config = tips.config;
         self.config_blob = tips.config_blob;
         self.desired = tips.desired;
@@ -337,23 +342,24 @@ impl Snapshot {
         path: &str,
         key: &ResourceKey,
     ) -> Result<Option<Resource>, EngineError> {
-        // Not the configured size: that is for what comes into force. What is pinned, or the last good version of a
-        // manifest, stays readable when somebody lowers the limit afterwards.
-        let most = manifest::most_bytes(&self.config.limits);
-        let bytes = match self.repo.blob(blob, most) {
-            Ok(bytes) => bytes,
-            // Nobody reads more than this, and one such blob must not end the pass (Invariant 6).
-            Err(GitError::TooLarge { size, .. }) => {
-                warn!(resource = %key, %blob, size, "manifest is too large to be read");
-                return Ok(None);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        // With all other limits, pinned or not: whoever can push the status branch could pin what expands without
-        // bound.
-        let limits = Limits { file_bytes: most, ..self.config.limits.clone() };
-        let parsed = manifest::parse(path, &bytes, &limits);
-        Ok(parsed.resources.into_iter().find(|resource| resource.key() == *key))
+        self.parsed.resource((blob, path), key, || {
+            // Not the configured size: that is for what comes into force. What is pinned, or the last good version of a
+            // manifest, stays readable when somebody lowers the limit afterwards.
+            let most = manifest::most_bytes(&self.config.limits);
+            let bytes = match self.repo.blob(blob, most) {
+                Ok(bytes) => bytes,
+                // Nobody reads more than this, and one such blob must not end the pass (Invariant 6).
+                Err(GitError::TooLarge { size, .. }) => {
+                    warn!(resource = %key, %blob, size, "manifest is too large to be read");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            // With all other limits, pinned or not: whoever can push the status branch could pin what expands without
+            // bound.
+            let limits = Limits { file_bytes: most, ..self.config.limits.clone() };
+            Ok(Some((bytes.len() as u64, manifest::parse(path, &bytes, &limits).resources)))
+        })
     }
 }
 

@@ -80,7 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn goal(name: usize) -> String {
     format!(
-        "---\napiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata: {{name: g{name}, namespace: team}}\nspec: {{description: x{name}}}\n"
+        "---\napiVersion: planspec.io/v1alpha1\nkind: Goal\nmetadata: {{name: g{name}, namespace: team}}\nspec: {{description: x{name}, priority: {name}}}\n"
     )
 }
 

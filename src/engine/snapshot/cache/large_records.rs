@@ -11,13 +11,17 @@ use crate::record::{self, RecordError, StatusTree};
 
 /// Large records of Executions that have not ended, each with the status tree that held it.
 #[derive(Debug, Default)]
-pub(super) struct LargeRecords {
+pub(in crate::engine::snapshot) struct LargeRecords {
     known: RefCell<HashMap<ResourceKey, (StatusTree, Arc<StatusRecord>)>>,
 }
 
 impl LargeRecords {
     /// Takes in records that the tree `at` holds.
-    pub(super) fn keep(&self, at: StatusTree, records: &HashMap<ResourceKey, Option<Arc<StatusRecord>>>) {
+    pub(in crate::engine::snapshot) fn keep(
+        &self,
+        at: StatusTree,
+        records: &HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
+    ) {
         for (key, record) in records {
             match record {
                 Some(record) => drop(self.note(at, Arc::clone(record))),
@@ -27,7 +31,11 @@ impl LargeRecords {
     }
 
     /// Takes in a record that the tree `at` holds.
-    pub(super) fn note(&self, at: StatusTree, record: Arc<StatusRecord>) -> Arc<StatusRecord> {
+    pub(in crate::engine::snapshot) fn note(
+        &self,
+        at: StatusTree,
+        record: Arc<StatusRecord>,
+    ) -> Arc<StatusRecord> {
         let open = record.execution().is_some_and(|status| !status.phase.is_terminal());
         // What has ended is hardly read again, and may be most of what a long-lived runner has seen.
         if open && record::is_large(&record) {
@@ -39,12 +47,12 @@ impl LargeRecords {
     }
 
     /// Whether a record is known.
-    pub(super) fn holds(&self, key: &ResourceKey) -> bool {
+    pub(in crate::engine::snapshot) fn holds(&self, key: &ResourceKey) -> bool {
         self.known.borrow().contains_key(key)
     }
 
     /// A record as `status` holds it.
-    pub(super) fn get(
+    pub(in crate::engine::snapshot) fn get(
         &self,
         repo: &Repo,
         status: &StatusTree,
