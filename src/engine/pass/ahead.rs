@@ -171,6 +171,10 @@ impl Driver<'_> {
         if horizon.is_zero() || !adaptive || self.shutdown.takes_no_work() {
             return;
         }
+        // A machine that cannot do the work would renew these leases for as long as its disk is full.
+        if self.attempts.health().illness().is_some() {
+            return;
+        }
         let runners = self.lane.runners();
         let secrets = !self.snapshot.config.providers.secrets.is_empty();
         let mut tasks = self.attempts.within(horizon);

@@ -234,6 +234,8 @@ impl<'a> Driver<'a> {
             // Before anything is planned: once asked to stop, this very round gives leases back instead of
             // claiming more.
             self.check_shutdown();
+            // Not only when idle: with other work under way, or while pushes are spaced, it may not come to that for long.
+            self.attempts.health().try_again(Instant::now());
             // Before planning, so that ends which came together go into one commit.
             self.drain();
             if self.tips.is_stale(terms(&self.snapshot).duration / 3) {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 use tracing::info;
 
 use super::driver::Driver;
@@ -52,7 +51,6 @@ impl Driver<'_> {
         }
         // A limit may have been raised, or a refused record changed, since these were given up.
         self.queue.retry_left_over();
-        self.attempts.health().try_again(Instant::now());
         self.check_shutdown();
         if self.shutdown.is_leaving() {
             return Ok(false);
