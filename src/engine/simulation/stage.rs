@@ -70,10 +70,8 @@ impl Stage {
     }
 
     fn with(files: &Files, strict: bool) -> Self {
-        // In memory where the system has such a folder: an index syncs its file with every transaction.
-        let memory = Path::new("/dev/shm");
-        let folder =
-            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        // An index syncs its file with every transaction, which takes no time in memory.
+        let folder = memory().map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap();
         let repo = Repo::init_bare(&folder.path().join("remote"), "main").unwrap();
         let blob = |text: &String| Some(repo.write_blob(text.as_bytes()).unwrap());
         let edits = files.iter().map(|(path, text)| (path.clone(), blob(text))).collect();
@@ -160,6 +158,11 @@ impl Stage {
         let remote = Remote::open(&repo, self.remote().to_str().unwrap(), options).unwrap();
         Branches::open(repo, Some(remote), BranchChoice::HostDefault("main".to_owned())).unwrap()
     }
+}
+
+/// The folder whose files are in memory, where the system has one.
+pub(super) fn memory() -> Option<&'static Path> {
+    Some(Path::new("/dev/shm")).filter(|memory| memory.is_dir())
 }
 
 /// Whether a stage has few plans of few nodes.
