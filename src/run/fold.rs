@@ -282,10 +282,12 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             keep(node, evidence);
             node.extensions.answer = None;
         }
-        NodeChange::Retry { message, at, counted, evidence, .. } => {
+        NodeChange::Retry { message, at: due, counted, evidence, .. } => {
             say(node, Some(NodeReason::RetryBackoff), message);
             keep(node, evidence);
-            node.extensions.retry_at = Some(*at);
+            // Due at once is no time: read by a machine whose clock is behind that of the writer, it would be hours ahead
+            // (Invariant 16).
+            node.extensions.retry_at = (*due > at).then_some(*due);
             // A lost runner is not the work's failure: it uses up no retry, and the next attempt may still use the
             // answer that a person gave.
             if *counted {

@@ -31,6 +31,8 @@ pub(crate) struct ActiveExecution {
     known_nodes: Option<(Arc<CompiledPlan>, NodeStatuses)>,
     /// The pin that the compiled plan was made of, as it was checked.
     pub(crate) checked: Option<CheckedPin>,
+    /// The numbers of attempts that were begun ahead of their publication and withdrawn, the highest of each node.
+    withdrawn: BTreeMap<NodeId, u32>,
     /// The priority of its goal.
     pub(crate) priority: u16,
     /// Attempts that ended and are not published yet.
@@ -61,6 +63,7 @@ impl ActiveExecution {
             compiled: None,
             settled: None,
             known_nodes: None,
+            withdrawn: BTreeMap::new(),
             checked: None,
             priority,
             finished: Vec::new(),
@@ -147,9 +150,31 @@ impl ActiveExecution {
         self.finished = std::mem::take(&mut self.ahead);
     }
 
-    /// The same for those whose attempts the published record knows; the others are dropped, and nothing goes ahead any
-    /// more. Whether there were others.
-    pub(crate) fn restore_published_ends(&mut self) -> bool {
+    /// Goes back to the published record. Ends of attempts that it does not know are dropped, and nothing goes ahead any more.
+    /// Whether there were such ends.
+    pub(crate) fn withdraw_to(&mut self, published: Option<Arc<StatusRecord>>) -> bool {
+        let ahead = std::mem::replace(&mut self.record, published);
+        let began = ahead.as_ref().and_then(|record| record.execution());
+        for (id, state) in began.iter().flat_map(|status| status.node_statuses.iter()) {
+            let known = self.status().and_then(|status| status.node_statuses.get(id));
+            if state.attempt > known.map_or(0, |known| known.attempt) {
+                let highest = self.withdrawn.entry(id.clone()).or_default();
+                *highest = state.attempt.max(*highest);
+            }
+        }
+        self.restore_published_ends()
+    }
+
+    /// Counts attempts that were withdrawn as made: the lease stays, and under its token no name is given twice (Invariant 4).
+    pub(super) fn count_withdrawn(&self, status: &mut ExecutionStatus) {
+        for (id, number) in &self.withdrawn {
+            if let Some(state) = status.node_statuses.get_mut(id).filter(|state| state.attempt < *number) {
+                state.attempt = *number;
+            }
+        }
+    }
+
+    fn restore_published_ends(&mut self) -> bool {
         self.restore_ends();
         let ends = std::mem::take(&mut self.finished);
         let before = ends.len();

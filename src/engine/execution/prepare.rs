@@ -109,7 +109,9 @@ impl ActiveExecution {
         let (mut metadata, mut draft, fresh) = match (&self.record, declared) {
             (Some(record), _) => {
                 let Some(status) = record.execution() else { return Ok(None) };
-                (record.metadata.clone(), Draft::new(status.clone()), false)
+                let mut status = status.clone();
+                self.count_withdrawn(&mut status);
+                (record.metadata.clone(), Draft::new(status), false)
             }
             (None, Some(declared)) => {
                 let metadata = observe(&self.key, declared, &snapshot.desired, None);

@@ -134,8 +134,7 @@ impl Driver<'_> {
         let Some(base) = self.lane.withdraw(key) else { return false };
         info!(execution = %key, "withdraw what was not published: the remote refuses it");
         let Some(active) = self.queue.get_mut(key) else { return false };
-        active.record = base;
-        let again = active.restore_published_ends();
+        let again = active.withdraw_to(base);
         self.attempts.stop_where(key, |attempt| active.runs(attempt));
         again
     }
