@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -137,7 +137,9 @@ pub(crate) fn drive_with(
             }
         });
         let runs = cache.join("runs");
-        let registry = Box::new(move |config: &Config| registry(config, &environment, &runs));
+        let private: Vec<PathBuf> =
+            std::iter::once(repo.common_dir().to_owned()).chain(options.work_dir.clone()).collect();
+        let registry = Box::new(move |config: &Config| registry(config, &environment, (&runs, &private)));
         let index = Index::open_to_read(&cache)?;
         reconcile(
             ReconcileInputs { branches, index, registry, clock: Arc::new(SystemClock), stop, sink },
@@ -188,8 +190,8 @@ fn progress(context: &Context, dry_run: bool) -> Result<Box<dyn ProgressReporter
     })
 }
 
-/// The providers, with what the configuration lets through of the environment.
-pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) -> Registry {
+/// The providers, with what the configuration lets through of the environment. `private` is what the runner keeps for itself.
+fn registry(config: &Config, environment: &Environment, (runs, private): (&Path, &[PathBuf])) -> Registry {
     let named = |names: &[String]| -> BTreeMap<String, std::ffi::OsString> {
         names.iter().filter_map(|name| Some((name.clone(), environment.os(name)?.to_owned()))).collect()
     };
@@ -208,6 +210,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, runs: &Path) 
         allow_private: config.providers.network.allow_private.clone(),
         sections: config.providers.sections.clone(),
         runs: runs.to_owned(),
+        private: private.to_vec(),
         host: git_host::connection(environment),
         home: git_host::home(environment, &config.status_branch),
     })

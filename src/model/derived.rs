@@ -24,9 +24,8 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// What follows the owner's name, and the owner's uid where the uid is made.
-    #[must_use]
-    pub fn suffix(&self) -> String {
+    /// What follows the owner's name.
+    fn suffix(&self) -> String {
         match self {
             // UTC, because local time repeats an hour each autumn, and two runs would want one name.
             Self::Time(at) => at.strftime("%Y%m%d%H%M").to_string(),
@@ -77,8 +76,17 @@ impl DerivedExecution {
     #[must_use]
     pub fn name(owner: &Name, origin: &Origin) -> Name {
         let whole = format!("{owner}-{}", origin.suffix());
-        // A name and `-` and what a label may hold is a label, but for its length.
-        Name::new(&whole).unwrap_or_else(|_| shortened(owner, &whole))
+        match origin {
+            // The second attempt at `load` would else have the name of the first at a node `load-2`, such as an instance. Not
+            // the first attempt: those that are recorded keep their names.
+            Origin::Node(node, attempt @ 2..) => {
+                let digest = Digest::of_value(&json!([owner, node, attempt]));
+                with_digits(owner, &whole, &digest)
+            }
+            // A name and `-` and what a label may hold is a label, but for its length.
+            _ => Name::new(&whole)
+                .unwrap_or_else(|_| with_digits(owner, &whole, &Digest::of_value(&json!(whole)))),
+        }
     }
 
     /// The key of the owner, which is in the namespace of what it owns.
@@ -142,14 +150,13 @@ pub fn spec_digest(spec: &ExecutionSpec) -> Digest {
     Digest::of_value(&serde_json::to_value(spec).unwrap_or_default())
 }
 
-/// A name that is cut, and ends in a digest of all of it: two long names that begin alike stay apart.
-fn shortened(owner: &Name, whole: &str) -> Name {
-    let digest = Digest::of_value(&json!(whole)).to_string();
-    let digits: String = digest.chars().rev().take(HASH_DIGITS).collect();
+/// A name that ends in digits of a digest, and is cut where it is too long: two that begin alike stay apart.
+fn with_digits(owner: &Name, whole: &str, digest: &Digest) -> Name {
+    let digits: String = digest.to_string().chars().rev().take(HASH_DIGITS).collect();
     let kept: String = whole.chars().take(LONGEST_NAME.saturating_sub(HASH_DIGITS + 1)).collect();
-    let cut = format!("{}-{digits}", kept.trim_end_matches('-'));
+    let name = format!("{}-{digits}", kept.trim_end_matches('-'));
     // Never the fallback: what is left of a name, a hyphen and digits are a label.
-    Name::new(&cut).unwrap_or_else(|_| owner.clone())
+    Name::new(&name).unwrap_or_else(|_| owner.clone())
 }
 
 #[cfg(test)]
@@ -170,9 +177,37 @@ mod tests {
         let second = at("2026-10-25T02:30:00+01:00");
         assert_eq!(DerivedExecution::name(&name("nightly"), &first).as_str(), "nightly-202610250030");
         assert_eq!(DerivedExecution::name(&name("nightly"), &second).as_str(), "nightly-202610250130");
-        let node = |attempt| Origin::Node(NodeId::new("load_all").unwrap(), attempt);
-        assert_eq!(DerivedExecution::name(&name("run-1"), &node(1)).as_str(), "run-1-load-all");
-        assert_eq!(DerivedExecution::name(&name("run-1"), &node(2)).as_str(), "run-1-load-all-2");
+        let node = Origin::Node(NodeId::new("load_all").unwrap(), 1);
+        assert_eq!(DerivedExecution::name(&name("run-1"), &node).as_str(), "run-1-load-all");
+    }
+
+    #[test]
+    fn a_later_attempt_never_has_the_name_of_another_node() {
+        let of = |owner: &str, node: &str, attempt| {
+            DerivedExecution::name(&name(owner), &Origin::Node(NodeId::new(node).unwrap(), attempt))
+        };
+        let long = "x".repeat(60);
+        let mut names = std::collections::BTreeSet::new();
+        for (owner, node, attempt) in [
+            ("run", "load", 2),
+            ("run", "load-2", 1),
+            ("run", "load-2", 2),
+            ("run", "load_2", 2),
+            ("run", "load-2-2", 1),
+            ("run", "load", 22),
+            ("run-load", "2", 2),
+            (&long, "load", 2),
+            (&long, "load", 3),
+            (&long, "load-2", 1),
+        ] {
+            let made = of(owner, node, attempt);
+            assert!(made.as_str().len() <= LONGEST_NAME, "{made}");
+            assert!(names.insert(made.clone()), "{made} is there twice");
+        }
+        let second = of("run", "load", 2);
+        assert!(second.as_str().starts_with("run-load-2-"), "{second}");
+        assert_eq!(second, of("run", "load", 2));
+        assert_eq!(of("run", "load-2", 1).as_str(), "run-load-2");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use duration::{Duration, DurationError};
 pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, Reference, ResourceKey, UnknownKind};
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
 pub use name::{Name, NameError, NodeId};
-pub use next_step::{NextStep, NodeSituation, Waiting, next_steps, required_step};
+pub use next_step::{NextStep, NodeSituation, Waiting, next_steps, required_step, step_on_host};
 pub use record::{RecordFile, RecordParts, ResourceStatus, StatusRecord};
 pub use resource::{Resource, SourceLocation, Spec};
 pub use selector::{LabelSelector, SelectorOperator, SelectorRequirement};

@@ -67,6 +67,8 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
             NodeReason::Unbound | NodeReason::BindingConflict | NodeReason::ProviderUnavailable => {
                 vec![Do::Complete, Do::Explain, Do::Fail]
             }
+            // An approval is refused until the manifest is fixed; the message says what is wrong with it.
+            NodeReason::GateClosed => vec![Do::Explain],
             // Only a merged change lets it go on: whoever is no reviewer would else pass by the gate.
             NodeReason::GateRequired => vec![Do::Explain, Do::Fail],
             _ => vec![Do::Complete, Do::Fail],
@@ -112,6 +114,18 @@ pub fn required_step(situation: &NodeSituation<'_>) -> Option<NextStep> {
         return None;
     }
     next_steps(situation).into_iter().next()
+}
+
+/// What a page on the Git host offers for a blocked node: what somebody writes there as a comment. Where files conflict it is a
+/// command line, since no comment resolves them and another attempt comes to the same.
+#[must_use]
+pub fn step_on_host(situation: &NodeSituation<'_>) -> Option<String> {
+    let required = required_step(situation)?;
+    match required.action {
+        NextAction::Checkout => Some(required.to_string()),
+        // A step that only explains has no form as a comment; the next one that changes something has.
+        _ => next_steps(situation).iter().find_map(NextStep::comment),
+    }
 }
 
 impl NextStep {
@@ -335,6 +349,24 @@ mod tests {
         assert_eq!(blocked(NodeReason::InputRequired).unwrap(), "planspec answer run/a -n team TEXT");
         assert_eq!(blocked(NodeReason::Unbound).unwrap(), "planspec complete run/a -n team");
         assert_eq!(blocked(NodeReason::RunnerLost).unwrap(), "planspec retry run --from a -n team");
+    }
+
+    #[test]
+    fn a_page_on_the_host_offers_nothing_that_comes_to_the_same() {
+        let execution = key(Kind::Execution, "team", "run");
+        let gate = key(Kind::Gate, "team", "look");
+        let node = NodeId::new("join").unwrap();
+        let offered = |reason| {
+            let (phase, reason, gate) = (NodePhase::Blocked, Some(reason), Some(&gate));
+            step_on_host(&NodeSituation { execution: &execution, node: &node, phase, reason, gate })
+        };
+        assert_eq!(offered(NodeReason::MergeConflict).unwrap(), "planspec checkout run/join -n team");
+        assert_eq!(offered(NodeReason::GateClosed), None);
+        assert_eq!(offered(NodeReason::AwaitingApproval).unwrap(), "/planspec approve run/look");
+        assert_eq!(offered(NodeReason::RunnerLost).unwrap(), "/planspec retry run join");
+        assert_eq!(offered(NodeReason::AwaitingProvider), None);
+        let closed = said(NodePhase::Blocked, Some(NodeReason::GateClosed), Some(&gate));
+        assert_eq!(closed, ["planspec explain run/review -n team"]);
     }
 
     #[test]

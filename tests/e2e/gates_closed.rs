@@ -101,6 +101,11 @@ fn a_gate_that_never_was_valid_is_decided_by_nobody_until_it_is() {
         let outcome = environment.planspec(&["reconcile"]);
         assert!(outcome.stdout.contains("gate `look` is closed: "), "{outcome:?}");
         check_refused(&by(&environment, "wendy", &["approve", "look"]), "is closed: ");
+        // Nobody is led to that.
+        for page in [&["describe", "execution/e"][..], &["status"], &["explain", "e/look"]] {
+            let shown = environment.planspec(&[page, &["-n", "team"]].concat()).stdout;
+            assert!(shown.contains("fix the manifest") && !shown.contains("planspec approve"), "{shown}");
+        }
         environment.git(&["rm", "--quiet", "-f", "--ignore-unmatch", "b.yaml"]).succeeds();
         environment.commit_files(&[("a.yaml", gate)], "Fix it");
         environment.planspec(&["reconcile"]);

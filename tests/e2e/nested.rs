@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use planspec::model::{ExecutionPhase, NodePhase};
+use planspec::model::{DerivedExecution, ExecutionPhase, Name, NodeId, NodePhase, Origin};
 use serde_json::{Value, json};
 
 use crate::engine_rig::{Graph, QUICK, Stage, bindings, document, execution, yaml};
@@ -39,6 +39,12 @@ fn nested(script: &str, fields: &Value) -> Stage {
     stage
 }
 
+/// The name of what does the second attempt at `load`.
+fn second_try() -> String {
+    let origin = Origin::Node(NodeId::new("load").unwrap(), 2);
+    DerivedExecution::name(&Name::new("run").unwrap(), &origin).to_string()
+}
+
 fn show(stage: &Stage, arguments: &[&str]) -> String {
     let all: Vec<&str> = arguments.iter().chain(&["-n", "team"]).copied().collect();
     stage.environment.planspec(&all).succeeds().stdout
@@ -73,8 +79,29 @@ fn a_failure_is_tried_again_as_an_execution_of_its_own() {
     let stage = nested(once, &json!({ "retries": 1 }));
     stage.reconcile(&[]).succeeds();
     assert_eq!(stage.status("run-load").phase, ExecutionPhase::Failed);
-    assert_eq!(stage.status("run-load-2").phase, ExecutionPhase::Succeeded);
+    assert_eq!(stage.status(&second_try()).phase, ExecutionPhase::Succeeded);
     assert_eq!((stage.node("run", "load").attempt, stage.trace("trace")), (2, vec!["two-3".to_owned()]));
+}
+
+/// Both would be `run-load-2`, and whichever came second would fail.
+#[test]
+fn an_attempt_and_a_node_of_the_same_name_are_kept_apart() {
+    let once =
+        "if [ \"$PLANSPEC_EXECUTION\" = run-load ]; then exit 1; fi; echo v=two >> \"$PLANSPEC_OUTPUT\"";
+    let inner = Graph::new("inner").task_with("a", &[], once, &json!({ "outputs": ["v"] }));
+    let node = |id| json!({ "id": id, "kind": "Task", "retries": 1 });
+    let outer = Graph::new("outer").node(node("load")).node(node("load-2"));
+    let plans = [("outer", "load", "plan://inner"), ("outer", "load-2", "plan://inner")];
+    let binding = with_plans(&[&outer, &inner], &plans);
+    let stage = Stage::new(QUICK, &[]);
+    stage.commit("work.yaml", &yaml(&[outer.plan(), inner.plan(), binding, execution("run", "outer")]));
+    stage.reconcile(&[]);
+    for (name, node, attempt) in [(second_try(), "load", 2), ("run-load-2".to_owned(), "load-2", 1)] {
+        let message = format!("execution/{name} succeeded");
+        let state = stage.node("run", node);
+        assert_eq!((state.phase, state.attempt), (NodePhase::Succeeded, attempt), "{state:?}");
+        assert_eq!(state.message, message);
+    }
 }
 
 /// A rule that names a node holds for all its instances, also where it is asked who may be behind an Execution.
@@ -101,7 +128,7 @@ fn a_failure_for_good_fails_the_node() {
     // A retry of the node is another Execution.
     stage.environment.planspec(&["retry", "run", "-n", "team"]).succeeds();
     stage.reconcile(&[]).succeeds();
-    assert_eq!(stage.status("run-load-2").phase, ExecutionPhase::Failed);
+    assert_eq!(stage.status(&second_try()).phase, ExecutionPhase::Failed);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::cli::view::pinned_plan::pinned_graph;
 use crate::config::Config;
 use crate::model::{
     AskedApproval, ExecutionPhase, ExecutionStatus, Kind, MutexHold, NextStep, NodePhase, NodeReason,
-    NodeSituation, NodeStatus, PlanGraph, ResourceKey, ResourceStatus, next_steps, required_step,
+    NodeSituation, NodeStatus, PlanGraph, ResourceKey, ResourceStatus, step_on_host,
 };
 use crate::record::StatusTree;
 use crate::report::progress_comment::{ExecutionProgress, ReviewLine, WaitLine};
@@ -117,9 +117,7 @@ fn waits(key: &ResourceKey, execution: &ExecutionStatus, graph: Option<&PlanGrap
             .and_then(|graph| graph.asked_gate(id, reason, home));
         let situation =
             NodeSituation { execution: key, node: id, phase: node.phase, reason, gate: gate.as_ref() };
-        // A step that only explains has no form as a comment; the next one that changes something has.
-        let required = required_step(&situation).is_some();
-        let command = next_steps(&situation).iter().filter(|_| required).find_map(NextStep::comment);
+        let command = step_on_host(&situation);
         let (node, message) = (Some(id.clone()), node.message.clone());
         waits.push(WaitLine { node, message, command, gate, ..WaitLine::default() });
     }

@@ -314,8 +314,9 @@ fn visit(
             }
             began
         } else {
+            // Also one that was closed when it was last planned: its manifest may have been fixed since.
             let waits = state.phase == NodePhase::Blocked
-                && state.extensions.reason == Some(NodeReason::AwaitingApproval);
+                && state.extensions.reason.is_some_and(NodeReason::stands_at_gate);
             waits.then_some(state.extensions.blocked_since)
         };
         let subject = subject(snapshot, &compiled, status, ix)?;

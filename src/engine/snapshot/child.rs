@@ -54,7 +54,7 @@ pub(crate) fn child_progress(
     let key = child_key(&compiled.key, node, attempt);
     let Some(record) = snapshot.record(&key)? else {
         if snapshot.declared(&key)?.is_some() {
-            return Ok(taken(&key));
+            return Ok(taken(&key, None));
         }
         let plan = ResourceKey::new(Kind::Plan, compiled.key.namespace.clone(), plan.clone());
         return Ok(
@@ -62,9 +62,9 @@ pub(crate) fn child_progress(
         );
     };
     let origin = Origin::Node(node.clone(), attempt);
-    let ours = DerivedExecution::of(&record)
-        .is_some_and(|derived| derived.owner.uid == uid && derived.origin == origin);
-    let (true, Some(status)) = (ours, record.execution()) else { return Ok(taken(&key)) };
+    let made = DerivedExecution::of(&record);
+    let ours = made.as_ref().is_some_and(|derived| derived.owner.uid == uid && derived.origin == origin);
+    let (true, Some(status)) = (ours, record.execution()) else { return Ok(taken(&key, made)) };
     let said = status.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
     Ok(match (status.phase, &status.extensions.pinned) {
         (ExecutionPhase::Succeeded, Some(pinned)) => match program_of(snapshot, &key, (pinned, status))? {
@@ -126,8 +126,18 @@ fn gives(compiled: &CompiledPlan, status: &ExecutionStatus, merge: &dyn MergeRes
     }
 }
 
-fn taken(key: &ResourceKey) -> ChildProgress {
-    ChildProgress::Refused(format!("execution/{} is there already, and works for something else", key.name))
+/// Why an attempt can have no Execution: something else has its name, such as `a-b` that of `a_b`.
+fn taken(key: &ResourceKey, there: Option<DerivedExecution>) -> ChildProgress {
+    let works = match there {
+        Some(DerivedExecution { owner, origin: Origin::Node(node, _), .. }) => {
+            format!("works for node `{node}` of execution/{}; rename a node or an Execution", owner.name)
+        }
+        Some(DerivedExecution { owner, .. }) => {
+            format!("is a run of schedule/{}; rename the node", owner.name)
+        }
+        None => "is declared by a manifest; rename the node or that Execution".to_owned(),
+    };
+    ChildProgress::Refused(format!("execution/{} is there already, and {works}", key.name))
 }
 
 /// Why an Execution may not run a plan below this one.

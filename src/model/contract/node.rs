@@ -66,6 +66,8 @@ pub enum NodeReason {
     RetryBackoff,
     /// Blocked: the Gate resource has no decision yet.
     AwaitingApproval,
+    /// Blocked: no version of the Gate resource can be read, so that nobody can decide until its manifest is fixed.
+    GateClosed,
     /// Blocked: what would run is not what was approved.
     ApprovalVoid,
     /// Blocked: the configuration requires a gate before it, and none was passed.
@@ -153,6 +155,12 @@ impl NodeReason {
     #[must_use]
     pub fn asks_approval(self) -> bool {
         matches!(self, Self::AwaitingApproval | Self::ApprovalVoid)
+    }
+
+    /// Whether a blocked node stands at a gate, also one that nobody can decide now.
+    #[must_use]
+    pub fn stands_at_gate(self) -> bool {
+        self.asks_approval() || self == Self::GateClosed
     }
 
     /// Whether a blocked node waits for a person to run it again or to say how it ended.

@@ -170,7 +170,7 @@ fn ids(node: &Node) -> String {
 
 fn on(reason: NodeReason) -> &'static str {
     match reason {
-        NodeReason::AwaitingApproval | NodeReason::ApprovalVoid => "approval",
+        NodeReason::AwaitingApproval | NodeReason::GateClosed | NodeReason::ApprovalVoid => "approval",
         NodeReason::AwaitingPerson
         | NodeReason::InputRequired
         | NodeReason::BudgetSpent

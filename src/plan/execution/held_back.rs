@@ -97,7 +97,7 @@ impl ApprovalCase<'_> {
         match self.verdict(gate, (key, binding)) {
             GateVerdict::Approved(_) => None,
             GateVerdict::Rejected(by) => Some(format!("the gate was rejected since, by {by}")),
-            GateVerdict::Waiting(message) => Some(message),
+            GateVerdict::Waiting(message) | GateVerdict::Closed(message) => Some(message),
         }
     }
 

@@ -181,6 +181,8 @@ impl From<Resolution> for ProviderResolution {
 pub(crate) enum GateVerdict {
     /// None yet; says what is missing.
     Waiting(String),
+    /// None, and nobody can give one until its manifest is fixed; says what is wrong with it.
+    Closed(String),
     /// Approved, by these.
     Approved(Vec<String>),
     /// Rejected, by this reviewer.

@@ -138,7 +138,12 @@ fn timed_out(context: &mut PlanContext<'_>, node: &Node) -> bool {
     // What is blocked for want of a Binding has not begun, and a person is to decide about a lost runner without haste.
     if !matches!(
         state.extensions.reason,
-        Some(NodeReason::AwaitingApproval | NodeReason::AwaitingEvent | NodeReason::AwaitingPerson)
+        Some(
+            NodeReason::AwaitingApproval
+                | NodeReason::GateClosed
+                | NodeReason::AwaitingEvent
+                | NodeReason::AwaitingPerson
+        )
     ) {
         return false;
     }
@@ -161,14 +166,18 @@ fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
     };
     // Without a pin there is nothing that an approval could be bound to (Invariant 11), so the node stays as it is.
     let Some(demand) = approval::request(context, gate.clone(), ix, &node.id) else { return };
-    match approval::verdict(context, &demand, ix) {
+    let verdict = approval::verdict(context, &demand, ix);
+    // Nobody is asked for what they could not answer; the manifest wakes the Execution as a decision does.
+    let closed = matches!(verdict, GateVerdict::Closed(_));
+    let reason = if closed { NodeReason::GateClosed } else { NodeReason::AwaitingApproval };
+    match verdict {
         GateVerdict::Approved(by) => context.succeed(&node.id, format!("approved by {}", by.join(", "))),
         GateVerdict::Rejected(by) => {
             context.fail(&node.id, NodeReason::Rejected, format!("rejected by {by}"));
         }
         // Named as a dependency although it may have no manifest: a decision is recorded on the Gate, and has to wake
         // this Execution.
-        GateVerdict::Waiting(message) => {
+        GateVerdict::Waiting(message) | GateVerdict::Closed(message) => {
             context.draft.on.push(Dependency::Resource(gate));
             context.draft.gates.push(demand);
             // What would run after the gate is part of what is asked, and shown with it.
@@ -177,7 +186,7 @@ fn plan_gate(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
             let state = context.state(&node.id);
             let conflict = state.and_then(|state| state.extensions.conflict.as_deref());
             let message = approval::with_conflict(&message, conflict);
-            context.block(&node.id, NodeReason::AwaitingApproval, message);
+            context.block(&node.id, reason, message);
             approval::propose(context, ix);
         }
     }

@@ -85,14 +85,15 @@ impl Verifiers for AgentCommands {
             return refused("is not in the allow-list `providers.allow` of .planspec.yaml");
         }
         if !is_agent {
-            return ToolConfig::check(provider, config).map(drop);
+            return ToolConfig::check(provider, config, self.context.settings.sandbox).map(drop);
         }
         if configured(&self.context.settings, provider).is_some_and(Address::is_in) {
             return refused(
                 "is an agent at an address, which cannot see the files; let a Task of its own judge the work",
             );
         }
-        ToolConfig::check(provider, &self.settings(provider, config)?).map(drop)
+        let config = self.settings(provider, config)?;
+        ToolConfig::check(provider, &config, self.context.settings.sandbox).map(drop)
     }
 
     fn job(&self, attempt: &Attempt) -> Result<Job, ConfigError> {

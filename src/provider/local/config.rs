@@ -136,6 +136,7 @@ impl ToolConfig {
     pub(in crate::provider) fn check(
         provider: &str,
         config: &JsonMap,
+        policy: Option<SandboxPolicy>,
     ) -> Result<Option<VerifySettings>, ConfigError> {
         Settings::new(config, &KEYS)?;
         if has_expression_in_shell_line(config) {
@@ -147,7 +148,11 @@ impl ToolConfig {
         let mut known = config.clone();
         // A command that holds an expression is still a command, so it is not missing.
         known.retain(|key, value| key == "command" || !has_expression(value));
-        Self::read(provider, &known).map(|read| read.verify)
+        let read = Self::read(provider, &known)?;
+        if let (Some(SandboxPolicy::Required), Some(sandbox)) = (policy, &read.sandbox) {
+            sandbox.check_required()?;
+        }
+        Ok(read.verify)
     }
 
     /// Whether changes to files become a commit.
@@ -235,9 +240,30 @@ mod tests {
     use serde_json::json;
 
     fn check(config: &Value) -> Result<(), String> {
-        ToolConfig::check("tool://lint", config.as_object().unwrap())
+        check_with(None, config)
+    }
+
+    fn check_with(policy: Option<SandboxPolicy>, config: &Value) -> Result<(), String> {
+        ToolConfig::check("tool://lint", config.as_object().unwrap(), policy)
             .map(drop)
             .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_sandbox_that_is_required_is_not_opened_as_a_whole() {
+        let required = Some(SandboxPolicy::Required);
+        for key in ["read", "write"] {
+            for path in ["/", "/proc/1", "~/", "~/.ssh/id", "/run"] {
+                let config = json!({ "command": "x", "sandbox": { key: ["/data", path] } });
+                let refused = check_with(required, &config).unwrap_err();
+                let expected = format!("`config.sandbox.{key}` contains `{path}`, which would show ");
+                assert!(refused.starts_with(&expected), "{refused}");
+                assert_eq!(check_with(Some(SandboxPolicy::Default), &config), Ok(()));
+            }
+            let config =
+                json!({ "command": "x", "sandbox": { key: ["/data", "~/.cache/x"], "network": true } });
+            assert_eq!(check_with(required, &config), Ok(()));
+        }
     }
 
     fn check_refused(config: &Value, expected: &str) {

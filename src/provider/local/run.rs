@@ -17,11 +17,13 @@ use super::job::{Job, environment};
 use super::process_report::ProcessReport;
 use super::run_folder::RunFolder;
 use super::{LocalRunContext, artifacts, stopped_before_start};
+use crate::config::SandboxPolicy;
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::criteria::check_criteria;
 use crate::provider::output::{AttemptLog, OUTPUT_LIMIT, read_outputs};
 use crate::provider::process::{
-    self, EnvVars, Interrupt, OutputStream, OwnPaths, ProcessEnd, SandboxCommand, is_machine_fault,
+    self, ClosedPlaces, EnvVars, Interrupt, OutputStream, OwnPaths, ProcessEnd, SandboxCommand,
+    is_machine_fault,
 };
 use crate::provider::settings::resolve;
 use crate::provider::{Attempt, AttemptOutcome, AttemptReport, ConfigError, PrivateCheckout, Stop};
@@ -241,8 +243,14 @@ impl<'a> LocalRun<'a> {
         let runner: EnvVars = (self.shared.common.settings.environment.iter())
             .map(|(name, value)| (name.into(), value.clone()))
             .collect();
+        let settings = &self.shared.common.settings;
+        let closed = match settings.sandbox {
+            Some(SandboxPolicy::Required) => ClosedPlaces::of(&runner, &settings.private),
+            // Here a Binding may do without a sandbox, and so it may open one as it likes.
+            _ => ClosedPlaces::default(),
+        };
         let enclosure = sandbox
-            .enclosure(&OwnPaths { writable, readable, hidden }, (&runner, environment))
+            .enclosure(&OwnPaths { writable, readable, hidden }, (&runner, environment), &closed)
             // Another attempt would find the same system and the same packages.
             .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
         Ok(Some(enclosure))

@@ -2,6 +2,7 @@
 //! interrupts it; and the restart that takes credentials out of sight.
 
 mod child;
+mod closed_places;
 mod command_line;
 mod groups;
 mod interrupt;
@@ -11,6 +12,7 @@ mod socket_filter;
 mod visible_paths;
 
 pub(super) use self::child::{OutputStream, ProcessEnd, ProcessInput, run};
+pub(super) use self::closed_places::ClosedPlaces;
 pub(super) use self::command_line::{CommandLine, EnvVars, StartError, is_machine_fault};
 pub(super) use self::groups::kill_all;
 pub(super) use self::interrupt::{Interrupt, interrupt};

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::child::ChildCommand;
+use super::closed_places::{ClosedPlaces, shown_anywhere};
 use super::command_line::{EnvVars, find_program};
 use super::socket_filter::own_filter;
 use super::visible_paths::VisiblePaths;
@@ -50,6 +51,11 @@ pub(in crate::provider) enum SandboxError {
     NoProgram,
     #[error("`config.sandbox.{key}` names `{path}`, which does not exist")]
     NotThere { key: &'static str, path: String },
+    #[error(
+        "`config.sandbox.{key}` names `{path}`, which would show {what}; with `providers.sandbox: required` no task sees that: name a \
+         folder without it"
+    )]
+    Closed { key: &'static str, path: String, what: &'static str },
     #[error(
         "`config.sandbox` cannot keep a command on this processor from the sockets of the machine; to do without that, set \
          `config.sandbox.unixSockets: true`"
@@ -105,12 +111,29 @@ impl Sandbox {
         }))
     }
 
+    /// Refuses settings by which a sandbox that is required would show what it is there to hide, as far as that is known without
+    /// the machine.
+    pub(in crate::provider) fn check_required(&self) -> Result<(), ConfigError> {
+        for (key, paths) in [("read", &self.read), ("write", &self.write)] {
+            let shown = paths.iter().find_map(|path| Some((path, shown_anywhere(path)?)));
+            if let Some((path, what)) = shown {
+                let why = format!(
+                    "contains `{path}`, which would show {what}; with `providers.sandbox: required` no task sees that: name a folder \
+                     without it"
+                );
+                return Err(ConfigError::Invalid { key: format!("sandbox.{key}"), why });
+            }
+        }
+        Ok(())
+    }
+
     /// The sandbox of an attempt with these places. Of the environments, the first is what the runner passes on to every task, the
-    /// second that of this one.
+    /// second that of this one. What is `closed` is shown by no setting.
     pub(in crate::provider) fn enclosure(
         &self,
         OwnPaths { writable, readable, hidden }: &OwnPaths<'_>,
         (runner, environment): (&EnvVars, &EnvVars),
+        closed: &ClosedPlaces,
     ) -> Result<SandboxCommand, SandboxError> {
         if !cfg!(target_os = "linux") {
             return Err(SandboxError::NotLinux);
@@ -148,21 +171,35 @@ impl Sandbox {
         for path in hidden {
             args.extend(hide(path));
         }
-        let mut bind = |how: &str, path: &OsStr| args.extend([how.into(), path.to_owned(), path.to_owned()]);
         // Last, so that also places below the empty folders can be given back.
-        for (how, key, paths) in [("--ro-bind", "read", &self.read), ("--bind", "write", &self.write)] {
-            for path in paths {
-                let full = at_home(path, environment);
-                if !full.exists() {
-                    return Err(SandboxError::NotThere { key, path: path.clone() });
-                }
-                bind(how, full.as_os_str());
-            }
-        }
+        args.extend(self.given_back(environment, closed)?);
         // What is written beside all of this would vanish without a word.
         args.extend(["--remount-ro".into(), "/".into()]);
         debug!(network = self.network, unix_sockets = self.unix_sockets, "sandbox made ready");
         Ok(SandboxCommand { program, args, filter: filter.map(Arc::from) })
+    }
+
+    /// What the settings show besides.
+    fn given_back(
+        &self,
+        environment: &EnvVars,
+        closed: &ClosedPlaces,
+    ) -> Result<Vec<OsString>, SandboxError> {
+        let mut args = Vec::new();
+        for (how, key, paths) in [("--ro-bind", "read", &self.read), ("--bind", "write", &self.write)] {
+            for path in paths {
+                let full = at_home(path, environment);
+                // As it really lies, both judged and mounted: a task may have left a link in a folder that it can write to.
+                let Ok(real) = full.canonicalize() else {
+                    return Err(SandboxError::NotThere { key, path: path.clone() });
+                };
+                if let Some(what) = closed.shown_by(&real) {
+                    return Err(SandboxError::Closed { key, path: path.clone(), what });
+                }
+                args.extend([how.into(), real.into_os_string(), full.into_os_string()]);
+            }
+        }
+        Ok(args)
     }
 
     /// What of the system is not shared.

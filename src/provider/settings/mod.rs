@@ -43,6 +43,8 @@ pub struct ProviderSettings {
     pub sections: JsonMap,
     /// `<cache>/runs`, as an absolute path: every `run_dir` is below it.
     pub runs: PathBuf,
+    /// Where the repository is, and whatever else the runner keeps for itself: a sandbox that is required is never opened to it.
+    pub private: Vec<PathBuf>,
     /// The Git host, when there is a token for it.
     pub host: Option<HostConnection>,
     /// The repository there that this runner works for, when it is known.

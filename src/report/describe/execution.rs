@@ -196,6 +196,7 @@ fn attention(
 fn waits_for(reason: Option<NodeReason>) -> &'static str {
     match reason {
         Some(NodeReason::AwaitingApproval) => "waits for an approval",
+        Some(NodeReason::GateClosed) => "waits for a manifest of its gate that is valid",
         Some(NodeReason::ApprovalVoid) => "waits for another approval",
         Some(NodeReason::GateRequired) => "waits for a gate that the configuration requires before it",
         Some(NodeReason::AwaitingPerson) => "waits for a person",

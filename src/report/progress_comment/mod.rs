@@ -83,7 +83,7 @@ pub(crate) struct WaitLine {
     pub gate: Option<ResourceKey>,
     /// What the gate asks about.
     pub asked: Option<AskedApproval>,
-    /// What somebody writes as a comment to let it continue: `/planspec approve GATE`.
+    /// What somebody writes as a comment to let it continue, such as `/planspec approve GATE`, or runs where no comment does that.
     pub command: Option<String>,
     /// Where the work is: an issue, a run.
     pub address: Option<String>,

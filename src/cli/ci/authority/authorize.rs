@@ -176,7 +176,8 @@ pub(crate) fn gates_of(view: &PassView, key: &ResourceKey) -> Result<Vec<Resourc
     };
     let waits = |id: &NodeId| {
         status.node_statuses.get(id).is_some_and(|state| {
-            let asks = state.extensions.reason.is_some_and(NodeReason::asks_approval);
+            // Whoever answers one that is closed is told why.
+            let asks = state.extensions.reason.is_some_and(NodeReason::stands_at_gate);
             state.phase == NodePhase::Blocked && asks
         })
     };

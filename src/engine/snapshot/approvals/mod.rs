@@ -62,7 +62,7 @@ impl ApprovalLookup for SnapshotApprovals<'_> {
             return GateVerdict::Waiting("the gate cannot be read".to_owned());
         };
         if let GateInForce::Closed { why } = &version {
-            return GateVerdict::Waiting(format!("gate `{}` is closed: {why}", gate.name));
+            return GateVerdict::Closed(format!("gate `{}` is closed: {why}; fix the manifest", gate.name));
         }
         match evaluation.decision {
             GateDecision::Approved { by } => GateVerdict::Approved(by),

@@ -217,6 +217,63 @@ fn the_configuration_decides_whether_there_is_a_sandbox() {
     }
 }
 
+/// Whoever writes a Binding would else take back what the configuration requires.
+#[test]
+fn no_setting_opens_a_sandbox_that_is_required_to_keys_the_repository_or_processes() {
+    let root = outside();
+    let place = |below: &str| root.path().join(below).to_str().unwrap().to_owned();
+    for folder in ["repo/.git/planspec", "repo/docs", "home/.ssh", "home/.cache/x", "home/.config/gh", "data"]
+    {
+        std::fs::create_dir_all(place(folder)).unwrap();
+    }
+    std::os::unix::fs::symlink(place("repo"), place("data/link")).unwrap();
+    // Whether bubblewrap is here or not: it is only asked for what it would show.
+    let program = root.path().join("bwrap");
+    std::fs::write(&program, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let outcome = |policy, sandbox: serde_json::Value, home: Option<&str>| {
+        let mut bench = sandboxed("true", sandbox);
+        bench.settings.sandbox = Some(policy);
+        bench.settings.private = vec![place("repo/.git").into()];
+        let path = format!("{}:{PATH}", root.path().display());
+        bench.settings.environment.insert("PATH".to_owned(), path.into());
+        bench.settings.environment.insert("HOME".to_owned(), place("home").into());
+        bench.attempt.config.extend(home.map(|home| ("env".to_owned(), json!({ "HOME": home }))));
+        bench.run().outcome
+    };
+    let refused = |path: &str, home: Option<&str>| {
+        let [read, write] = ["read", "write"].map(|key| {
+            match outcome(SandboxPolicy::Required, json!({ key: ["/usr", path] }), home) {
+                AttemptOutcome::Failed { message, retryable: false, .. } => message,
+                other => panic!("{path}: {other:?}"),
+            }
+        });
+        assert_eq!(read.replace("sandbox.read", "sandbox.write"), write);
+        assert!(write.contains(&format!("names `{path}`, which would show ")), "{write}");
+        write
+    };
+    let inside = place("repo/.git/planspec");
+    for path in ["/", &*place("repo"), &*place("repo/.git"), &*inside, &*place("data/link"), &*place("")] {
+        assert!(refused(path, None).contains("show the repository "));
+    }
+    for path in ["/proc", "/proc/self", "/proc/../proc/1"] {
+        assert!(refused(path, None).contains("show the processes "));
+    }
+    for path in ["~/.ssh", "~/.config"] {
+        assert!(refused(path, None).contains("show keys "));
+    }
+    assert!(refused("~/.git", Some(&place("repo"))).contains("show the repository "));
+    let opens = |policy, path: &str| {
+        let [read, write] = ["read", "write"].map(|key| outcome(policy, json!({ key: [path] }), None));
+        matches!((read, write), (AttemptOutcome::Succeeded { .. }, AttemptOutcome::Succeeded { .. }))
+    };
+    for path in ["~/.cache/x", &*place("repo/docs"), &*place("data"), "/usr/lib"] {
+        assert!(opens(SandboxPolicy::Required, path), "{path}");
+    }
+    // Where a Binding may do without a sandbox, it may open one.
+    assert!(opens(SandboxPolicy::Default, "/"));
+}
+
 /// A folder that is neither in `/tmp` nor in any other that a sandbox has for itself.
 fn outside() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("outside").tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap()
