@@ -1,12 +1,15 @@
 //! What becomes of manifests: broken, moved, renamed, created again, removed one by one or all at once; branches that
 //! are rewritten, late runs, records that somebody broke by hand.
 
-use planspec::model::{ExecutionPhase, Kind, NodePhase, StatusMetadata, StatusRecord};
+use planspec::model::{
+    ExecutionPhase, GoalPhase, Kind, NodePhase, ResourceStatus, StatusMetadata, StatusRecord,
+};
 use serde_json::{Value, json};
 
 use crate::engine_rig::{
     Graph, QUICK, STATUS, Stage, bindings, check_history, document, execution, record_in, yaml,
 };
+use crate::environment::Outcome;
 
 fn goal(name: &str, description: &str) -> Value {
     document("Goal", name, &json!({ "description": description }))
@@ -287,6 +290,42 @@ fn an_unbound_node_starts_by_itself_when_its_binding_is_committed() {
     stage.reconcile(&[]).succeeds();
     assert_eq!(stage.status("run").phase, ExecutionPhase::Succeeded);
     assert_eq!(stage.node("run", "a").attempt, 1);
+}
+
+/// How often a reconcile with `PLANSPEC_LOG` has planned this resource.
+fn plans(outcome: &Outcome, resource: &str) -> usize {
+    let planned = |line: &&str| line.contains("plan resource") || line.contains("plan execution");
+    outcome.stderr.lines().filter(planned).filter(|line| line.ends_with(resource)).count()
+}
+
+#[test]
+fn nothing_is_planned_again_for_a_record_that_it_does_not_read_or_has_read_in_the_making() {
+    let graph = Graph::new("work").task("a", &[], "true");
+    let mut run = execution("run", "work");
+    run["spec"]["goalRef"] = json!({ "name": "goal" });
+    let documents = [goal("goal", "as it should be"), graph.plan(), run];
+    let mut stage = Stage::new(QUICK, &[("work.yaml", &yaml(&documents))]);
+    stage.environment.set("PLANSPEC_LOG", "planspec::engine::pass=trace");
+    let first = stage.reconcile(&[]).succeeds();
+    assert_eq!(plans(&first, "=team/execution/run"), 1, "{}", first.stderr);
+    // The Goal went into the commit of its Execution.
+    assert_eq!(plans(&first, "=team/goal/goal"), 1, "{}", first.stderr);
+    // The node waits for any Binding: for the manifest, not for what is recorded of it.
+    let mut other = bindings(&[&Graph::new("other").task("b", &[], "true")]);
+    other["metadata"]["name"] = json!("other");
+    stage.commit("other.yaml", &yaml(&[other]));
+    let second = stage.reconcile(&[]).succeeds();
+    assert!(record(&stage, Kind::Binding, "other").is_some());
+    assert_eq!(plans(&second, "=team/execution/run"), 1, "{}", second.stderr);
+    stage.commit("binding.yaml", &yaml(&[bindings(&[&graph])]));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("run").phase, ExecutionPhase::Succeeded);
+    let Some(ResourceStatus::Goal(status)) = record(&stage, Kind::Goal, "goal").map(|record| record.status)
+    else {
+        panic!("no record of the goal");
+    };
+    assert_eq!(status.phase, GoalPhase::Succeeded);
+    check_quiet(&stage);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Assembling a commit: everything that can be decided now, for all that has to be planned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -36,6 +36,8 @@ pub(super) struct PendingCommit {
     pub(super) assembly: CommitBuilder,
     pub(super) steps: Vec<(ResourceKey, Box<PreparedStep>)>,
     pub(super) claims: Vec<Claim>,
+    /// The Goals that were planned with every Execution of this commit in hand.
+    pub(super) goals: BTreeSet<ResourceKey>,
     /// What the clocks said when it was planned.
     pub(super) reading: ClockReading,
 }
@@ -61,7 +63,7 @@ impl Driver<'_> {
         let steps = self.conclude(steps, &mut assembly, now)?;
         // Last, with the Executions of this commit in hand: on the branch, a Goal and its Executions never
         // disagree.
-        self.plan_goals(&mut assembly, now)?;
+        let goals = self.plan_goals(&mut assembly, now)?;
         // Asked before the dashboard, which never is a reason for a commit (Invariant 5).
         if assembly.is_empty() {
             return Ok(None);
@@ -77,7 +79,7 @@ impl Driver<'_> {
             claims = claims.len(),
             "assembled a commit"
         );
-        Ok(Some(PendingCommit { assembly, steps, claims, reading }))
+        Ok(Some(PendingCommit { assembly, steps, claims, goals, reading }))
     }
 
     fn plan_simple(&mut self, assembly: &mut CommitBuilder, now: Timestamp) -> Result<(), EngineError> {
@@ -89,13 +91,20 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn plan_goals(&mut self, assembly: &mut CommitBuilder, now: Timestamp) -> Result<(), EngineError> {
+    /// Plans the Goals whose turn it is; says which.
+    fn plan_goals(
+        &mut self,
+        assembly: &mut CommitBuilder,
+        now: Timestamp,
+    ) -> Result<BTreeSet<ResourceKey>, EngineError> {
+        let mut planned = BTreeSet::new();
         while assembly.len() < BATCH
             && let Some(key) = self.queue.pop_goal()
         {
-            self.plan_one(key, assembly, now)?;
+            self.plan_one(key.clone(), assembly, now)?;
+            planned.insert(key);
         }
-        Ok(())
+        Ok(planned)
     }
 
     fn plan_one(

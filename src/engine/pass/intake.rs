@@ -245,25 +245,19 @@ impl Driver<'_> {
         self.summary.held_back > 0 && !matches!(self.snapshot.present(key), Ok(Some(_)))
     }
 
-    /// The resources whose planning depends on `key`.
+    /// The resources whose planning depends on the record of `key`.
+    // Not what waits for any Binding of a namespace: that reads manifests, and the index wakes it for those. In a first pass, the
+    // record of each Binding would wake every unbound Execution beside it.
     pub(super) fn dependents(&self, key: &ResourceKey) -> Result<Vec<ResourceKey>, EngineError> {
-        let mut topics = vec![Topic::Resource(key.clone())];
-        // An unbound node waits for any Binding of its namespace, because it cannot name the one that will
-        // come.
-        if key.kind == Kind::Binding {
-            topics.push(Topic::Bindings(key.namespace.clone()));
-        }
-        let mut keys = Vec::new();
-        for topic in &topics {
-            keys.extend(self.snapshot.index.waiters(topic)?);
-        }
+        let topic = Topic::Resource(key.clone());
+        let mut keys = self.snapshot.index.waiters(&topic)?;
         if key.kind == Kind::Execution
             && let Some(goal) = self.snapshot.declared(key)?.and_then(|declared| declared.goal)
         {
             keys.push(goal);
         }
         // What waits in this very process is not in the index yet.
-        keys.extend(topics.iter().flat_map(|topic| self.queue.waiters(topic)).cloned());
+        keys.extend(self.queue.waiters(&topic).cloned());
         Ok(keys)
     }
 

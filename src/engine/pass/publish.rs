@@ -27,7 +27,7 @@ use crate::run::{Change, ExecutionChange};
 impl Driver<'_> {
     /// Publishes a commit. Ends of attempts are taken in meanwhile, and claimed nodes started.
     pub(super) async fn publish(&mut self, ready: PendingCommit) -> Result<(), EngineError> {
-        let PendingCommit { assembly, steps, claims, reading } = ready;
+        let PendingCommit { assembly, steps, claims, goals, reading } = ready;
         // The commit carries the reading that it was planned with: the leases in it are counted from the same
         // one.
         let (batch, outcome) = assembly.split(self.snapshot.desired.id, &self.options.runner, reading.wall);
@@ -58,7 +58,7 @@ impl Driver<'_> {
                 self.summary.commits = self.summary.commits.saturating_add(1);
                 self.packing.count();
                 self.pack_if_due(false)?;
-                self.delivered(Some((commit, subject)), steps, outcome, reading)?;
+                self.delivered(Some((commit, subject)), steps, outcome, &goals, reading)?;
                 // Only now: a start that nobody else can read of could be made twice (Invariant 4).
                 for claim in claims {
                     self.attempts.claim(claim);
@@ -73,7 +73,7 @@ impl Driver<'_> {
                 // The tree stays as it is, so there is no commit (Invariant 5). What was planned counts as
                 // recorded all the same.
                 debug!(duration_ms, "nothing to publish:");
-                self.delivered(None, steps, outcome, reading)
+                self.delivered(None, steps, outcome, &goals, reading)
             }
             PublishOutcome::Moved(tip) => {
                 info!(
@@ -154,6 +154,7 @@ impl Driver<'_> {
         commit: Option<(ObjectId, String)>,
         steps: Vec<(ResourceKey, Box<PreparedStep>)>,
         effects: CommitEffects,
+        goals: &BTreeSet<ResourceKey>,
         reading: ClockReading,
     ) -> Result<(), EngineError> {
         let CommitEffects { puts, events } = effects;
@@ -181,7 +182,19 @@ impl Driver<'_> {
             self.step_delivered(&key, &step, puts.get(&key).cloned().flatten(), reading);
         }
         for key in changed {
-            let dependents = self.dependents(&key)?;
+            let mut dependents = self.dependents(&key)?;
+            let recorded = puts.get(&key).is_some_and(Option::is_some);
+            dependents.retain(|dependent| match key.kind {
+                // A Goal of this commit was planned last, from these very records of its Executions: it would find nothing
+                // else. Any other reason to plan it queues it by itself.
+                Kind::Execution => !goals.contains(dependent),
+                // Of these, an Execution reads the manifests, for whose changes the index wakes it, and the generation, which
+                // is the same before and after it is recorded.
+                Kind::Plan | Kind::Binding | Kind::Capability => {
+                    !(recorded && dependent.kind == Kind::Execution)
+                }
+                _ => true,
+            });
             self.queue.add(dependents);
         }
         if self.snapshot.is_far_ahead() && self.queue.active().is_empty() {

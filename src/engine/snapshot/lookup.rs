@@ -225,6 +225,10 @@ impl PlanLookup for SnapshotLookup<'_> {
     }
 
     fn progress(&self, key: &ResourceKey) -> ResourceProgress {
+        // Failed and not ongoing, whether it is there or not: a wait for a kind that has no end would never be over.
+        if !matches!(key.kind, Kind::Execution | Kind::Goal) {
+            return ResourceProgress::Failed("of a kind that never succeeds".to_owned());
+        }
         let record = self.keep(self.snapshot.record(key));
         match record.as_ref().map(|record| &record.status) {
             None => ResourceProgress::Missing,
@@ -240,8 +244,7 @@ impl PlanLookup for SnapshotLookup<'_> {
                 }
                 phase => ResourceProgress::Ongoing(format!("{phase:?}")),
             },
-            // Failed and not ongoing: a wait for a kind that has no end would never be over.
-            Some(_) => ResourceProgress::Failed("of a kind that never succeeds".to_owned()),
+            Some(_) => ResourceProgress::Failed("recorded as another kind".to_owned()),
         }
     }
 
