@@ -138,10 +138,8 @@ fn kind_in(graph: &PlanGraph, node: Option<&NodeId>) -> Option<NodeKind> {
 
 fn in_conflict(conflict: &ResultConflict, target: &ExecutionTarget) -> CliError {
     let name = &target.name;
-    let sides: Vec<String> =
-        conflict.earlier.iter().chain([&conflict.later]).map(ToString::to_string).collect();
     let error = CliError::no(conflict.what.clone());
-    let error = error.hint(format!("each of them has work of its own to look at: {}", sides.join(", ")));
+    let error = error.hint(format!("each of them has work of its own to look at: {}", conflict.nodes()));
     match &target.node {
         Some(node) => error.hint(format!(
             "`planspec checkout {name}/{node}` makes a working tree in which a person can merge them"

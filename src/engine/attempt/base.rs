@@ -47,6 +47,12 @@ pub(crate) struct ResultConflict {
 }
 
 impl ResultConflict {
+    /// The nodes whose results these are, for people.
+    pub(crate) fn nodes(&self) -> String {
+        let nodes: Vec<&str> = self.earlier.iter().chain([&self.later]).map(NodeId::as_str).collect();
+        nodes.join(", ")
+    }
+
     /// What it is, and what can be done about it.
     pub(crate) fn message(&self) -> String {
         format!("{}; merge them by hand, run one of them again, or change the plan", self.what)

@@ -14,13 +14,13 @@ impl Driver<'_> {
     /// drops it. What follows depends on what the attempts come to.
     pub(super) async fn foresee(&mut self) -> Result<(), EngineError> {
         self.take_work()?;
-        let mut planned = self.assemble()?;
-        for _ in 0..FETCHES {
+        let mut planned = None;
+        for _ in 0..=FETCHES {
+            self.bring_in_history().await?;
+            planned = self.assemble()?;
             if planned.is_some() || !self.snapshot.merged.is_wanted() {
                 break;
             }
-            self.bring_in_history().await?;
-            planned = self.assemble()?;
         }
         let (mut records, mut starts) = (0, 0);
         if let Some(planned) = planned {

@@ -39,7 +39,7 @@ impl Driver<'_> {
                 capabilities,
             })
         };
-        let leaving = self.shutdown.is_leaving() || self.options.dry_run;
+        let leaving = self.asks_nobody();
         let mut polls = std::mem::take(&mut step.draft.polls);
         for poll in &mut polls {
             // A poll that learns nothing is not recorded, so this machine may know of a later one than the
@@ -66,6 +66,11 @@ impl Driver<'_> {
         Ok(())
     }
 
+    /// Whether no provider is asked for anything now: a later reconcile does that.
+    fn asks_nobody(&self) -> bool {
+        self.shutdown.is_leaving() || self.options.dry_run
+    }
+
     /// Has people shown what deliveries behind gates would hand over. Only what is published is shown: the branch is moved by
     /// the push that records the wait (Invariant 4).
     pub(super) fn show_proposals(
@@ -77,7 +82,7 @@ impl Driver<'_> {
         let Some(compiled) = step.compiled.clone().filter(|_| !step.draft.proposals.is_empty()) else {
             return Ok(());
         };
-        if self.shutdown.is_leaving() || self.options.dry_run {
+        if self.asks_nobody() {
             // Else the Execution would wait for its Gate alone, and nobody would be shown what the Gate asks about.
             step.draft.wake_at(now);
             return Ok(());

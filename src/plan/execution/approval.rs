@@ -76,14 +76,11 @@ pub(super) fn lacks_required_gate(
 /// merged after the approval, or before a `retry`. The gate stays Succeeded (Invariant 10), and its reviewers are asked again.
 /// Says whether the node is held back.
 pub(super) fn hold_back(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) -> bool {
-    for &gate_ix in context.compiled().gates_before(ix) {
-        // One that was skipped asked nobody, and one that was rejected holds its nodes back by its edges.
-        if context.phase(gate_ix) != NodePhase::Succeeded {
-            continue;
-        }
+    // One that was rejected holds its nodes back by its edges.
+    let passed: Vec<NodeIx> = case(context).passed_before(ix).collect();
+    for gate_ix in passed {
         let Some(gate) = gate_key(context, gate_ix) else { continue };
-        let message = void(context, gate_ix);
-        let Some(message) = message else { continue };
+        let Some(message) = void(context, gate_ix) else { continue };
         tracing::info!(execution = %context.compiled().key, node = %node.id, gate = %gate, message, "approval is void");
         ask(context, &gate, gate_ix, node);
         context.draft.on.push(Dependency::Resource(gate));

@@ -11,7 +11,7 @@ use super::outcome::after_attempt;
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, DerivedExecution, ExecutionSpec, ExecutionStatus, JsonMap, Kind, Name, Node, NodeId,
-    NodePhase, NodeReason, Origin, Reference, ResolvedBinding, ResourceKey, after,
+    NodePhase, NodeReason, NodeStatus, Origin, Reference, ResolvedBinding, ResourceKey, after,
 };
 use crate::run::{AttemptOutcome, CompiledPlan, Evidence, NodeChange};
 
@@ -73,9 +73,12 @@ pub(crate) fn execution_at_work(
     node: &NodeId,
 ) -> Option<ResourceKey> {
     let state = status.node_statuses.get(node)?;
-    let waits =
-        state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingEvent);
-    waits.then(|| child_key(owner, node, state.attempt))
+    is_at_work(state).then(|| child_key(owner, node, state.attempt))
+}
+
+/// Whether an Execution does a task.
+pub(super) fn is_at_work(state: &NodeStatus) -> bool {
+    state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingEvent)
 }
 
 pub(super) fn plan(
@@ -96,8 +99,7 @@ pub(super) fn plan(
         return context.block(&node.id, NodeReason::ProviderUnavailable, message);
     }
     let Some(state) = context.state(&node.id) else { return };
-    let begun =
-        state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingEvent);
+    let begun = is_at_work(state);
     let attempt = if begun { state.attempt } else { state.attempt.saturating_add(1) };
     let child = child_key(&context.compiled().key, &node.id, attempt);
     let progress = context.lookup.child((context.compiled(), context.view.uid), (&node.id, attempt), &plan);

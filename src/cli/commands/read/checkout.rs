@@ -9,7 +9,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::selector;
 use crate::cli::view::work::ShownWork;
-use crate::model::{NextStep, NodeId};
+use crate::model::NextStep;
 use crate::report::text;
 
 /// Make a working tree of what an execution changed, or one node of it
@@ -55,16 +55,16 @@ pub(crate) fn run(arguments: &CheckoutArguments, context: &mut Context) -> Resul
     let line = format!("made {} with the work of {} at {}", dir.display(), work.key, work.commit.short());
     context.out.line(text::line(&line))?;
     if let (Some(conflict), Some(node)) = (&work.conflict, &target.node) {
-        let sides: Vec<&str> = conflict.earlier.iter().chain([&conflict.later]).map(NodeId::as_str).collect();
+        let nodes = conflict.nodes();
         let [_, theirs] = conflict.sides;
-        workspace.repo.begin_merge(&path, theirs, &format!("Merge the results of {}", sides.join(", ")))?;
+        workspace.repo.begin_merge(&path, theirs, &format!("Merge the results of {nodes}"))?;
         let next = match work.takes_commits {
             true => {
                 let complete = NextStep::complete(&work.key, node);
                 format!("resolve it, `git commit`, and then in that folder: {complete} --commit HEAD")
             }
             // A gate shows what others have made.
-            false => format!("run one of {} again, for `{node}` takes no commits", sides.join(", ")),
+            false => format!("run one of {nodes} again, for `{node}` takes no commits"),
         };
         let line = format!("{}, and a merge of them is under way there; {next}", conflict.what);
         context.out.line(text::line(&line))?;
