@@ -191,13 +191,15 @@ fn a_list_that_is_none_or_too_long_fails_its_node() {
     assert_eq!(status["phase"], "Failed");
 }
 
-#[test]
-fn instances_that_no_list_implies_block_the_execution() {
-    let nodes = r#"
+/// A gate behind the instances of a list that is computed.
+const GATED: &str = r#"
 - { id: list, kind: Task, outputs: [names], run: "echo '{\"names\": [1, 2]}' > \"$PLANSPEC_OUTPUT\"" }
 - { id: load, kind: Task, dependsOn: [list], forEach: { items: "${{ nodes.list.outputs.names }}", maxItems: 2 }, run: "true" }
 - { id: ask, kind: Gate, gateRef: { name: g }, dependsOn: [load] }"#;
-    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("forged", nodes))]);
+
+#[test]
+fn instances_that_no_list_implies_block_the_execution() {
+    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("forged", GATED))]);
     assert_eq!(driven(&environment, "forged")["phase"], "Blocked");
     let path = "team/executions/x.yaml";
     let record = environment.git_output(&["show", &format!("planspec/status:{path}")]);
@@ -218,11 +220,7 @@ fn instances_that_no_list_implies_block_the_execution() {
 
 #[test]
 fn a_gate_behind_the_instances_of_a_computed_list_is_approved() {
-    let nodes = r#"
-- { id: list, kind: Task, outputs: [names], run: "echo '{\"names\": [1, 2]}' > \"$PLANSPEC_OUTPUT\"" }
-- { id: load, kind: Task, dependsOn: [list], forEach: { items: "${{ nodes.list.outputs.names }}", maxItems: 2 }, run: "true" }
-- { id: ask, kind: Gate, gateRef: { name: g }, dependsOn: [load] }"#;
-    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("asked", nodes))]);
+    let environment = TestEnvironment::with_files(&[("plan.yaml", &plan("asked", GATED))]);
     assert_eq!(driven(&environment, "asked")["phase"], "Blocked");
     environment.planspec(&["approve", "g", "-n", "team"]).succeeds();
     assert_eq!(again(&environment)["phase"], "Succeeded");

@@ -36,22 +36,20 @@ fn a_login_that_was_given_up_approves_nothing_where_the_number_of_the_account_is
     let config = |login: &str, id: u64| {
         format!("identities:\n  rosa: {{login: {login}, id: {id}, emails: [rosa@example.com]}}\n")
     };
+    let refused = |world: &World, login: &str, why: &str| {
+        world.pass();
+        let (id, outcome) = world.says(login, "/planspec approve look");
+        outcome.succeeds();
+        let answer = world.host.own_comments().pop().unwrap();
+        assert!(answer.contains(why), "{answer}");
+        assert_eq!(world.reaction(id).as_deref(), Some("-1"));
+        assert_ne!(world.phase(), json!("Succeeded"));
+    };
     let taken = World::new(&config("rosa", account_id("rosa") + 1), GATE);
-    taken.pass();
-    let (id, outcome) = taken.says("rosa", "/planspec approve look");
-    outcome.succeeds();
-    let answer = taken.host.own_comments().pop().unwrap();
-    assert!(answer.contains("whoever has the login now may be somebody else"), "{answer}");
-    assert_eq!(taken.reaction(id).as_deref(), Some("-1"));
-    assert_ne!(taken.phase(), json!("Succeeded"));
+    refused(&taken, "rosa", "whoever has the login now may be somebody else");
     // She has another login by now. Authors are known by their logins, so that one has to be merged first.
     let renamed = World::new(&config("rosa-before", account_id("rosa-after")), GATE);
-    renamed.pass();
-    let (id, outcome) = renamed.says("rosa-after", "/planspec approve look");
-    outcome.succeeds();
-    let answer = renamed.host.own_comments().pop().unwrap();
-    assert!(answer.contains("known by another login here"), "{answer}");
-    assert_eq!(renamed.reaction(id).as_deref(), Some("-1"));
+    refused(&renamed, "rosa-after", "known by another login here");
     renamed
         .environment
         .commit_files(&[(".planspec.yaml", &config("rosa-after", account_id("rosa-after")))], "Rename");

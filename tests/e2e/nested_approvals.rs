@@ -44,6 +44,17 @@ impl Nested {
         self.stage.commit("work.yaml", &yaml(&documents));
     }
 
+    /// What leaves this word where [`Stage::trace`] finds it.
+    fn script(&self, word: &str) -> String {
+        format!("echo {word} >> '{}'", self.stage.outside("trace").display())
+    }
+
+    /// Merges a plan that leaves this word once somebody was asked.
+    fn merge_writing(&self, word: &str) {
+        let inner = inner(&self.script(word));
+        self.merge(&inner, inner.plan());
+    }
+
     /// The name of the Execution that does the work.
     fn child(&self) -> String {
         format!("run{}", "-load".repeat(self.between.len() + 1))
@@ -79,15 +90,12 @@ fn inner(script: &str) -> Graph {
 fn a_binding_that_is_swapped_while_an_approved_plan_goes_on_asks_again() {
     for depth in [0, 1] {
         let nested = Nested::new(depth);
-        let writes =
-            |word: &str| inner(&format!("echo {word} >> '{}'", nested.stage.outside("trace").display()));
-        let merge = |graph: &Graph| nested.merge(graph, graph.plan());
-        merge(&writes("good"));
+        nested.merge_writing("good");
         nested.reconcile();
         nested.approve();
         let child = nested.child();
         assert_eq!(nested.stage.node(&child, "a").extensions.reason, Some(NodeReason::AwaitingPerson));
-        merge(&writes("evil"));
+        nested.merge_writing("evil");
         nested.says(&["complete", &format!("{child}/a")]).succeeds();
         let outcome = nested.stage.reconcile(&[]).succeeds();
         assert!(
@@ -104,7 +112,7 @@ fn a_binding_that_is_swapped_while_an_approved_plan_goes_on_asks_again() {
         nested.reconcile();
         assert_eq!(nested.stage.status_tip(), tip, "reconciled twice");
         // What was approved comes back, and nobody has to be asked.
-        merge(&writes("good"));
+        nested.merge_writing("good");
         nested.reconcile();
         assert_eq!(nested.stage.trace("trace"), ["good"]);
         assert_eq!(nested.stage.status("run").phase, ExecutionPhase::Succeeded);
@@ -115,13 +123,10 @@ fn a_binding_that_is_swapped_while_an_approved_plan_goes_on_asks_again() {
 fn what_is_swapped_below_an_approved_node_runs_once_it_is_approved_too() {
     for depth in [0, 1] {
         let nested = Nested::new(depth);
-        let writes =
-            |word: &str| inner(&format!("echo {word} >> '{}'", nested.stage.outside("trace").display()));
-        let merge = |graph: &Graph| nested.merge(graph, graph.plan());
-        merge(&writes("first"));
+        nested.merge_writing("first");
         nested.reconcile();
         nested.approve();
-        merge(&writes("second"));
+        nested.merge_writing("second");
         nested.says(&["complete", &format!("{}/a", nested.child())]).succeeds();
         // Also before a pass has come to that.
         if depth == 1 {
@@ -139,7 +144,7 @@ fn what_is_swapped_below_an_approved_node_runs_once_it_is_approved_too() {
 #[test]
 fn a_plan_that_is_changed_while_it_goes_on_asks_nobody() {
     let nested = Nested::new(0);
-    let graph = inner(&format!("echo good >> '{}'", nested.stage.outside("trace").display()));
+    let graph = inner(&nested.script("good"));
     nested.merge(&graph, graph.plan());
     nested.reconcile();
     nested.approve();
@@ -156,13 +161,7 @@ fn a_plan_that_is_changed_while_it_goes_on_asks_nobody() {
 #[test]
 fn a_plan_that_is_swapped_before_it_is_pinned_asks_again() {
     let nested = Nested::new(0);
-    let writes = |word: &str| {
-        Graph::new("inner").task(
-            "b",
-            &[],
-            &format!("echo {word} >> '{}'", nested.stage.outside("trace").display()),
-        )
-    };
+    let writes = |word: &str| Graph::new("inner").task("b", &[], &nested.script(word));
     let with = |graph: &Graph, parameter: Value| {
         let mut plan = graph.plan();
         plan["spec"]["parameters"] = json!([parameter]);

@@ -210,7 +210,7 @@ fn normal(lines: &[String]) -> Vec<String> {
     let patterns = [
         (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?|\b\d\d:\d\d:\d\d\b", "TIME"),
         // The time of the next poll is said while it is ahead, which a busy machine may miss.
-        (r", until TIME$", ""),
+        (r"^((?:waiting|person): .*), until TIME$", "$1"),
         (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UID"),
         (r"[A-Za-z0-9._-]+-\d+-[0-9a-f]{6}\b", "RUNNER"),
         (r"\b\d{8}-\d{6}\b", "STAMP"),

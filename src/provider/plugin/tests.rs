@@ -139,9 +139,11 @@ fn failures_say_whether_to_try_again() {
 fn a_flood_a_child_left_behind_and_a_hang_disturb_nobody() {
     // More than the log's share on either stream; no more than that share is kept.
     let mut bench = plugin("head -c 70000000 /dev/zero >&2; head -c 70000000 /dev/zero");
+    let started = Instant::now();
     let (report, _) = bench.fail(NodeReason::ProviderFailed);
     assert_eq!(report.evidence.log.unwrap().size, 70_000_001, "with the end of its line");
     assert!(std::fs::metadata(bench.run_dir().join("log")).unwrap().len() < (64 << 20) + 100);
+    assert!(started.elapsed() < Duration::from_secs(60));
 
     let mut bench = plugin(r#"sleep 600 & echo $! > child; echo '{"status": "succeeded"}'"#);
     bench.succeed();
