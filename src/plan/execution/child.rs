@@ -6,12 +6,13 @@ use super::approval;
 use super::context::PlanContext;
 use super::draft::{ChildRequest, Dependency};
 use super::fingerprint::inputs;
+use super::held_back::awaits_execution;
 use super::lookup::ChildProgress;
 use super::outcome::after_attempt;
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, DerivedExecution, ExecutionSpec, ExecutionStatus, JsonMap, Kind, Name, Node, NodeId,
-    NodePhase, NodeReason, NodeStatus, Origin, Reference, ResolvedBinding, ResourceKey, after,
+    NodeReason, Origin, Reference, ResolvedBinding, ResourceKey, after,
 };
 use crate::run::{AttemptOutcome, CompiledPlan, Evidence, NodeChange};
 
@@ -73,12 +74,7 @@ pub(crate) fn execution_at_work(
     node: &NodeId,
 ) -> Option<ResourceKey> {
     let state = status.node_statuses.get(node)?;
-    is_at_work(state).then(|| child_key(owner, node, state.attempt))
-}
-
-/// Whether an Execution does a task.
-pub(super) fn is_at_work(state: &NodeStatus) -> bool {
-    state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingEvent)
+    awaits_execution(state).then(|| child_key(owner, node, state.attempt))
 }
 
 pub(super) fn plan(
@@ -99,7 +95,7 @@ pub(super) fn plan(
         return context.block(&node.id, NodeReason::ProviderUnavailable, message);
     }
     let Some(state) = context.state(&node.id) else { return };
-    let begun = is_at_work(state);
+    let begun = awaits_execution(state);
     let attempt = if begun { state.attempt } else { state.attempt.saturating_add(1) };
     let child = child_key(&context.compiled().key, &node.id, attempt);
     let progress = context.lookup.child((context.compiled(), context.view.uid), (&node.id, attempt), &plan);

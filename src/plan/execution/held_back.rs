@@ -1,7 +1,6 @@
 //! What approvals stand against a node, as one set of questions: planning asks them before a start, and whoever decides for a
 //! person before the work of a node is called done (Invariant 11).
 
-use super::child::is_at_work;
 use super::lookup::{ApprovalLookup, GateVerdict, VoidApproval};
 use crate::graph::NodeIx;
 use crate::model::{
@@ -171,7 +170,7 @@ impl ApprovalCase<'_> {
             let is_behind = is_task && self.compiled.gates_before(ix).contains(&gate);
             let state = self.state(ix).filter(|_| is_behind);
             // A plan that does a task is compared as long as it goes on: its own tasks are bound as they start.
-            let compared = |state: &NodeStatus| !is_under_way(state) || is_at_work(state);
+            let compared = |state: &NodeStatus| !is_under_way(state) || awaits_execution(state);
             state.is_some_and(|state| state.phase == NodePhase::Blocked && compared(state))
         };
         // In this order: the last takes a look at every node and at all reviews.
@@ -183,6 +182,11 @@ impl ApprovalCase<'_> {
     fn state(&self, ix: NodeIx) -> Option<&NodeStatus> {
         self.status.node_statuses.get(self.compiled.ids.get(ix)?)
     }
+}
+
+/// Whether an Execution of its own does a task, which waits for it.
+pub(super) fn awaits_execution(state: &NodeStatus) -> bool {
+    state.phase == NodePhase::Blocked && state.extensions.reason == Some(NodeReason::AwaitingEvent)
 }
 
 /// Whether an attempt goes on: at its provider, at a person, or as an Execution of its own.
