@@ -48,7 +48,7 @@ pub use workspace::{
 };
 
 use crate::model::JsonMap;
-pub use crate::run::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};
+pub use crate::run::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop, UnfinishedChanges};
 
 /// Kills whatever attempts run as local processes, for a runner that ends at once.
 pub fn kill_processes() {

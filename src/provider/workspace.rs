@@ -155,6 +155,8 @@ pub struct ChangeRules {
     pub forbid: Vec<String>,
     /// Content that must not be in a result.
     pub is_secret: ContentCheck,
+    /// Whether the work goes on later: then what is kept is for the next attempt at it, and conflicts may still be marked.
+    pub is_unfinished: bool,
 }
 
 /// What was found of the changes of a task.

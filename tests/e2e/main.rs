@@ -109,6 +109,7 @@ mod skip;
 mod status_edits;
 mod status_history;
 mod terminal;
+mod unfinished;
 mod validate;
 mod work;
 mod work_bases;

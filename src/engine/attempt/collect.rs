@@ -41,6 +41,8 @@ pub(crate) struct WorkOrder {
     pub(crate) whose: String,
     /// Whether the base holds what an earlier attempt at the node made, which stays its result where nothing is added.
     pub(crate) is_rework: bool,
+    /// What an earlier attempt had changed of these files and did not finish.
+    pub(crate) unfinished: Option<ObjectId>,
 }
 
 /// The user's repository, the cache that objects are borrowed from, and the workspace.
@@ -58,7 +60,7 @@ pub(super) fn collect(
     let changed = copy.changed(order.base)?;
     let files = changed.count();
     match rules.policy {
-        ChangePolicy::Commit if files == 0 => unchanged(cache, order),
+        ChangePolicy::Commit if files == 0 => unchanged(cache, order, rules),
         _ if files == 0 => Ok(CollectedChanges::None),
         ChangePolicy::Discard => {
             let paths: Vec<String> = changed.paths.iter().map(|path| shown(path)).collect();
@@ -131,9 +133,9 @@ fn commit(
     let quarantine = Quarantine::take_in(copy, cache, order.base, changed).map_err(unreadable)?;
     if quarantine.changes.is_empty() {
         // Touched, or written as it was.
-        return unchanged(cache, order);
+        return unchanged(cache, order, rules);
     }
-    if order.is_rework {
+    if order.is_rework && !rules.is_unfinished {
         refuse_markers(&still_marked(cache, order.base, &quarantine)?)?;
     }
     let blob = |id| quarantine.blob(id);
@@ -151,15 +153,20 @@ fn commit(
     let deletions = quarantine.deletions;
     let author = order.author.clone();
     let committer = repo.runner_identity();
-    let message = order.message.clone();
+    let unfinished = if rules.is_unfinished { "Unfinished: " } else { "" };
+    let message = format!("{unfinished}{}", order.message);
     let commit = quarantine.commit(&NewCommit { author, committer, at, message }, repo)?.to_string();
     let base = order.base.to_string();
     Ok(CollectedChanges::Result(NodeResult { commit, base, files, insertions, deletions }))
 }
 
 /// What becomes of a task that changed nothing. One that runs again on top of its own work still has that.
-fn unchanged(cache: &ObjectCache, order: &WorkOrder) -> Result<CollectedChanges, CollectError> {
-    if !order.is_rework {
+fn unchanged(
+    cache: &ObjectCache,
+    order: &WorkOrder,
+    rules: &ChangeRules,
+) -> Result<CollectedChanges, CollectError> {
+    if !order.is_rework || rules.is_unfinished {
         return Ok(CollectedChanges::None);
     }
     refuse_markers(&cache.marked_files(order.base)?)?;

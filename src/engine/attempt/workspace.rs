@@ -145,13 +145,19 @@ impl Workspaces {
     ) -> Result<(WorkingCopy, ObjectCache), GitError> {
         let cache = self.cache()?;
         self.with_repo(|repo| -> Result<_, GitError> {
-            self.bring_in(repo, order.base, &order.reference)?;
-            cache.import(repo, order.base)
+            for commit in [Some(order.base), order.unfinished].into_iter().flatten() {
+                self.bring_in(repo, commit, &order.reference)?;
+                cache.import(repo, commit)?;
+            }
+            Ok(())
         })?;
         let copy = match leftovers {
             Leftovers::Remove => self.check_out_cached(&cache, order.base)?,
             Leftovers::KeepIgnored => self.check_out_kept(&cache, order)?,
         };
+        if let Some(unfinished) = order.unfinished {
+            copy.put_over(&cache, (order.base, unfinished))?;
+        }
         Ok((copy, cache))
     }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use tempfile::NamedTempFile;
 
 use super::left_behind::ProcessWatch;
 use super::object_cache::{ObjectCache, io, set_own_files};
@@ -142,13 +143,38 @@ impl WorkingCopy {
                 self.clean(commit, leftovers)?;
             }
             if cache.is_partial() {
-                self.refuse_gaps(commit)?;
+                self.refuse_gaps(self.git(commit))?;
             }
         }
         TaskGitDir::new(cache, commit, tags, &self.runner().join("index"))?.renew(&self.tree())?;
         self.holds = Some(commit);
         let duration_ms = started.elapsed().as_millis();
         tracing::debug!(%commit, workspace = %self.slot.display(), reset, duration_ms, "workspace ready");
+        Ok(())
+    }
+
+    /// Puts the files of a commit into the working tree, which was checked out at `base` and goes on to count as that: what differs
+    /// are changes that nobody has committed.
+    ///
+    /// # Errors
+    /// When an object is missing, or a file cannot be written.
+    pub fn put_over(
+        &self,
+        cache: &ObjectCache,
+        (base, commit): (ObjectId, ObjectId),
+    ) -> Result<(), GitError> {
+        // A copy, so that only what differs is written, and both indexes of the workspace stay those of the base.
+        let index = NamedTempFile::new_in(&self.slot).map_err(io("make a file in", &self.slot))?;
+        fs::copy(self.runner().join("index"), index.path()).map_err(io("copy", index.path()))?;
+        let git = || self.git(base).env("GIT_INDEX_FILE", index.path());
+        let output = git().args(["read-tree", "--reset", "-u", &commit.to_string()]).run()?;
+        if !output.success {
+            return Err(GitError::Program { doing: "put unfinished changes back", detail: output.stderr });
+        }
+        if cache.is_partial() {
+            self.refuse_gaps(git())?;
+        }
+        tracing::debug!(%base, %commit, workspace = %self.slot.display(), "unfinished changes put back");
         Ok(())
     }
 
@@ -246,8 +272,8 @@ impl WorkingCopy {
     }
 
     /// A checkout of a partial clone may end well with files missing, and what is missing would count as deleted.
-    fn refuse_gaps(&self, commit: ObjectId) -> Result<(), GitError> {
-        let output = self.git(commit).args(["ls-files", "-z", "--deleted"]).run()?;
+    fn refuse_gaps(&self, program: GitCommand) -> Result<(), GitError> {
+        let output = program.args(["ls-files", "-z", "--deleted"]).run()?;
         let first = output.stdout.split(|byte| *byte == 0).find(|path| !path.is_empty());
         match first {
             None if output.success => Ok(()),

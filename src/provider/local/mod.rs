@@ -12,6 +12,7 @@ mod run_folder;
 #[cfg(test)]
 pub(super) mod tests;
 mod travelling;
+mod unfinished;
 mod verify;
 mod verify_settings;
 
