@@ -44,7 +44,7 @@ pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings,
 pub use workspace::{
     BranchMerge, BranchMerger, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck,
     JudgedCheckout, JudgedWork, PrivateCheckout, UpstreamNode, UpstreamWork, Workspace, WorkspaceError,
-    WorkspaceFault,
+    WorkspaceFault, WorkspaceForm,
 };
 
 use crate::model::JsonMap;

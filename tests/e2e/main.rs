@@ -85,6 +85,7 @@ mod http_service;
 mod human_issue;
 mod judged_fates;
 mod language;
+mod lfs;
 mod logs;
 mod mcp;
 mod nested;
@@ -116,6 +117,7 @@ mod work_bases;
 mod work_by_hand;
 mod work_fates;
 mod work_shown;
+mod workspace_forms;
 mod workspaces;
 mod writing;
 

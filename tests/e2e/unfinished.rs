@@ -221,7 +221,7 @@ fn work_whose_judge_asks_for_more_time_is_not_done_once_more() {
     let node = work(&stage);
     assert_eq!(node.attempt, 2, "{node:#?}");
     let result = node.extensions.result.unwrap();
-    let kept = stage.environment.git_output(&["log", "--format=%H", KEPT, "--", "made"]);
+    let kept = stage.environment.git_output(&["log", "--format=%H", "--grep=^Planspec-Node: work$", KEPT]);
     let made = |commit: &str| stage.environment.git_output(&["show", &format!("{commit}:made")]);
     let all: Vec<String> = kept.lines().map(made).collect();
     assert!(all.len() >= 2 && all.iter().all(|one| *one == made(&result.commit)), "{all:?}");

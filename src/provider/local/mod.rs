@@ -15,6 +15,7 @@ mod travelling;
 mod unfinished;
 mod verify;
 mod verify_settings;
+mod workspace_settings;
 
 use std::sync::Arc;
 

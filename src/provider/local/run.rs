@@ -333,8 +333,7 @@ impl WorkingFolder {
         folder: &RunFolder<'_>,
     ) -> Result<Self, AttemptOutcome> {
         let place = if config.checkout {
-            let workspace = &attempt.workspace;
-            let made = if config.keep_ignored { workspace.prepare_keeping() } else { workspace.prepare() };
+            let made = attempt.workspace.prepare_as(&config.workspace);
             Self::of(made.map_err(|error| error.outcome())?)
         } else {
             let root = folder.work().to_owned();
