@@ -15,6 +15,7 @@ mod phase;
 mod reads;
 pub(crate) mod shell_line;
 mod transition;
+mod unfinished;
 
 pub(crate) use attempt::{AttemptName, DISK_FULL, cause_first};
 pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop, UnfinishedChanges};
