@@ -279,7 +279,7 @@ impl<'a> LocalRun<'a> {
 
     /// Artifacts are of use after a failure, too; an attempt that was stopped is started again.
     fn collect_artifacts(&self, folder: &RunFolder<'_>, report: &mut AttemptReport) {
-        if matches!(report.outcome, AttemptOutcome::Stopped(_)) {
+        if matches!(report.outcome, AttemptOutcome::Stopped(_)) || !folder.has_artifacts() {
             return;
         }
         // What is left of the attempt's time; after a failure, enough to keep what explains it.
