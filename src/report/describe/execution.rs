@@ -57,6 +57,7 @@ pub(super) fn describe(
     for (name, request) in [
         ("Cancel", &status.extensions.cancel),
         ("Suspended", &status.extensions.suspend),
+        ("Resumed", &status.extensions.resumed),
         ("Unlocked", &status.extensions.unlocked),
         ("Pin accepted", &status.extensions.pin_accepted),
     ] {
