@@ -297,7 +297,7 @@ impl Driver<'_> {
                 origin: Origin::Node(child.node.clone(), child.attempt),
                 spec: child.spec.clone(),
             };
-            assembly.put(None, first_record(key, derived, child.base.clone(), now), None, now);
+            assembly.put(None, first_record(&child.child, derived, child.base.clone(), now), None, now);
         }
         let old = self.queue.get(key).and_then(|active| active.status().map(|status| status.phase));
         assembly.put_execution(old, step, Arc::new(step.record()), now);

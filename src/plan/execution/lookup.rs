@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::child::child_keys;
 use super::draft::CancelResult;
 use crate::graph::NodeIx;
 use crate::model::{
@@ -124,9 +125,15 @@ pub(crate) trait PlanLookup: ApprovalLookup {
     /// How far another resource is.
     fn progress(&self, key: &ResourceKey) -> ResourceProgress;
     /// How far the Execution of a node's attempt is, whose owner has this uid; whether it may be made.
-    fn child(&self, _owner: (&CompiledPlan, &str), _attempt: (&NodeId, u32), _plan: &Name) -> ChildProgress {
+    fn child(
+        &self,
+        (owner, _uid): (&CompiledPlan, &str),
+        (node, attempt): (&NodeId, u32),
+        _plan: &Name,
+    ) -> (ResourceKey, ChildProgress) {
+        let [usual, _] = child_keys(&owner.key, node, attempt);
         // What no commit follows, such as a forecast, makes none.
-        ChildProgress::Refused("no execution can be made here".to_owned())
+        (usual, ChildProgress::Refused("no execution can be made here".to_owned()))
     }
     /// What a node changed in an earlier Execution that began on another commit, on top of what comes before the node here; none
     /// where all of it is there already. Or why it has to be made again.
