@@ -75,15 +75,41 @@ pub(crate) struct VoidApproval {
     pub execution: ResourceKey,
     /// The Gate.
     pub gate: ResourceKey,
+    /// Why.
+    pub void: VoidReason,
+}
+
+/// Why the approvals of a gate do not cover what is behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VoidReason {
     /// What is missing, or what has changed.
     pub why: String,
+    /// Whether nobody can approve it before its manifest is fixed: then nobody must be asked to.
+    pub is_closed: bool,
+}
+
+impl VoidReason {
+    /// What is missing, and a reviewer can give.
+    pub(crate) fn missing(why: String) -> Self {
+        Self { why, is_closed: false }
+    }
+
+    /// The reason of a task that is held back by this.
+    #[must_use]
+    pub(crate) fn of_node(&self) -> NodeReason {
+        if self.is_closed { NodeReason::GateClosed } else { NodeReason::ApprovalVoid }
+    }
 }
 
 impl VoidApproval {
     /// The same in words, for what waits below the Execution that asks.
     #[must_use]
     pub(crate) fn told_below(&self) -> String {
-        format!("{}; execution/{} asks its reviewers again", self.why, self.execution.name)
+        let why = &self.void.why;
+        match self.void.is_closed {
+            true => format!("{why}, which execution/{} waits for", self.execution.name),
+            false => format!("{why}; execution/{} asks its reviewers again", self.execution.name),
+        }
     }
 }
 
