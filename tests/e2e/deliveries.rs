@@ -141,7 +141,7 @@ fn work_that_conflicts_with_the_branch_waits_for_a_person_and_names_the_files() 
     let before = git(&stage, &bare, &["rev-parse", "main"]);
     stage.reconcile_in(&clone, &[]).succeeds();
     let land = of(&status_in(&bare, "ship"), "land");
-    assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::MergeConflict)));
+    assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::BranchConflict)));
     assert!(land.message.contains("`shared`") && land.message.contains("`main`"), "{}", land.message);
     assert_eq!(git(&stage, &bare, &["rev-parse", "main"]), before);
     // Commits that were handed in would count as merged, and be on no branch.
@@ -167,7 +167,7 @@ fn a_person_resolves_a_conflict_with_the_branch_and_the_merge_is_found() {
     push(&stage, &bare, "main", "shared", "something else\n");
     stage.reconcile_in(&clone, &[]).succeeds();
     let land = of(&status_in(&bare, "ship"), "land");
-    assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::MergeConflict)));
+    assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::BranchConflict)));
     // As the message says.
     assert!(land.message.contains("`planspec checkout ship/land`"), "{}", land.message);
     let tree = stage.outside("by-hand");
