@@ -85,6 +85,27 @@ fn an_outage_that_outlasts_the_lease_ends_the_task_in_time_and_another_attempt_f
 }
 
 #[test]
+fn an_outage_is_said_when_it_begins_and_when_it_is_over() {
+    let server = GitServer::over_http();
+    let (stage, clone) = stage(&server, "true");
+    let mut runner = stage.start_in(&clone, &["--watch", "100ms"]);
+    stage.wait_until("it is done", || {
+        let record = record_in(&server.bare(), Kind::Execution, "work");
+        record.is_some_and(|record| record.execution().unwrap().phase == ExecutionPhase::Succeeded)
+    });
+    server.fail("503 Service Unavailable", 1_000_000);
+    stage.wait_until("the outage is said", || runner.output().contains(" has failed since "));
+    server.fail("", 0);
+    stage.wait_until("its end is said", || runner.output().contains(" works again, after "));
+    runner.signal(Signal::TERM);
+    runner.ends();
+    let said = runner.output();
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("note: reading from ")).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].contains("503") && lines[0].contains("; next attempt in "), "{said}");
+}
+
+#[test]
 fn a_remote_that_falls_silent_does_not_delay_a_stop() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let server = GitServer::over_http();
