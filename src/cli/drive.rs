@@ -241,7 +241,7 @@ fn registry(config: &Config, environment: &Environment, (runs, private): (&Path,
         environment: passed,
         secrets: named(&config.providers.secrets),
         withheld,
-        sandbox: config.providers.sandbox,
+        sandbox: config.providers.sandbox.clone(),
         allow_private: config.providers.network.allow_private.clone(),
         sections: config.providers.sections.clone(),
         runs: runs.to_owned(),
@@ -258,7 +258,7 @@ pub(crate) fn registry_to_check(config: &Config) -> Registry {
     Registry::standard(ProviderSettings {
         allow: config.providers.allow.clone(),
         secrets: config.providers.secrets.iter().map(named).collect(),
-        sandbox: config.providers.sandbox,
+        sandbox: config.providers.sandbox.clone(),
         sections: config.providers.sections.clone(),
         ..ProviderSettings::default()
     })
