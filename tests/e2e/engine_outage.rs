@@ -125,6 +125,47 @@ fn a_remote_that_falls_silent_does_not_delay_a_stop() {
     }
 }
 
+/// Then no branch says anything of the Execution, and whoever looks for it has to be told by the machine that tried.
+#[test]
+fn an_execution_whose_first_record_is_refused_is_shown_with_what_the_remote_said() {
+    let server = GitServer::new();
+    let stage = Stage::new(CONFIG, &[]);
+    let graph = Graph::new("work").task("a", &[], "true");
+    let documents =
+        [graph.plan(), execution("one", "work"), execution("secret", "work"), bindings(&[&graph])];
+    stage.commit("work.yaml", &yaml(&documents));
+    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
+    let clone = stage.clone_to(&server.file_url(), "clone");
+    server.hook(
+        "pre-receive",
+        "while read old new ref; do git ls-tree -r --name-only $new | grep -q executions/secret && { echo no such name here >&2; exit 1; }; \
+         [ $ref = refs/heads/planspec/status ] || exit 0; done; exit 0",
+    );
+    let shows = |arguments: &[&str]| {
+        let outcome = stage.environment.planspec_in(&clone, arguments);
+        let shown = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(
+            shown.contains("its record was refused: ") && shown.contains("no such name here"),
+            "{outcome:?}"
+        );
+    };
+    let pass = stage.reconcile_in(&clone, &[]).succeeds();
+    assert!(pass.stdout.contains("waiting: team/secret: its record was refused: "), "{pass:?}");
+    assert_eq!(status_in(&server.bare(), "one").phase, ExecutionPhase::Succeeded);
+    assert!(record_in(&server.bare(), Kind::Execution, "secret").is_none());
+    for page in
+        [&["describe", "execution/secret", "-n", "team"][..], &["status"], &["get", "executions", "-A"]]
+    {
+        shows(page);
+    }
+    // As soon as it is taken, nothing is left of that.
+    server.hook("pre-receive", "exit 0");
+    stage.reconcile_in(&clone, &[]).succeeds();
+    assert_eq!(status_in(&server.bare(), "secret").phase, ExecutionPhase::Succeeded);
+    let page = stage.environment.planspec_in(&clone, &["get", "executions", "-A"]);
+    assert!(!format!("{page:?}").contains("refused"), "{page:?}");
+}
+
 #[test]
 fn what_a_remote_refuses_of_one_execution_holds_up_no_other() {
     let server = GitServer::new();
