@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase, unfinished};
+use super::{
+    Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase, reused, unfinished,
+};
 use crate::model::{
     BudgetGrant, ExecutionPhase, ExecutionStatus, JsonMap, Lease, NodeDecision, NodeExtensions, NodeId,
-    NodePhase, NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Rework, Usage, WorkProposal,
+    NodeReason, NodeStatus, PIN_MISMATCH, Rework, Usage, WorkProposal,
 };
 
 /// A change that does not fit the status.
@@ -113,8 +115,11 @@ fn apply_execution(
         ExecutionChange::RequestCancel(request) => status.extensions.cancel = Some(request.clone()),
         ExecutionChange::Suspend(request) => status.extensions.suspend = Some(request.clone()),
         ExecutionChange::Exclude(mutex) => status.extensions.mutex = Some(mutex.clone()),
-        ExecutionChange::Reuse(reuse) => take_note(status, reuse),
-        ExecutionChange::Resume(_) => status.extensions.suspend = None,
+        ExecutionChange::Reuse(reuse) => reused::take_note(status, reuse),
+        ExecutionChange::Resume(request) => {
+            status.extensions.suspend = None;
+            status.extensions.resumed = Some(request.clone());
+        }
         ExecutionChange::Retry(_) => {
             status.extensions.retries = status.extensions.retries.saturating_add(1);
             // A retry of a cancelled Execution would otherwise be cancelled again by the request that already had its
@@ -163,20 +168,6 @@ fn collapse(status: &mut ExecutionStatus, id: &NodeId, instances: &[NodeId]) -> 
         node.extensions.instance_attempts = node.extensions.instance_attempts.max(attempts);
     }
     Ok(())
-}
-
-/// Keeps what was decided about reuse; a node that is still to come says for itself why it was not reused.
-fn take_note(status: &mut ExecutionStatus, reuse: &Reuse) {
-    for (id, verdict) in &reuse.nodes {
-        if let Some(node) = status.node_statuses.get_mut(id)
-            && node.phase == NodePhase::Pending
-            // A node that already says something more important, such as what it waits for, keeps that.
-            && node.message.is_empty()
-        {
-            node.message = format!("not reused: {verdict}");
-        }
-    }
-    status.extensions.reuse = Some(reuse.clone());
 }
 
 fn apply_lease(status: &mut ExecutionStatus, change: &ExecutionChange) -> Result<(), IllegalChange> {
@@ -274,7 +265,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             say(node, *reason, message);
             succeed(node, outputs, evidence);
         }
-        NodeChange::Reuse { message, state, .. } => take_over(node, state, message),
+        NodeChange::Reuse { message, state, .. } => reused::take_over(node, state, message),
         NodeChange::Fail { reason, message, evidence } => {
             say(node, Some(*reason), message);
             keep(node, evidence);
@@ -333,23 +324,6 @@ fn succeed(node: &mut NodeStatus, outputs: &JsonMap, evidence: &Evidence) {
     node.extensions.result = evidence.result.clone().map(Arc::new);
     // What was unfinished is part of the result by now, or was taken back.
     (node.extensions.unfinished, node.extensions.answer) = (None, None);
-}
-
-/// What came of the node in an earlier execution comes along, but for its times and its runner.
-fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
-    node.extensions.reason = Some(NodeReason::Reused);
-    message.clone_into(&mut node.message);
-    node.outputs.clone_from(&state.outputs);
-    let there = &state.extensions;
-    node.extensions.binding.clone_from(&there.binding);
-    // The fingerprint comes along, so that a third Execution can compare itself with the work that was really done.
-    node.extensions.basis.clone_from(&there.basis);
-    node.extensions.exit_code = there.exit_code;
-    node.extensions.log.clone_from(&there.log);
-    node.extensions.stored.clone_from(&there.stored);
-    node.extensions.criteria.clone_from(&there.criteria);
-    node.extensions.result.clone_from(&there.result);
-    node.extensions.discarded = there.discarded;
 }
 
 /// What was used up counts anew from here.
@@ -437,6 +411,7 @@ fn keep(node: &mut NodeStatus, evidence: &Evidence) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::NodePhase;
 
     fn status() -> (ExecutionStatus, NodeId) {
         let id = NodeId::new("a").unwrap();

@@ -13,6 +13,7 @@ pub(crate) mod json;
 pub(crate) mod parameter;
 mod phase;
 mod reads;
+mod reused;
 pub(crate) mod shell_line;
 mod transition;
 mod unfinished;

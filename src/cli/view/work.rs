@@ -117,7 +117,7 @@ impl ShownWork {
         for needed in [base, commit].into_iter().chain(left).chain(theirs) {
             workspaces.ensure(needed, &reference)?;
         }
-        let is_undelivered = to_work_on.is_some_and(is_undelivered);
+        let is_undelivered = to_work_on.is_some_and(|own| own.reason == Some(NodeReason::BranchConflict));
         Ok(Self { key, base, commit, conflict, takes_commits, is_undelivered, unfinished })
     }
 }
@@ -150,12 +150,6 @@ fn merged(
     let results = results_among(&topology, status, &among);
     let pinned = status.start_commit().unwrap_or_default();
     Ok(workspaces.combine(key, pinned, &results, &results_ref(key))?)
-}
-
-/// Whether it is a delivery that conflicts with its branch: conflicts of results keep a node from being claimed at all.
-fn is_undelivered(own: &NodeExtensions) -> bool {
-    let provider = own.binding.as_ref().map(|binding| binding.provider.as_str());
-    own.reason == Some(NodeReason::MergeConflict) && provider.is_some_and(is_delivery)
 }
 
 /// The graph of a plan.

@@ -17,11 +17,12 @@ use crate::engine::commit::publisher::PublishOutcome;
 use crate::engine::commit::refusals::RefusalStep;
 use crate::engine::execution::active::{ActiveExecution, terms};
 use crate::engine::execution::step::PreparedStep;
-use crate::engine::execution::waiting::wait_set;
+use crate::engine::execution::waiting::{RECORD_REFUSED, wait_set};
 use crate::event::Event;
 use crate::git::{GitError, ObjectId};
-use crate::model::{ExecutionPhase, Kind, NodeReason, NodeTrait, ResourceKey, StatusRecord};
-use crate::record::Batch;
+use crate::index::WaitSet;
+use crate::model::{ExecutionPhase, Kind, NodeReason, NodeTrait, ResourceKey, StatusRecord, Waiting};
+use crate::record::{Batch, WrittenCommit};
 use crate::run::{Change, ExecutionChange};
 
 impl Driver<'_> {
@@ -46,7 +47,8 @@ impl Driver<'_> {
             delivered => delivered?,
         };
         match delivered {
-            PublishOutcome::Done { commit, subject } => {
+            PublishOutcome::Done(written) => {
+                let WrittenCommit { commit, subject, .. } = &*written;
                 info!(%commit, subject, duration_ms, claims = claims.len(), "published");
                 self.lane.published(begun, outcome.puts.keys());
                 // What went ahead is planned again: now that it is published, its Execution may end or be parked.
@@ -58,7 +60,7 @@ impl Driver<'_> {
                 self.summary.commits = self.summary.commits.saturating_add(1);
                 self.packing.count();
                 self.pack_if_due(false)?;
-                self.delivered(Some((commit, subject)), steps, outcome, &goals, reading)?;
+                self.delivered(Some(*written), steps, outcome, &goals, reading)?;
                 // Only now: a start that nobody else can read of could be made twice (Invariant 4).
                 for claim in claims {
                     self.attempts.claim(claim);
@@ -151,7 +153,7 @@ impl Driver<'_> {
     /// A commit is on the branch: what was planned is recorded now.
     fn delivered(
         &mut self,
-        commit: Option<(ObjectId, String)>,
+        written: Option<WrittenCommit>,
         steps: Vec<(ResourceKey, Box<PreparedStep>)>,
         effects: CommitEffects,
         goals: &BTreeSet<ResourceKey>,
@@ -159,10 +161,11 @@ impl Driver<'_> {
     ) -> Result<(), EngineError> {
         let CommitEffects { puts, events } = effects;
         let changed: Vec<ResourceKey> = puts.keys().cloned().collect();
-        if let Some((commit, subject)) = commit {
+        if let Some(written) = written {
+            let (commit, subject) = (written.commit, written.subject.clone());
             // Before anything is planned again: the index does not hold the new records yet, and dependents
             // read them from here.
-            self.snapshot.published(commit, puts.clone())?;
+            self.snapshot.published(written, puts.clone());
             // Events come after the commit: nobody may see what might still be lost (Invariant 4).
             for event in events {
                 self.emit(event);
@@ -301,7 +304,7 @@ impl Driver<'_> {
             let message = format!("the record of {key} was refused and is left out: {error}");
             self.emit(Event::Note { message });
             // Last, because the loop above has just queued it again.
-            self.queue.leave_out(key);
+            self.leave_out(key, &error);
         }
         Ok(())
     }
@@ -322,8 +325,15 @@ impl Driver<'_> {
             // Not even a merge of what was taken before is taken: nothing of the Execution can be recorded here.
             let message = format!("the files of {key} were refused, and its record is left out: {error}");
             self.emit(Event::Note { message });
-            self.queue.leave_out(key);
+            self.leave_out(key, error);
         }
+    }
+
+    /// Leaves a resource out of this pass, of which nothing can be recorded. The next one tries again.
+    fn leave_out(&mut self, key: ResourceKey, error: &GitError) {
+        let wake = Some(self.clock.now());
+        let why = Waiting::of(key.clone(), RECORD_REFUSED, format!("its record was refused: {error}"));
+        self.queue.leave_out(key, WaitSet { wake, waiting: vec![why], ..WaitSet::default() });
     }
 
     /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
+use super::capability::ResolvedCapability;
 use super::node_work::{
     BudgetGrant, ChangeRequest, CriterionResult, DiscardedChanges, LogSummary, NodeDecision, NodeResult,
     QuestionAnswer, Rework, StoredFiles, UnfinishedWork, Usage, WorkProposal,
@@ -90,8 +91,10 @@ pub enum NodeReason {
     ContentRefused,
     /// Blocked: the remote refused the files of the result.
     ResultRefused,
-    /// Blocked: the results of the nodes before it cannot be merged, with each other or into a branch.
+    /// Blocked: the results of the nodes before it cannot be merged with each other.
     MergeConflict,
+    /// Blocked: what is delivered cannot be merged into a branch of people, who resolve that on the branch.
+    BranchConflict,
     /// Blocked: an artifact of a node before it that it needs is not to be had on this machine.
     ArtifactUnavailable,
     /// Blocked: the place of a delivery does not take the work.
@@ -172,6 +175,7 @@ impl NodeReason {
                 | Self::ContentRefused
                 | Self::ResultRefused
                 | Self::MergeConflict
+                | Self::BranchConflict
                 | Self::ArtifactUnavailable
                 | Self::DeliveryRefused
         )
@@ -390,13 +394,4 @@ pub struct InputFingerprint {
     /// The capabilities that were found for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<ResolvedCapability>,
-}
-
-/// A capability as it was when an attempt started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResolvedCapability {
-    /// `NAMESPACE/NAME` of the Capability.
-    pub name: String,
-    /// Its generation.
-    pub generation: u64,
 }
