@@ -110,6 +110,7 @@ mod signing;
 mod skip;
 mod status_edits;
 mod status_history;
+mod submodules;
 mod terminal;
 mod unfinished;
 mod validate;

@@ -66,14 +66,15 @@ pub(super) fn collect(
         ChangePolicy::Commit if files == 0 => unchanged(cache, order, rules),
         _ if files == 0 => Ok(CollectedChanges::None),
         ChangePolicy::Discard => {
-            let paths: Vec<String> = changed.paths.iter().map(|path| shown(path)).collect();
+            let paths = changed.paths.iter().chain(&changed.in_submodules);
+            let paths: Vec<String> = paths.map(|path| shown(path)).collect();
             match protected(paths.iter().map(String::as_str), &rules.forbid) {
                 Some(message) => Err(CollectError::Refused(message)),
                 None => Ok(CollectedChanges::Discarded(DiscardedChanges { files })),
             }
         }
         ChangePolicy::Forbid => {
-            let paths = changed.paths.iter().chain(&changed.repositories);
+            let paths = changed.paths.iter().chain(&changed.repositories).chain(&changed.in_submodules);
             let list = named(paths.map(|path| shown(path)), changed.count());
             Err(CollectError::Refused(format!("changed files, and `config.changes` is `forbid`: {list}")))
         }
@@ -89,6 +90,12 @@ fn check_size(limits: &ResultLimits, copy: &WorkingCopy, changed: &ChangedPaths)
     if !changed.repositories.is_empty() {
         let list = named(changed.repositories.iter().map(|path| shown(path)), changed.count());
         return Err(CollectError::Refused(format!("made Git repositories inside of the workspace: {list}")));
+    }
+    if !changed.in_submodules.is_empty() {
+        let list = named(changed.in_submodules.iter().map(|path| shown(path)), changed.count());
+        return Err(CollectError::Refused(format!(
+            "changed files of submodules, which belong to other repositories: {list}"
+        )));
     }
     if changed.is_cut || changed.count() > limits.files {
         let files = changed.count();

@@ -13,4 +13,5 @@ pub(crate) mod files;
 pub(crate) mod health;
 pub(crate) mod owners;
 pub(crate) mod running;
+mod submodules;
 pub(crate) mod workspace;

@@ -8,6 +8,7 @@ mod line_history;
 mod outage;
 mod partial;
 mod push;
+mod submodule;
 mod transport;
 
 use std::ffi::OsString;
