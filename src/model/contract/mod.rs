@@ -37,15 +37,14 @@ pub use gate::{
 };
 pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
 pub use node::{
-    InputFingerprint, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED, ResolvedBinding,
-    ResolvedCapability,
+    InputFingerprint, NodeExtensions, NodePhase, NodeReason, NodeStatus, ResolvedBinding, ResolvedCapability,
 };
 pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;
 pub(crate) use node_trait::NodeTrait;
 pub use node_work::{
     BudgetGrant, ChangeRequest, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, LogSummary,
-    NodeDecision, NodeResult, QuestionAnswer, Rework, StoredFiles, Usage, WorkBudget, WorkProposal,
+    NodeDecision, NodeResult, OMITTED, QuestionAnswer, Rework, StoredFiles, Usage, WorkBudget, WorkProposal,
 };
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,

@@ -181,10 +181,6 @@ impl NodeReason {
     }
 }
 
-/// What stands, in the summary of a finished execution, for an output that was too large to keep: an object with this
-/// key, and the size in bytes of JSON.
-pub const OMITTED: &str = "omittedBytes";
-
 /// The status of one node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, JsonMap, NodeId};
 
+/// What stands, in the summary of a finished execution, for an output that was too large to keep: an object with this
+/// key, and the size in bytes of JSON.
+pub const OMITTED: &str = "omittedBytes";
+
 /// What an attempt changed, as a commit on top of what it worked on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeResult {

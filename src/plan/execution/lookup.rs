@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::child::child_keys;
 use super::draft::CancelResult;
 use crate::graph::NodeIx;
 use crate::model::{
-    ApprovedTarget, BindingTarget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, NodeResult,
-    ResolvedBinding, ResourceKey, ReviewBinding, WorkBudget,
+    ApprovedTarget, BindingTarget, DerivedExecution, ExecutionStatus, JsonMap, Name, NodeId, NodeReason,
+    NodeResult, ResolvedBinding, ResourceKey, ReviewBinding, WorkBudget,
 };
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
@@ -157,7 +156,7 @@ pub(crate) trait PlanLookup: ApprovalLookup {
         (node, attempt): (&NodeId, u32),
         _plan: &Name,
     ) -> (ResourceKey, ChildProgress) {
-        let [usual, _] = child_keys(&owner.key, node, attempt);
+        let [usual, _] = DerivedExecution::keys(&owner.key, node, attempt);
         // What no commit follows, such as a forecast, makes none.
         (usual, ChildProgress::Refused("no execution can be made here".to_owned()))
     }
