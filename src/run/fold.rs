@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
 use crate::model::{
     BudgetGrant, ExecutionPhase, ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase,
-    NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Rework, Usage, WorkProposal,
+    NodeReason, NodeStatus, PIN_MISMATCH, PersonRequest, Reuse, Rework, Usage, WorkProposal,
 };
 
 /// A change that does not fit the status.
@@ -114,10 +114,7 @@ fn apply_execution(
         ExecutionChange::Suspend(request) => status.extensions.suspend = Some(request.clone()),
         ExecutionChange::Exclude(mutex) => status.extensions.mutex = Some(mutex.clone()),
         ExecutionChange::Reuse(reuse) => take_note(status, reuse),
-        ExecutionChange::Resume(request) => {
-            status.extensions.suspend = None;
-            status.extensions.resumed = Some(request.clone());
-        }
+        ExecutionChange::Resume(request) => resume(status, request),
         ExecutionChange::Retry(_) => {
             status.extensions.retries = status.extensions.retries.saturating_add(1);
             // A retry of a cancelled Execution would otherwise be cancelled again by the request that already had its
@@ -131,6 +128,11 @@ fn apply_execution(
         }
     }
     Ok(())
+}
+
+fn resume(status: &mut ExecutionStatus, request: &PersonRequest) {
+    status.extensions.suspend = None;
+    status.extensions.resumed = Some(request.clone());
 }
 
 /// Fixes the instances of a repeated node, each with a record of its own from the same commit on.

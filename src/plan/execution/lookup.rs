@@ -75,19 +75,19 @@ pub(crate) struct VoidApproval {
     /// The Gate.
     pub gate: ResourceKey,
     /// Why.
-    pub void: VoidReason,
+    pub void: ApprovalGap,
 }
 
 /// Why the approvals of a gate do not cover what is behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct VoidReason {
+pub(crate) struct ApprovalGap {
     /// What is missing, or what has changed.
     pub why: String,
     /// Whether nobody can approve it before its manifest is fixed: then nobody must be asked to.
     pub is_closed: bool,
 }
 
-impl VoidReason {
+impl ApprovalGap {
     /// What is missing, and a reviewer can give.
     pub(crate) fn missing(why: String) -> Self {
         Self { why, is_closed: false }
