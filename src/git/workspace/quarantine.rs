@@ -1,5 +1,6 @@
 //! What a task changed, as objects in a place of their own: looked at there, and handed on only when nothing is wrong with it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -100,8 +101,16 @@ impl<'w> Quarantine<'w> {
             input.extend_from_slice(path);
             input.push(0);
         }
-        // From standard input: paths of any number, which no shell and no pattern sees.
-        let program = quarantine.git().args(["update-index", "-z", "--add", "--remove", "--stdin"]);
+        // From standard input: paths of any number, which no shell and no pattern sees. What is left out of the workspace is never
+        // taken for removed, also where a file there vanishes in this moment.
+        let program = quarantine.git().args([
+            "update-index",
+            "-z",
+            "--add",
+            "--remove",
+            "--ignore-skip-worktree-entries",
+            "--stdin",
+        ]);
         quarantine.run(program.input(input), "read what changed")?;
         let tree = quarantine.run(quarantine.git().args(["write-tree"]), "write the tree of a result")?;
         quarantine.tree = parse_id(&tree).ok_or_else(malformed)?;
@@ -143,6 +152,29 @@ impl<'w> Quarantine<'w> {
         let program = self.git().args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", &tree]);
         let listed = self.run(program, "list the files of a result")?;
         Ok(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The filter that the attributes of the base name for each of the files that are new or other than before, where they name
+    /// one. None of them was run: it would be a program of the machine's, chosen by the repository.
+    ///
+    /// # Errors
+    /// When the attributes cannot be read.
+    pub fn filters(&self) -> Result<BTreeMap<Vec<u8>, String>, GitError> {
+        let mut input = Vec::new();
+        for change in self.changes.iter().filter(|change| change.after.is_some()) {
+            input.extend_from_slice(&change.path);
+            input.push(0);
+        }
+        let program = self.git().args(["check-attr", "-z", "--stdin", "filter"]).input(input);
+        let listed = self.run(program, "read the attributes of a result")?;
+        let mut parts = listed.split(|byte| *byte == 0);
+        let mut found = BTreeMap::new();
+        while let (Some(path), Some(_), Some(value)) = (parts.next(), parts.next(), parts.next()) {
+            if !matches!(value, b"unspecified" | b"unset" | b"set") {
+                found.insert(path.to_vec(), String::from_utf8_lossy(value).into_owned());
+            }
+        }
+        Ok(found)
     }
 
     /// The size of a new object.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use globset::GlobBuilder;
 use serde_json::Value;
 
-use crate::model::NodeReason;
+use crate::model::{NodeReason, NodeResult};
 use crate::provider::output::{Redactor, holds_token};
 use crate::provider::settings::{ConfigError, Settings};
 use crate::provider::workspace::chain;
@@ -81,14 +81,7 @@ impl ChangeSettings {
         redactor: &Arc<Redactor>,
         evidence: &mut Evidence,
     ) -> Result<(), AttemptOutcome> {
-        let rules = ChangeRules {
-            policy: self.policy,
-            allow: self.allow.clone(),
-            deny: self.deny.clone(),
-            forbid: self.forbid.clone(),
-            is_secret: secrets(redactor),
-        };
-        match checkout.collect(&rules) {
+        match checkout.collect(&self.rules(redactor)) {
             Ok(CollectedChanges::None) => {}
             Ok(CollectedChanges::Discarded(discarded)) => evidence.discarded = Some(discarded),
             Ok(CollectedChanges::Result(result)) => evidence.result = Some(result),
@@ -101,6 +94,30 @@ impl ChangeSettings {
             }
         }
         Ok(())
+    }
+
+    /// Takes in what a command has changed so far that is to go on later, by the rules of every result.
+    pub(super) fn collect_unfinished(
+        &self,
+        checkout: &mut PrivateCheckout,
+        redactor: &Arc<Redactor>,
+    ) -> Result<Option<NodeResult>, CollectError> {
+        let rules = ChangeRules { is_unfinished: true, ..self.rules(redactor) };
+        Ok(match checkout.collect(&rules)? {
+            CollectedChanges::Result(result) => Some(result),
+            CollectedChanges::None | CollectedChanges::Discarded(_) => None,
+        })
+    }
+
+    fn rules(&self, redactor: &Arc<Redactor>) -> ChangeRules {
+        ChangeRules {
+            policy: self.policy,
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            forbid: self.forbid.clone(),
+            is_secret: secrets(redactor),
+            is_unfinished: false,
+        }
     }
 }
 
