@@ -10,7 +10,8 @@ use crate::git::{
     ChangedPaths, EntryMode, FileChange, GitError, NewCommit, ObjectCache, ObjectId, Quarantine, Repo,
     Signature, WorkingCopy, holds_marker,
 };
-use crate::model::{API_GROUP, DiscardedChanges, NodeResult};
+use crate::manifest::{is_candidate, may_declare};
+use crate::model::{DiscardedChanges, NodeResult};
 use crate::plan::{ChangedFile, PathRules, protected, refusals};
 use crate::provider::{ChangePolicy, ChangeRules, CollectError, CollectedChanges};
 
@@ -256,19 +257,13 @@ pub(crate) fn changed_file(
     if is(change.after, EntryMode::Symlink) {
         fact.link = after.as_deref().map(|target| String::from_utf8_lossy(target).into_owned());
     }
-    let ends = ["yaml", "yml", "json"];
-    let may_be_manifest =
-        Path::new(&fact.path).extension().is_some_and(|end| ends.iter().any(|known| end == *known));
-    let declares = |content: &Vec<u8>| mentions(content, format!("{API_GROUP}/").as_bytes());
-    fact.is_manifest = may_be_manifest && before.iter().chain(&after).any(declares);
+    // As the reader of manifests asks: what it would read is one, however its name or its text is written.
+    let declares = |content: &Vec<u8>| may_declare(content);
+    fact.is_manifest = is_candidate(&fact.path) && before.iter().chain(&after).any(declares);
     // What was there before is not this task's doing, and may be a made-up token of a test.
     let held = before.as_deref().is_some_and(is_secret);
     fact.holds_secret = !held && after.as_deref().is_some_and(is_secret);
     Ok(fact)
-}
-
-fn mentions(content: &[u8], word: &[u8]) -> bool {
-    content.windows(word.len()).any(|window| window == word)
 }
 
 /// A path of a tree, for people: hostile bytes are replaced.

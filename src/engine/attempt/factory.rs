@@ -15,7 +15,7 @@ use crate::git::{ObjectId, Signature};
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, Digest, Duration, ExecutionStatus, Node, NodeId, NodeKind, NodePhase, NodeReason,
-    NodeStatus, ResourceKey, StatusRecord,
+    NodeStatus, ResourceKey, StatusRecord, is_work_branch,
 };
 use crate::plan::{capability, changed_nodes, inputs, provider, settings, unapproved};
 use crate::provider::{Attempt, BranchMerger, Brief, OutputContract, UpstreamNode, UpstreamWork};
@@ -209,7 +209,9 @@ fn upstream_work(
     UpstreamWork {
         merger: merger.filter(|_| commit.is_some()),
         commit,
-        branch: state.and_then(|state| state.extensions.work_branch.clone()),
+        branch: state
+            .and_then(|state| state.extensions.work_branch.clone())
+            .filter(|branch| is_work_branch(&claim.key, branch)),
         nodes: upstream_nodes(&claim.compiled, status, claim.node),
         unapproved: unapproved(&claim.compiled, status, claim.node),
     }

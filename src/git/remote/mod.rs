@@ -222,13 +222,6 @@ impl Remote {
         self
     }
 
-    /// The same remote, which tells somebody of its outages.
-    #[must_use]
-    pub fn telling(mut self, listener: OutageListener) -> Self {
-        self.options.listener = listener;
-        self
-    }
-
     /// What people are shown: the remote's name or its address, without credentials.
     #[must_use]
     pub fn name(&self) -> &str {
