@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{
-    Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase, reused, unfinished,
-};
+use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, earlier, next_phase};
 use crate::model::{
     BudgetGrant, ExecutionPhase, ExecutionStatus, JsonMap, Lease, NodeDecision, NodeExtensions, NodeId,
     NodeReason, NodeStatus, PIN_MISMATCH, Rework, Usage, WorkProposal,
@@ -115,24 +113,26 @@ fn apply_execution(
         ExecutionChange::RequestCancel(request) => status.extensions.cancel = Some(request.clone()),
         ExecutionChange::Suspend(request) => status.extensions.suspend = Some(request.clone()),
         ExecutionChange::Exclude(mutex) => status.extensions.mutex = Some(mutex.clone()),
-        ExecutionChange::Reuse(reuse) => reused::take_note(status, reuse),
+        ExecutionChange::Reuse(reuse) => earlier::take_note(status, reuse),
         ExecutionChange::Resume(request) => {
             status.extensions.suspend = None;
             status.extensions.resumed = Some(request.clone());
         }
-        ExecutionChange::Retry(_) => {
-            status.extensions.retries = status.extensions.retries.saturating_add(1);
-            // A retry of a cancelled Execution would otherwise be cancelled again by the request that already had its
-            // effect.
-            status.extensions.cancel = None;
-            if over {
-                // It gave the mutex up when it ended, and has to wait for it again.
-                status.extensions.mutex = None;
-            }
-            status.completion_time = None;
-        }
+        ExecutionChange::Retry(_) => retry(status, over),
     }
     Ok(())
+}
+
+/// Goes on with nodes that are reset after it; it may be `over`.
+fn retry(status: &mut ExecutionStatus, over: bool) {
+    status.extensions.retries = status.extensions.retries.saturating_add(1);
+    // A retry of a cancelled Execution would otherwise be cancelled again by the request that already had its effect.
+    status.extensions.cancel = None;
+    if over {
+        // It gave the mutex up when it ended, and has to wait for it again.
+        status.extensions.mutex = None;
+    }
+    status.completion_time = None;
 }
 
 /// Fixes the instances of a repeated node, each with a record of its own from the same commit on.
@@ -223,7 +223,7 @@ fn apply_node(
     if matches!(change, NodeChange::Start { .. }) {
         // The first start of any node starts the Execution; queueing and pinning do not count as running.
         status.start_time = status.start_time.or(Some(at));
-        unfinished::drop_on_another_base(status, id);
+        earlier::drop_unfinished_on_another_base(status, id);
     }
     // Artifacts are listed on the Execution by contract, not on the node, and those of a reused node are as good as its
     // own.
@@ -265,7 +265,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             say(node, *reason, message);
             succeed(node, outputs, evidence);
         }
-        NodeChange::Reuse { message, state, .. } => reused::take_over(node, state, message),
+        NodeChange::Reuse { message, state, .. } => earlier::take_over(node, state, message),
         NodeChange::Fail { reason, message, evidence } => {
             say(node, Some(*reason), message);
             keep(node, evidence);
@@ -286,7 +286,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
         }
         NodeChange::Block { reason, message, retry_at, handle, usage, unfinished } => {
             spend(node, *usage);
-            unfinished::leave(node, unfinished);
+            earlier::leave_unfinished(node, unfinished);
             // Timeouts of waits count from when the wait began. A new message for the same reason (1 of 2 approvals)
             // does not begin it again.
             let same = node.extensions.reason == Some(*reason);
@@ -399,7 +399,7 @@ fn spend(node: &mut NodeStatus, usage: Option<Usage>) {
 
 fn keep(node: &mut NodeStatus, evidence: &Evidence) {
     spend(node, evidence.usage);
-    unfinished::leave(node, &evidence.unfinished);
+    earlier::leave_unfinished(node, &evidence.unfinished);
     (node.extensions.exit_code, node.extensions.discarded) = (evidence.exit_code, evidence.discarded);
     node.extensions.log.clone_from(&evidence.log);
     node.extensions.stored.clone_from(&evidence.stored);

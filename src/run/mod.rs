@@ -6,6 +6,7 @@ mod change;
 mod compiled;
 pub(crate) mod cron;
 mod decided;
+mod earlier;
 pub(crate) mod expression;
 mod fold;
 pub(crate) mod gate;
@@ -13,10 +14,8 @@ pub(crate) mod json;
 pub(crate) mod parameter;
 mod phase;
 mod reads;
-mod reused;
 pub(crate) mod shell_line;
 mod transition;
-mod unfinished;
 
 pub(crate) use attempt::{AttemptName, DISK_FULL, cause_first};
 pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop, UnfinishedChanges};
