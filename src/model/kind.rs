@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Name;
+use super::{Name, NodeId};
 
 /// The API group; a YAML document whose `apiVersion` starts with it and a slash is a manifest.
 pub const API_GROUP: &str = "planspec.io";
@@ -212,6 +212,23 @@ impl Reference {
     }
 }
 
+/// How the branches begin that show people work, without `refs/heads/`.
+pub const WORK_BRANCHES: &str = "planspec/work/";
+
+/// The branch, without `refs/heads/`, that shows people what a node asks them about.
+#[must_use]
+pub fn work_branch(execution: &ResourceKey, node: &NodeId) -> String {
+    format!("{WORK_BRANCHES}{}/{}/{node}", execution.namespace, execution.name)
+}
+
+/// Whether a branch, without `refs/heads/`, is one that shows people work of this Execution. Its name stands in the record, which
+/// anybody who can push the status branch may have written: no other branch is moved or offered for it (Invariant 14).
+#[must_use]
+pub fn is_work_branch(execution: &ResourceKey, branch: &str) -> bool {
+    let below = format!("{WORK_BRANCHES}{}/{}/", execution.namespace, execution.name);
+    branch.strip_prefix(&below).is_some_and(|node| NodeId::new(node).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,5 +252,20 @@ mod tests {
             }
         }
         assert!("pod".parse::<Kind>().is_err());
+    }
+
+    #[test]
+    fn no_branch_but_those_of_the_execution_shows_its_work() {
+        let key: ResourceKey = "team-a/execution/run-1".parse().unwrap();
+        let node = NodeId::new("look").unwrap();
+        assert!(is_work_branch(&key, &work_branch(&key, &node)));
+        for other in [
+            "main",
+            "planspec/work/team-a/run-1",
+            "planspec/work/team-a/run-2/look",
+            "planspec/work/team-a/run-1/../x",
+        ] {
+            assert!(!is_work_branch(&key, other), "{other}");
+        }
     }
 }

@@ -21,9 +21,12 @@ pub use derived::{DerivedExecution, Origin, spec_digest};
 pub use digest::Digest;
 pub(crate) use duration::after;
 pub use duration::{Duration, DurationError};
-pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, Reference, ResourceKey, UnknownKind};
+pub use kind::{
+    API_GROUP, API_VERSION, Kind, NotAKey, Reference, ResourceKey, UnknownKind, WORK_BRANCHES,
+    is_work_branch, work_branch,
+};
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
-pub use name::{Name, NameError, NodeId, WORK_BRANCHES, is_work_branch, work_branch};
+pub use name::{Name, NameError, NodeId};
 pub use next_step::{NextStep, NodeSituation, Waiting, next_steps, required_step, step_on_host};
 pub use record::{RecordFile, RecordParts, ResourceStatus, StatusRecord};
 pub use resource::{Resource, SourceLocation, Spec};
