@@ -108,15 +108,21 @@ mod tests {
     }
 
     #[test]
-    fn the_trees_of_the_last_few_objects_are_known_without_reading_them() {
-        let (dir, repo) = repo();
-        let ids = repo.gather(|| write_blobs(&repo, 3)).unwrap();
-        let tree = *ids.last().unwrap();
-        std::fs::remove_dir_all(dir.path().join("objects")).unwrap();
-        std::fs::create_dir(dir.path().join("objects")).unwrap();
-        assert_eq!(repo.compare(None, Some(tree)).unwrap().len(), 3);
-        repo.gather(|| repo.write_blob(b"another")).unwrap();
-        assert_eq!(repo.compare(None, Some(tree)).unwrap().len(), 3, "also after the next ones");
+    fn the_trees_of_the_last_commits_are_known_without_reading_them() {
+        // As loose objects, and as a pack.
+        for count in [3, PACK_FROM] {
+            let (dir, repo) = repo();
+            let ids = repo.gather(|| write_blobs(&repo, count)).unwrap();
+            let tree = *ids.last().unwrap();
+            let gone = dir.path().join("gone");
+            std::fs::rename(dir.path().join("objects"), &gone).unwrap();
+            std::fs::create_dir_all(dir.path().join("objects/pack")).unwrap();
+            assert_eq!(repo.compare(None, Some(tree)).unwrap().len(), count);
+            repo.gather(|| repo.write_blob(b"another")).unwrap();
+            assert_eq!(repo.compare(None, Some(tree)).unwrap().len(), count, "also after the next ones");
+            let reopened = repo.reopen().unwrap();
+            assert!(reopened.compare(None, Some(tree)).is_err(), "they are in no file");
+        }
     }
 
     #[test]
