@@ -6,6 +6,8 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{CriterionResult, DiscardedChanges, NodeId, NodeReason, NodeResult};
 use crate::run::{AttemptOutcome, RunnerFault, Stop, cause_first};
 
@@ -34,6 +36,57 @@ pub trait Workspace: Send + Sync {
     fn prepare_judged(&self, _work: &JudgedWork<'_>) -> Result<Option<JudgedCheckout>, WorkspaceError> {
         Ok(None)
     }
+
+    /// Takes in what an attempt on another machine says that it changed, as if it had been changed in a checkout. Blocks.
+    ///
+    /// # Errors
+    /// [`CollectError`].
+    fn take_in(
+        &self,
+        _files: &[HandedOverChange],
+        _rules: &ChangeRules,
+    ) -> Result<CollectedChanges, CollectError> {
+        Err(CollectError::Runner("there is no place here for the work of another machine".into()))
+    }
+
+    /// Writes what an attempt changed into a folder, for another machine to take in: the contents as numbered files. Blocks.
+    ///
+    /// # Errors
+    /// When they cannot be read or written.
+    fn hand_over(&self, _result: &NodeResult, _into: &Path) -> Result<Vec<HandedOverChange>, WorkspaceError> {
+        let why = "the work of this place is in no commit";
+        Err(WorkspaceError::new(WorkspaceFault::Runner(RunnerFault::Machine), why))
+    }
+}
+
+/// A file that an attempt changed on another machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOverChange {
+    /// The path from the root, with `/`.
+    pub path: String,
+    /// What it is now; none where it is gone.
+    pub now: Option<HandedOverContent>,
+}
+
+/// What a file is that an attempt changed on another machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOverContent {
+    /// What kind of file.
+    pub kind: FileKind,
+    /// A file here that holds the content, or where a link leads.
+    pub file: PathBuf,
+}
+
+/// The kinds of files that work may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileKind {
+    /// An ordinary one.
+    Plain,
+    /// One that may be run.
+    Executable,
+    /// A symbolic link.
+    Link,
 }
 
 /// What is to be judged.
@@ -155,6 +208,19 @@ pub struct ChangeRules {
     pub forbid: Vec<String>,
     /// Content that must not be in a result.
     pub is_secret: ContentCheck,
+}
+
+impl ChangeRules {
+    /// Nothing is kept.
+    pub(super) fn discarding() -> Self {
+        Self {
+            policy: ChangePolicy::Discard,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            forbid: Vec::new(),
+            is_secret: Arc::new(|_| false),
+        }
+    }
 }
 
 /// What was found of the changes of a task.
