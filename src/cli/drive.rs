@@ -139,7 +139,10 @@ pub(crate) fn drive_with(
         let runs = cache.join("runs");
         let private: Vec<PathBuf> =
             std::iter::once(repo.common_dir().to_owned()).chain(options.work_dir.clone()).collect();
-        let registry = Box::new(move |config: &Config| registry(config, &environment, (&runs, &private)));
+        let branch = branches.branch().to_owned();
+        let registry = Box::new(move |config: &Config| {
+            registry(config, &environment, &RunnerPlaces { runs: &runs, private: &private, branch: &branch })
+        });
         let index = Index::open_to_read(&cache)?;
         reconcile(
             ReconcileInputs { branches, index, registry, clock: Arc::new(SystemClock), stop, sink },
@@ -190,8 +193,18 @@ fn progress(context: &Context, dry_run: bool) -> Result<Box<dyn ProgressReporter
     })
 }
 
-/// The providers, with what the configuration lets through of the environment. `private` is what the runner keeps for itself.
-fn registry(config: &Config, environment: &Environment, (runs, private): (&Path, &[PathBuf])) -> Registry {
+/// What of this machine providers are told.
+pub(crate) struct RunnerPlaces<'a> {
+    /// The folder of all runs.
+    pub(crate) runs: &'a Path,
+    /// What the runner keeps for itself.
+    pub(crate) private: &'a [PathBuf],
+    /// The desired branch, as it was found.
+    pub(crate) branch: &'a str,
+}
+
+/// The providers, with what the configuration lets through of the environment.
+pub(crate) fn registry(config: &Config, environment: &Environment, places: &RunnerPlaces<'_>) -> Registry {
     let named = |names: &[String]| -> BTreeMap<String, std::ffi::OsString> {
         names.iter().filter_map(|name| Some((name.clone(), environment.os(name)?.to_owned()))).collect()
     };
@@ -209,8 +222,9 @@ fn registry(config: &Config, environment: &Environment, (runs, private): (&Path,
         sandbox: config.providers.sandbox,
         allow_private: config.providers.network.allow_private.clone(),
         sections: config.providers.sections.clone(),
-        runs: runs.to_owned(),
-        private: private.to_vec(),
+        runs: places.runs.to_owned(),
+        private: places.private.to_vec(),
+        branch: Some(config.desired_branch.clone().unwrap_or_else(|| places.branch.to_owned())),
         host: git_host::connection(environment),
         home: git_host::home(environment, &config.status_branch),
     })

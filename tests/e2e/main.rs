@@ -106,6 +106,7 @@ mod schedules;
 mod signed_edits;
 mod signing;
 mod skip;
+mod split;
 mod status_edits;
 mod status_history;
 mod terminal;
@@ -117,6 +118,7 @@ mod work_fates;
 mod work_shown;
 mod workspaces;
 mod writing;
+mod zip_file;
 
 /// A file that is not named above would never be compiled, and its tests would silently not run.
 #[test]

@@ -2,6 +2,7 @@
 //! again by the idempotency key in the title of its run, and followed to its conclusion.
 
 mod keyed_runs;
+pub(super) mod worker;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -74,6 +74,17 @@ impl ChangeSettings {
         &self.restore
     }
 
+    /// What may be changed, and what becomes of it.
+    pub(super) fn rules(&self, redactor: &Arc<Redactor>) -> ChangeRules {
+        ChangeRules {
+            policy: self.policy,
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            forbid: self.forbid.clone(),
+            is_secret: secrets(redactor),
+        }
+    }
+
     /// Takes in what a command changed, into the evidence of its attempt.
     pub(super) fn collect(
         &self,
@@ -81,14 +92,7 @@ impl ChangeSettings {
         redactor: &Arc<Redactor>,
         evidence: &mut Evidence,
     ) -> Result<(), AttemptOutcome> {
-        let rules = ChangeRules {
-            policy: self.policy,
-            allow: self.allow.clone(),
-            deny: self.deny.clone(),
-            forbid: self.forbid.clone(),
-            is_secret: secrets(redactor),
-        };
-        match checkout.collect(&rules) {
+        match checkout.collect(&self.rules(redactor)) {
             Ok(CollectedChanges::None) => {}
             Ok(CollectedChanges::Discarded(discarded)) => evidence.discarded = Some(discarded),
             Ok(CollectedChanges::Result(result)) => evidence.result = Some(result),
@@ -105,7 +109,7 @@ impl ChangeSettings {
 }
 
 /// Whether content holds a secret that is known here, or something in the shape of one.
-pub(super) fn secrets(redactor: &Arc<Redactor>) -> ContentCheck {
+pub(in crate::provider) fn secrets(redactor: &Arc<Redactor>) -> ContentCheck {
     let redactor = Arc::clone(redactor);
     Arc::new(move |content| redactor.finds_any(content) || holds_token(content))
 }
