@@ -14,6 +14,9 @@ use super::table::{Table, time};
 const TASKS: usize = 2_000;
 const CHAIN: usize = 1_000;
 
+/// How chains are driven: as users get it, and with a commit for each task before it starts.
+const MODES: [(&str, &str); 2] = [("", ""), (", each start published", "publish: {mode: strict}\n")];
+
 /// Independent tasks, next to ninja; without and with a checkout for each of them.
 pub(crate) fn tasks(bench: &Bench, table: &mut Table) -> Result<()> {
     let folder = bench.scratch().join("ninja");
@@ -26,7 +29,7 @@ pub(crate) fn tasks(bench: &Bench, table: &mut Table) -> Result<()> {
         let (theirs, own) = in_turn(
             bench.rounds,
             || if there { run(ninja().arg("-j2")) } else { Ok(Sample::default()) },
-            || drive(bench, TASKS, Shape::Wide, checkout),
+            || drive(bench, &manifests_of(TASKS, Shape::Wide, checkout), TASKS),
         )?;
         let work = format!("{TASKS} tasks{also}");
         table.ratio(&work, ("ninja -j2", there.then_some(theirs)), own, 1.5);
@@ -36,8 +39,9 @@ pub(crate) fn tasks(bench: &Bench, table: &mut Table) -> Result<()> {
 
 /// A chain, next to starting the same programs in turn.
 pub(crate) fn chain(bench: &Bench, table: &mut Table) -> Result<()> {
+    let files = manifests_of(CHAIN, Shape::Chain, false);
     let (theirs, own) =
-        in_turn(bench.rounds, || spawn_in_turn(CHAIN, "true"), || drive(bench, CHAIN, Shape::Chain, false))?;
+        in_turn(bench.rounds, || spawn_in_turn(CHAIN, "true"), || drive(bench, &files, CHAIN))?;
     let on_top = |ours: Duration, theirs: Duration| {
         let span = ours.saturating_sub(theirs) / u32::try_from(CHAIN).unwrap_or(1);
         format!("+{:.2} ms a node", span.as_secs_f64() * 1e3)
@@ -83,25 +87,32 @@ pub(crate) fn dbos(bench: &Bench, table: &mut Table) -> Result<()> {
         // Its start is no part of the figure, so the time of processors, which counts it, is left out.
         Ok(Sample { wall: Duration::from_secs_f64(seconds), ..Sample::default() })
     };
-    let (theirs, own) = in_turn(bench.rounds, peer, || drive(bench, count, Shape::Chain, false))?;
-    let theirs = bench.dbos().map(|_| theirs);
-    table.ratio(&format!("a chain of {count} tasks"), ("DBOS on SQLite", theirs), own, 0.7);
+    for (also, config) in MODES {
+        let files = with_config(manifests_of(count, Shape::Chain, false), config);
+        let (theirs, own) = in_turn(bench.rounds, peer, || drive(bench, &files, count))?;
+        let theirs = bench.dbos().map(|_| theirs);
+        table.ratio(&format!("a chain of {count} tasks{also}"), ("DBOS on SQLite", theirs), own, 0.7);
+    }
     Ok(())
 }
 
 /// A long chain next to a short one: what a node costs must not grow with the plan.
 pub(crate) fn chain_length(bench: &Bench, table: &mut Table) -> Result<()> {
+    for (also, config) in MODES {
+        chain_lengths(bench, table, also, config)?;
+    }
+    Ok(())
+}
+
+fn chain_lengths(bench: &Bench, table: &mut Table, also: &str, config: &str) -> Result<()> {
     let (few, many) = (bench.scaled(500), bench.scaled(2_000));
-    let drive = |count: usize| -> Result<(Sample, u64)> {
+    let driven = |count: usize| -> Result<(Sample, u64)> {
+        let files = with_config(manifests_of(count, Shape::Chain, false), config);
         let path = bench.fresh("driven");
-        let repository = Repository::of_files(&path, &manifests_of(count, Shape::Chain, false))?;
-        let sample = run(bench.planspec(&path).args(["reconcile", "--quiet", "--jobs", "2"]))?;
-        let done = repository.status_commits()?;
-        ensure!(done > count / 2, "{done} commits for {count} nodes");
-        Ok((sample, bytes_below(&path.join(".git/objects"))?))
+        Ok((drive_in(bench, &path, &files, count)?, bytes_below(&path.join(".git/objects"))?))
     };
-    let (short, short_bytes) = drive(few)?;
-    let (long, long_bytes) = drive(many)?;
+    let (short, short_bytes) = driven(few)?;
+    let (long, long_bytes) = driven(many)?;
     let each = |sample: Sample, count: usize| sample.wall.as_secs_f64() * 1e3 / count as f64;
     let bytes = |bytes: u64, count: usize| bytes as f64 / count as f64 / 1024.0;
     let shown = |count: usize, sample: Sample, size: u64| {
@@ -113,7 +124,7 @@ pub(crate) fn chain_length(bench: &Bench, table: &mut Table) -> Result<()> {
         bytes(long_bytes, many) / bytes(short_bytes, few)
     );
     table.row(
-        &format!("a chain of {many} tasks"),
+        &format!("a chain of {many} tasks{also}"),
         &format!("ours of {few}: {}", shown(few, short, short_bytes)),
         &shown(many, long, long_bytes),
         &ratio,
@@ -162,10 +173,8 @@ fn peak(sample: Sample) -> String {
 /// Drives a plan of so many tasks to its end, and follows the memory that this takes.
 fn watched(bench: &Bench, count: usize, shape: Shape) -> Result<Sample> {
     let path = bench.fresh("driven");
-    let mut files = manifests_of(count, shape, false);
     // A plan of this size is a file of more than 1 MiB.
-    let content = "limits: {fileBytes: 67108864}\n".to_owned();
-    files.push(File { path: ".planspec.yaml".to_owned(), content });
+    let files = with_config(manifests_of(count, shape, false), "limits: {fileBytes: 67108864}\n");
     Repository::of_files(&path, &files)?;
     run_and_watch(bench.planspec(&path).args(["reconcile", "--quiet", "--jobs", "2"]))
 }
@@ -181,15 +190,26 @@ pub(crate) fn bytes_below(folder: &Path) -> Result<u64> {
     Ok(sum)
 }
 
-/// Drives a new repository to the end, and checks that the status branch says so of every node.
-fn drive(bench: &Bench, count: usize, shape: Shape, checkout: bool) -> Result<Sample> {
+/// The same files and a configuration, unless it is empty.
+fn with_config(mut files: Vec<File>, config: &str) -> Vec<File> {
+    if !config.is_empty() {
+        files.push(File { path: ".planspec.yaml".to_owned(), content: config.to_owned() });
+    }
+    files
+}
+
+/// Drives a new repository to the end, and checks that the status branch says so of each of its `count` nodes.
+fn drive(bench: &Bench, files: &[File], count: usize) -> Result<Sample> {
     // A new place each time: a file system takes its time with files where others were removed a moment ago.
-    let path = bench.fresh("driven");
-    let repository = Repository::of_files(&path, &manifests_of(count, shape, checkout))?;
-    let sample = run(bench.planspec(&path).args(["reconcile", "--quiet", "--jobs", "2"]))?;
+    drive_in(bench, &bench.fresh("driven"), files, count)
+}
+
+/// The same in this place.
+fn drive_in(bench: &Bench, path: &Path, files: &[File], count: usize) -> Result<Sample> {
+    let repository = Repository::of_files(path, files)?;
+    let sample = run(bench.planspec(path).args(["reconcile", "--quiet", "--jobs", "2"]))?;
     // Whole, as a person sees it: on the branch, a large record is in parts.
-    let shown =
-        bench.planspec(&path).args(["get", "execution/many", "-n", "bench", "-o", "yaml"]).output()?;
+    let shown = bench.planspec(path).args(["get", "execution/many", "-n", "bench", "-o", "yaml"]).output()?;
     let record = String::from_utf8(shown.stdout)?;
     let done = record.lines().filter(|line| line.trim() == "phase: Succeeded").count();
     ensure!(done == count + 1, "{done} of {} phases are Succeeded", count + 1);

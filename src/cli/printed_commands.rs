@@ -47,6 +47,7 @@ fn every_next_step_is_a_command_of_this_program() {
     check_parses(&NextStep::logs(&execution));
     check_parses(&NextStep::complete(&execution, &node));
     check_parses(&NextStep::answer(&execution, &node));
+    check_parses(&NextStep::retry(&execution, &node));
 }
 
 /// Commands in backquotes within the strings of a source file; comments and tests are left out.

@@ -150,10 +150,12 @@ impl StatusMemory {
         }
         let fresh = self.file.with_extension(format!("{}.new", std::process::id()));
         let bytes = serde_json::to_vec(&all).unwrap_or_default();
-        let folder = self.file.parent().map_or(Ok(()), fs::create_dir_all);
-        if let Err(error) =
-            folder.and_then(|()| fs::write(&fresh, bytes)).and_then(|()| fs::rename(&fresh, &self.file))
-        {
+        // After each commit, so that the folder is made only where it is not there.
+        let written = fs::write(&fresh, &bytes).or_else(|_| {
+            self.file.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(&fresh, &bytes)
+        });
+        if let Err(error) = written.and_then(|()| fs::rename(&fresh, &self.file)) {
             warn!(%error, "the last status tip could not be remembered; going back will not be seen");
             let _ = fs::remove_file(&fresh);
         }
@@ -253,8 +255,8 @@ impl LostHistory {
             batch.changes.push(RecordEdit::Put { record: Arc::new(record), pins: None });
         }
         let base = StatusTree::at(repo, tip)?;
-        if let Some(commit) = Writer::new().write(repo, &base, &batch, by)? {
-            return Ok(Some(commit));
+        if let Some(written) = Writer::new().write(repo, &base, &batch, by)? {
+            return Ok(Some(written.commit));
         }
         let (Some(tip), Some(tree)) = (base.commit, base.tree) else { return Ok(None) };
         let message = format!(

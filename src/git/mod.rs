@@ -36,6 +36,6 @@ pub use signing_key::{CommitSignature, PublicKey, SigningKey};
 pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
 pub use workspace::{
-    ChangedPaths, CommittedWork, FileChange, HandedOverFile, JudgedCommit, Leftovers, NewCommit, ObjectCache,
-    Quarantine, ResultMerge, WorkingCopy, holds_marker, remove_kept,
+    ChangedPaths, CheckoutForm, CommittedWork, FileChange, HandedOverFile, JudgedCommit, Leftovers,
+    NewCommit, ObjectCache, Quarantine, ResultMerge, WorkingCopy, holds_marker, remove_kept,
 };

@@ -157,6 +157,12 @@ impl NextStep {
         Self::of(NextAction::Complete, execution, Some(node))
     }
 
+    /// A node runs again, with everything after it.
+    #[must_use]
+    pub fn retry(execution: &ResourceKey, node: &NodeId) -> Self {
+        Self::of(NextAction::Retry, execution, Some(node))
+    }
+
     /// A person answers the question of a node's provider.
     #[must_use]
     pub fn answer(execution: &ResourceKey, node: &NodeId) -> Self {

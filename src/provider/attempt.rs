@@ -12,7 +12,7 @@ use super::output::{Redactor, plain_line};
 use super::{AttemptFiles, UpstreamWork, Workspace};
 use crate::model::{
     AcceptanceCriterion, ChangeRequest, ContextItem, GoalSpec, JsonMap, NodeId, NodeReason, QuestionAnswer,
-    ResourceKey,
+    ResourceKey, UnfinishedWork,
 };
 use crate::run::{AttemptOutcome, AttemptReport, Stop};
 
@@ -128,6 +128,8 @@ pub struct Brief {
     pub goal: Option<GoalSpec>,
     /// What a reviewer wants changed of what the task made before.
     pub requested: Option<ChangeRequest>,
+    /// What an earlier attempt had changed and did not finish: the workspace holds it.
+    pub unfinished: Option<UnfinishedWork>,
     /// What the plan is for.
     pub plan: String,
     /// The material of the plan.

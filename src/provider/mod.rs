@@ -46,11 +46,11 @@ pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings,
 pub use workspace::{
     BranchMerge, BranchMerger, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck,
     FileKind, HandedOverChange, HandedOverContent, JudgedCheckout, JudgedWork, PrivateCheckout, UpstreamNode,
-    UpstreamWork, Workspace, WorkspaceError, WorkspaceFault,
+    UpstreamWork, Workspace, WorkspaceError, WorkspaceFault, WorkspaceForm,
 };
 
 use crate::model::JsonMap;
-pub use crate::run::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};
+pub use crate::run::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop, UnfinishedChanges};
 
 /// Kills whatever attempts run as local processes, for a runner that ends at once.
 pub fn kill_processes() {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Attempt, NoFiles, PrivateCheckout, Workspace, WorkspaceError};
+use super::{Attempt, NoFiles, PrivateCheckout, Workspace, WorkspaceError, WorkspaceForm};
 use crate::model::{JsonMap, Kind, ResourceKey};
 
 /// A workspace that nobody may ask for a checkout.
 struct Nowhere;
 
 impl Workspace for Nowhere {
-    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+    fn prepare_as(&self, _: &WorkspaceForm) -> Result<PrivateCheckout, WorkspaceError> {
         panic!("this work needs no checkout")
     }
 }

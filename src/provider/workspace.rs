@@ -2,6 +2,7 @@
 //! providers only ask for it, and say what becomes of the files that changed.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,20 +14,19 @@ use crate::run::{AttemptOutcome, RunnerFault, Stop, cause_first};
 
 /// Gives private checkouts of one commit.
 pub trait Workspace: Send + Sync {
-    /// A checkout that nobody else uses. Blocks while it is made.
+    /// A checkout that nobody else uses, with all that belongs to the commit and nothing else. Blocks while it is made.
     ///
     /// # Errors
     /// When it cannot be made.
-    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError>;
-
-    /// The same, with the ignored files that an earlier attempt at the same node left on this machine, such as the cache of a
-    /// build. Blocks.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    fn prepare_keeping(&self) -> Result<PrivateCheckout, WorkspaceError> {
-        self.prepare()
+    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+        self.prepare_as(&WorkspaceForm::default())
     }
+
+    /// The same in this form. Blocks.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn prepare_as(&self, form: &WorkspaceForm) -> Result<PrivateCheckout, WorkspaceError>;
 
     /// A second checkout, of what an attempt made, in which somebody else judges it: nothing is there that was not committed.
     /// `None` where there is no place but the one in which the work was done, such as a person's own folder. Blocks.
@@ -89,9 +89,23 @@ pub enum FileKind {
     Link,
 }
 
+/// What a checkout is to be like, where it is not simply all that belongs to the commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkspaceForm {
+    /// Whether the ignored files are there that an earlier attempt at the same node left on this machine, such as the cache of a
+    /// build.
+    pub keep_ignored: bool,
+    /// The only files and folders that are there, by their paths; all of them when empty.
+    pub sparse: Vec<String>,
+    /// How many commits of the history are to be seen; all that are on this machine when absent.
+    pub depth: Option<NonZeroU32>,
+}
+
 /// What is to be judged.
 #[derive(Debug, Clone, Copy)]
 pub struct JudgedWork<'w> {
+    /// What the checkout is to be like; ignored files of an attempt are never in it.
+    pub form: &'w WorkspaceForm,
     /// What the attempt changed; nothing when it left the files as they were.
     pub result: Option<&'w NodeResult>,
     /// Globs of files that are taken from what it worked on.
@@ -208,6 +222,8 @@ pub struct ChangeRules {
     pub forbid: Vec<String>,
     /// Content that must not be in a result.
     pub is_secret: ContentCheck,
+    /// Whether the work goes on later: then what is kept is for the next attempt at it, and conflicts may still be marked.
+    pub is_unfinished: bool,
 }
 
 impl ChangeRules {
@@ -219,6 +235,7 @@ impl ChangeRules {
             deny: Vec::new(),
             forbid: Vec::new(),
             is_secret: Arc::new(|_| false),
+            is_unfinished: false,
         }
     }
 }

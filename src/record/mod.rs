@@ -14,6 +14,7 @@ mod subject;
 mod transition;
 mod tree;
 mod writer;
+mod written;
 
 pub use batch::{Batch, RecordEdit};
 pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WaitingFor, dashboard};
@@ -33,6 +34,7 @@ pub use shrink::shrink;
 pub use transition::{MESSAGE_LIMIT, NotATransition, Transition};
 pub use tree::{Pinned, StatusTree};
 pub use writer::Writer;
+pub use written::{WrittenCommit, WrittenRecords};
 
 use crate::git::GitError;
 

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::parts::{self, PartsWriter};
 use super::{
-    Batch, DESIRED_BRANCH, PinKind, RecordEdit, RecordError, Renderer, StatusTree, dashboard, layout,
-    message, removed,
+    Batch, DESIRED_BRANCH, PinKind, RecordEdit, RecordError, Renderer, StatusTree, WrittenCommit,
+    WrittenRecords, dashboard, layout, message, removed,
 };
 use crate::git::{EntryMode, ObjectId, Repo, Signature};
 use crate::model::{Kind, Name, RecordParts, ResourceKey, StatusRecord};
@@ -74,7 +74,7 @@ impl Writer {
         base: &StatusTree,
         batch: &Batch,
         author: &Signature,
-    ) -> Result<Option<ObjectId>, RecordError> {
+    ) -> Result<Option<WrittenCommit>, RecordError> {
         // A commit of a large Execution may hold some hundred nodes.
         repo.gather(|| self.write_objects(repo, base, batch, author))
     }
@@ -95,11 +95,12 @@ impl Writer {
         base: &StatusTree,
         batch: &Batch,
         author: &Signature,
-    ) -> Result<Option<ObjectId>, RecordError> {
+    ) -> Result<Option<WrittenCommit>, RecordError> {
         let started = Instant::now();
         let mut directories = Directories::default();
         let mut edits = PathEdits::default();
         let mut blobs = HashMap::new();
+        let mut records = WrittenRecords::default();
         for (position, change) in batch.changes.iter().enumerate() {
             let key = change.key();
             // Read at the base and not from memory: another runner may have split the directory since.
@@ -111,8 +112,10 @@ impl Writer {
                     let parts = parts::is_large(record).then(write_parts).transpose()?;
                     let blob = self.blob(repo, &key, record, parts.as_ref().map(|(parts, _)| parts))?;
                     blobs.insert(key.clone(), (Arc::downgrade(record), blob));
+                    let nodes = parts.map(|(_, tree)| tree);
+                    records.note(record, blob, nodes);
                     directory.put(&key, blob, pins.as_deref(), &mut edits);
-                    directory.put_nodes(&key, parts.map(|(_, tree)| tree), &mut edits);
+                    directory.put_nodes(&key, nodes, &mut edits);
                 }
                 RecordEdit::Remove(_) => {
                     self.forget(&key);
@@ -141,7 +144,8 @@ impl Writer {
         }
         // Only ever the tip that was read: a commit on top of anything else would be refused by the lease (Invariant 3).
         let parents: Vec<ObjectId> = base.commit.into_iter().collect();
-        let commit = repo.write_commit(tree, &parents, &self.message(batch), author, batch.at)?;
+        let message = self.message(batch);
+        let commit = repo.write_commit(tree, &parents, &message, author, batch.at)?;
         tracing::debug!(
             %commit,
             parent = ?base.commit,
@@ -150,7 +154,8 @@ impl Writer {
             duration_ms = started.elapsed().as_millis(),
             "status commit written"
         );
-        Ok(Some(commit))
+        let subject = message.lines().next().unwrap_or_default().to_owned();
+        Ok(Some(WrittenCommit { commit, tree, subject, records }))
     }
 
     /// A runner may live for weeks, and must not keep the parts of what is gone.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::{
     Artifact, ChangeRequest, CriterionResult, DiscardedChanges, JsonMap, LogSummary, NodeId, NodeReason,
-    NodeResult, NodeStatus, StoredFiles, Usage,
+    NodeResult, NodeStatus, StoredFiles, UnfinishedWork, Usage,
 };
 
 /// Why an attempt ends early.
@@ -112,6 +112,16 @@ pub enum AttemptOutcome {
     },
 }
 
+/// What an attempt that goes on later leaves of its changes to the next one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum UnfinishedChanges {
+    /// Nothing is known of them: the next attempt finds what this one found.
+    #[default]
+    AsFound,
+    /// These; none where every file is as in the base.
+    Left(Option<UnfinishedWork>),
+}
+
 /// What was seen of an attempt besides its outcome.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evidence {
@@ -127,6 +137,8 @@ pub struct Evidence {
     pub stored: Option<Arc<StoredFiles>>,
     /// What it changed, where that is kept.
     pub result: Option<NodeResult>,
+    /// What it changed so far, where it goes on later.
+    pub unfinished: UnfinishedChanges,
     /// What it changed, where that is not kept.
     pub discarded: Option<DiscardedChanges>,
     /// What it says it used up.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Evidence;
+use super::{Evidence, UnfinishedChanges};
 use crate::model::{
     Artifact, BudgetGrant, ChangeRequest, Digest, InputFingerprint, JsonMap, Lease, MutexHold, NodeDecision,
     NodeId, NodePhase, NodeReason, NodeStatus, PersonRequest, PinnedGraph, QuestionAnswer, ResolvedBinding,
@@ -173,6 +173,8 @@ pub(crate) enum NodeChange {
         handle: Option<String>,
         /// What the attempt used up before it had to wait.
         usage: Option<Usage>,
+        /// What it changed before that.
+        unfinished: UnfinishedChanges,
     },
     /// People are shown what it is going to deliver, while a Gate before it waits.
     // Without a claim: nothing of the node begins, and whoever asks twice finds what is shown already.
@@ -229,6 +231,13 @@ pub(crate) enum NodeChange {
 }
 
 impl NodeChange {
+    /// It waits for something that no provider was asked for, until somebody or something else moves it on.
+    #[must_use]
+    pub(crate) fn block(reason: NodeReason, message: String) -> Self {
+        let unfinished = UnfinishedChanges::AsFound;
+        Self::Block { reason, message, retry_at: None, handle: None, usage: None, unfinished }
+    }
+
     /// The name of the change, for messages.
     #[must_use]
     pub(crate) fn name(&self) -> &'static str {

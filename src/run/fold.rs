@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase};
+use super::{
+    Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, UnfinishedChanges, next_phase,
+};
 use crate::model::{
     BudgetGrant, ExecutionPhase, ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase,
     NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Rework, Usage, WorkProposal,
@@ -229,9 +231,10 @@ fn apply_node(
     change_node(node, change, at);
     node.phase = to;
     node.completion_time = to.is_terminal().then(|| node.completion_time.unwrap_or(at));
-    // The first start of any node starts the Execution; queueing and pinning do not count as running.
-    if matches!(change, NodeChange::Start { .. }) && status.start_time.is_none() {
-        status.start_time = Some(at);
+    if matches!(change, NodeChange::Start { .. }) {
+        // The first start of any node starts the Execution; queueing and pinning do not count as running.
+        status.start_time = status.start_time.or(Some(at));
+        drop_unfinished_on_another_base(status, id);
     }
     // Artifacts are listed on the Execution by contract, not on the node, and those of a reused node are as good as its
     // own.
@@ -257,6 +260,20 @@ fn apply_node(
     Ok(())
 }
 
+/// Changes to other files than those that the attempt works on would undo what came since. Dropped, and said (Invariant 15).
+fn drop_unfinished_on_another_base(status: &mut ExecutionStatus, id: &NodeId) {
+    let Some(node) = status.node_statuses.get(id) else { return };
+    let Some(unfinished) = node.extensions.unfinished.as_deref() else { return };
+    let base = node.extensions.base.as_deref().or(status.start_commit());
+    if base == Some(&unfinished.base) {
+        return;
+    }
+    let message = format!("{} is dropped: it was made on other files", unfinished.summary());
+    if let Some(node) = status.node_statuses.get_mut(id) {
+        (node.message, node.extensions.unfinished) = (message, None);
+    }
+}
+
 fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
     let say = |node: &mut NodeStatus, reason: Option<NodeReason>, message: &str| {
         node.extensions.reason = reason;
@@ -275,6 +292,8 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
             node.outputs.clone_from(outputs);
             // Only of work that succeeded: what a failed attempt changed is nobody's base.
             (node.extensions.result, node.extensions.answer) = (evidence.result.clone().map(Arc::new), None);
+            // Part of the result by now, or taken back.
+            node.extensions.unfinished = None;
         }
         NodeChange::Reuse { message, state, .. } => take_over(node, state, message),
         NodeChange::Fail { reason, message, evidence } => {
@@ -295,8 +314,9 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
                 node.extensions.failures = node.extensions.failures.saturating_add(1);
             }
         }
-        NodeChange::Block { reason, message, retry_at, handle, usage } => {
+        NodeChange::Block { reason, message, retry_at, handle, usage, unfinished } => {
             spend(node, *usage);
+            leave(node, unfinished);
             // Timeouts of waits count from when the wait began. A new message for the same reason (1 of 2 approvals)
             // does not begin it again.
             let same = node.extensions.reason == Some(*reason);
@@ -399,6 +419,8 @@ fn start(node: &mut NodeStatus, at: Timestamp) {
         answer: node.extensions.answer.take(),
         // Each attempt at it works on top of what was reviewed, also after a failure.
         rework: node.extensions.rework.take(),
+        // Until it has changed them further: should its runner be lost, the next one begins with the same.
+        unfinished: node.extensions.unfinished.take(),
         usage: node.extensions.usage,
         granted: node.extensions.granted.take(),
         onto: std::mem::take(&mut node.extensions.onto),
@@ -414,8 +436,16 @@ fn spend(node: &mut NodeStatus, usage: Option<Usage>) {
     }
 }
 
+/// Keeps what an attempt had changed that goes on later.
+fn leave(node: &mut NodeStatus, changes: &UnfinishedChanges) {
+    if let UnfinishedChanges::Left(left) = changes {
+        node.extensions.unfinished = left.clone().map(Arc::new);
+    }
+}
+
 fn keep(node: &mut NodeStatus, evidence: &Evidence) {
     spend(node, evidence.usage);
+    leave(node, &evidence.unfinished);
     node.extensions.exit_code = evidence.exit_code;
     node.extensions.log.clone_from(&evidence.log);
     node.extensions.stored.clone_from(&evidence.stored);
@@ -430,6 +460,7 @@ fn keep(node: &mut NodeStatus, evidence: &Evidence) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::UnfinishedWork;
 
     fn status() -> (ExecutionStatus, NodeId) {
         let id = NodeId::new("a").unwrap();
@@ -497,5 +528,37 @@ mod tests {
             .unwrap();
         assert_eq!(status.node_statuses[&id].attempt, 2);
         assert_eq!(status.node_statuses[&id].extensions.failures, 0);
+    }
+
+    #[test]
+    fn unfinished_changes_outlive_lost_runners_and_go_when_the_base_is_another_one() {
+        let (mut status, id) = status();
+        let at = Timestamp::UNIX_EPOCH;
+        let mut change = |change: NodeChange| {
+            apply(&mut status, &Change::Node(id.clone(), change), at).unwrap();
+            status.node_statuses[&id].clone()
+        };
+        let start = |base: &str| {
+            let base = Some(base.to_owned());
+            NodeChange::Start { binding: None, basis: None, base, runner: "r".into(), token: None }
+        };
+        let retry = |unfinished| {
+            let (reason, message) = (NodeReason::RetryBackoff, String::new());
+            let evidence = Evidence { unfinished, ..Evidence::default() };
+            NodeChange::Retry { reason, message, at, counted: false, evidence }
+        };
+        let work = UnfinishedWork { commit: "c".into(), base: "b".into(), files: 2, attempt: 1 };
+        change(start("b"));
+        change(retry(UnfinishedChanges::Left(Some(work.clone()))));
+        change(start("b"));
+        let lost = change(retry(UnfinishedChanges::AsFound));
+        assert_eq!(lost.extensions.unfinished.as_deref(), Some(&work));
+        let begun = change(start("d"));
+        assert_eq!(begun.extensions.unfinished, None);
+        let said = "what attempt 1 had left unfinished (2 files) is dropped: it was made on other files";
+        assert_eq!(begun.message, said);
+        change(retry(UnfinishedChanges::Left(Some(work))));
+        change(start("b"));
+        assert_eq!(change(retry(UnfinishedChanges::Left(None))).extensions.unfinished, None, "put back");
     }
 }

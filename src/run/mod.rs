@@ -17,7 +17,7 @@ pub(crate) mod shell_line;
 mod transition;
 
 pub(crate) use attempt::{AttemptName, DISK_FULL, cause_first};
-pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop};
+pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop, UnfinishedChanges};
 pub(crate) use change::{Change, ExecutionChange, NodeChange};
 pub(crate) use compiled::{CompileError, CompiledPlan, PlanSources, expanded};
 pub(crate) use decided::beyond_decisions;

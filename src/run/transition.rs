@@ -79,7 +79,7 @@ mod tests {
                 counted: true,
                 evidence: Evidence::default(),
             },
-            NodeChange::Block { reason, message: message.clone(), retry_at: None, handle: None, usage: None },
+            NodeChange::block(reason, message.clone()),
             NodeChange::Propose {
                 proposal: WorkProposal { base: "c".into(), handle: None },
                 message: message.clone(),

@@ -1,7 +1,7 @@
 //! Publishing on a remote: what may go ahead of its publication while the budget of pushes is spent, and what may not; and
 //! a runner that was stopped for longer than its lease.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use planspec::model::{ExecutionPhase, NodePhase, NodeReason};
 use rustix::process::Signal;
@@ -65,6 +65,32 @@ fn strict_publishing_publishes_every_start() {
     let stage = chain(&SPENT.replace("burst: 1", "mode: strict, burst: 1"), 3, &json!({}));
     let pushes = pushes(&stage);
     assert!(pushes >= 4, "{pushes} pushes: each start has to be published");
+}
+
+/// How many commits are on the status branch of a stage.
+fn commits(stage: &Stage) -> u32 {
+    stage.environment.git_output(&["rev-list", "--count", "planspec/status"]).parse().unwrap()
+}
+
+#[test]
+fn a_chain_of_short_tasks_in_a_local_repository_makes_no_commit_for_each() {
+    let stage = chain("", 120, &json!({}));
+    let begun = Instant::now();
+    stage.reconcile(&[]).succeeds();
+    // One commit each would take less than 1 s on a fast machine; a slow one makes more commits, and takes longer.
+    let most = 31.0 + 20.0 * begun.elapsed().as_secs_f64();
+    assert!(f64::from(commits(&stage)) <= most, "{} commits, {most} are enough", commits(&stage));
+    assert_eq!(stage.status("chain").phase, ExecutionPhase::Succeeded);
+    assert_eq!(stage.trace("trace").len(), 120, "every node ran once");
+    check_history(&stage.environment.repo());
+}
+
+#[test]
+fn strict_publishing_makes_a_commit_for_each_task_of_a_local_chain() {
+    let stage = chain("publish: {mode: strict}\n", 40, &json!({}));
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(commits(&stage), 41);
+    assert_eq!(stage.trace("trace").len(), 40);
 }
 
 #[test]

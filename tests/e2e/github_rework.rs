@@ -255,3 +255,32 @@ fn a_node_that_runs_again_and_changes_nothing_keeps_what_it_had_made() {
         status_in(&offer.bare, "ship").node_statuses.into_iter().find(|(id, _)| id.as_str() == "offer");
     assert!(offered.unwrap().1.outputs.is_empty(), "it is offered still");
 }
+
+#[test]
+fn a_person_resolves_a_conflict_that_a_node_asks_about_in_a_working_tree_of_it() {
+    let script = r#"case $PLANSPEC_ATTEMPT in
+1) echo ours > made ;;
+*) echo '{"question": "Which one?"}' > "$PLANSPEC_RESULT" ;;
+esac"#;
+    let (offer, _) = reworked_once(Graph::new("ship").editor("implement", &[], script));
+    pushed(&offer, &[("made", "theirs\n")]);
+    offer.change(&json!({ "mergeable_state": "dirty" }));
+    offer.stage.wait_within(LONG, "the node asks", || {
+        offer.poll();
+        offer.node_of("implement").phase == NodePhase::Blocked
+    });
+    let hand = offer.stage.outside("hand");
+    let checkout = ["checkout", "ship/implement", hand.to_str().unwrap(), "-n", "team"];
+    offer.stage.environment.planspec_in(&offer.clone, &checkout).succeeds();
+    let marked = std::fs::read_to_string(hand.join("made")).unwrap();
+    assert!(marked.contains("<<<<<<<") && marked.contains("theirs"), "{marked}");
+    std::fs::write(hand.join("made"), "both\n").unwrap();
+    offer.stage.environment.git_in(&hand, &["commit", "--quiet", "--all", "-m", "Both"]).succeeds();
+    let complete = ["complete", "ship/implement", "--commit", "HEAD", "-n", "team"];
+    offer.stage.environment.planspec_in(&hand, &complete).succeeds();
+    offer.change(&json!({ "mergeable_state": "clean" }));
+    offer.stage.wait_within(LONG, "it is offered", || {
+        offer.poll();
+        offer.offered("made") == "both\n"
+    });
+}

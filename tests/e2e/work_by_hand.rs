@@ -177,3 +177,52 @@ fn a_person_does_the_first_task_in_a_working_tree_of_it_and_hands_it_in() {
     let read = stage.node("diamond", "read").extensions.result.unwrap();
     assert_eq!(stage.environment.git_output(&["show", &format!("{}:again", read.commit)]), "by hand");
 }
+
+#[test]
+fn results_that_conflict_before_a_delivery_are_for_a_task_or_a_rerun_and_not_for_commits_of_a_person() {
+    let config = format!("{QUICK}providers: {{ merge: [{{ branch: main, gate: none }}] }}\n");
+    let graph = Graph::new("diamond")
+        .editor("left", &[], "echo left > both")
+        .editor("right", &[], "echo right > both")
+        .provided("land", &["left", "right"], "merge://main", &json!({}));
+    let stage = Stage::with_graphs(&config, &[&graph]);
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.node("diamond", "land").extensions.reason, Some(NodeReason::MergeConflict));
+    let checkout = ["checkout", "diamond/land", "-n", "team", "../both"];
+    let said = stage.environment.planspec(&checkout).succeeds().stdout;
+    assert!(!said.contains("--commit"), "{said}");
+    for part in ["`land` takes no commits", "`config.onConflict: rerun` in the Binding of `right`"] {
+        assert!(said.contains(part), "{said}");
+    }
+    // As it says.
+    let rerun = Graph::new("diamond")
+        .editor("left", &[], "echo left > both")
+        .editor_with("right", &[], "echo right >> both", &json!({ "onConflict": "rerun" }))
+        .provided("land", &["left", "right"], "merge://main", &json!({}));
+    stage.commit("work.yaml", &crate::engine_rig::manifests(&[&rerun]));
+    let retry = said.split("after planspec ").nth(1).unwrap().trim();
+    let retry: Vec<&str> = retry.split(' ').collect();
+    stage.environment.planspec(&retry).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status("diamond").phase, ExecutionPhase::Succeeded, "{:#?}", stage.status("diamond"));
+}
+
+#[test]
+fn a_person_goes_on_with_what_an_attempt_has_left_when_it_asked() {
+    let script = r#"echo half > words; echo '{"question": "How?"}' > "$PLANSPEC_RESULT""#;
+    let stage = Stage::with_graphs(QUICK, &[&Graph::new("diamond").editor("write", &[], script)]);
+    stage.reconcile(&[]).succeeds();
+    let hand = stage.outside("hand");
+    let made = ["checkout", "diamond/write", hand.to_str().unwrap(), "-n", "team"];
+    let said = stage.environment.planspec(&made).succeeds().stdout;
+    assert!(said.contains("what attempt 1 had left unfinished (1 file) is not in it"), "{said}");
+    let command = said.split("`git ").nth(1).and_then(|rest| rest.split('`').next()).unwrap();
+    let command: Vec<&str> = command.split(' ').collect();
+    stage.environment.git_in(&hand, &command).succeeds();
+    assert_eq!(std::fs::read_to_string(hand.join("words")).unwrap(), "half\n");
+    commit(&stage, &hand, "Write");
+    let hand_in = ["complete", "diamond/write", "--commit", "HEAD", "-n", "team"];
+    stage.environment.planspec_in(&hand, &hand_in).succeeds();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.node("diamond", "write").phase, NodePhase::Succeeded);
+}

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use planspec::git::{GitError, Leftovers, ObjectCache, Repo, WorkingCopy};
+use planspec::git::{CheckoutForm, GitError, Leftovers, ObjectCache, Repo, WorkingCopy};
 use planspec::model::NodePhase;
 use serde_json::json;
 
@@ -215,7 +215,8 @@ fn check_out(world: &TestEnvironment, revision: &str) -> Result<std::path::PathB
     let cache = ObjectCache::open(&world.root().join("objects.git")).unwrap();
     cache.import(&repo, commit)?;
     let mut copy = WorkingCopy::take(&world.root().join("pool")).unwrap();
-    copy.check_out(&cache, commit, "", Leftovers::Remove)?;
+    let form = CheckoutForm { leftovers: Leftovers::Remove, sparse: &[], depth: None };
+    copy.check_out(&cache, commit, "", &form)?;
     Ok(copy.tree())
 }
 

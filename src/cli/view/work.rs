@@ -3,17 +3,23 @@
 use std::sync::Arc;
 
 use crate::cli::Context;
+use crate::cli::desired::declared_target;
 use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::inventory::Inventory;
-use crate::cli::view::pinned_plan::pinned_graph;
+use crate::cli::view::pinned_plan::pinned_plan;
 use crate::cli::view::selector::{ExecutionTarget, nearest};
 use crate::engine::{NodeBase, ResultConflict, ResultTerms, SystemClock, WorkPlace, Workspaces};
 use crate::git::ObjectId;
 use crate::graph::Topology;
-use crate::model::{ExecutionStatus, NodeId, NodeKind, NodeResult, PlanGraph, ResourceKey};
-use crate::plan::results_among;
+use crate::model::{
+    ExecutionStatus, Node, NodeExtensions, NodeId, NodeKind, PlanGraph, Resource, ResourceKey, Spec,
+    UnfinishedWork,
+};
+use crate::plan::binding::{TaskToBind, binding_for};
+use crate::plan::{is_delivery, results_among};
 use crate::record::results_ref;
+use crate::report::object::LiveObject;
 use crate::run::expanded;
 
 /// Work between two commits, both of which are in the repository.
@@ -25,6 +31,8 @@ pub(crate) struct ShownWork {
     pub(crate) conflict: Option<ResultConflict>,
     /// Whether a person may hand in commits for it.
     pub(crate) takes_commits: bool,
+    /// What an attempt has left that goes on later, where it is shown to be worked on; its commit is in the repository.
+    pub(crate) unfinished: Option<Arc<UnfinishedWork>>,
 }
 
 impl ShownWork {
@@ -37,8 +45,8 @@ impl ShownWork {
         Self::between(target, false, workspace, context)
     }
 
-    /// The same, to work in: of a node before which nothing was changed, the commit on which all of it began; of one before which
-    /// results conflict, those that go together.
+    /// The same, to work in: of a node that was begun, what it works on; of one before which nothing was changed, the commit on
+    /// which all of it began; of one before which results conflict, those that go together.
     pub(crate) fn find_place(
         target: &ExecutionTarget,
         workspace: &RepoContext,
@@ -55,7 +63,8 @@ impl ShownWork {
         context: &mut Context,
     ) -> Result<Self, CliError> {
         let tips = workspace.tips(context)?;
-        let object = Inventory::load(workspace, &tips)?.one(&target.clone().into(), context)?;
+        let inventory = Inventory::load(workspace, &tips)?;
+        let object = inventory.one(&target.clone().into(), context)?;
         let key = object.key.clone();
         let status = object.record.as_ref().and_then(|record| record.execution());
         let Some(status) = status.filter(|status| status.extensions.pinned.is_some()) else {
@@ -64,14 +73,22 @@ impl ShownWork {
         let reference = results_ref(&key);
         let workspaces = workspaces(workspace, context);
         let (mut conflict, mut takes_commits) = (None, false);
-        let (base, commit) = match own_result(status, target.node.as_ref(), &key)? {
-            Some(result) => (result.base.clone(), result.commit.clone()),
-            None => {
+        let pinned = status.start_commit().unwrap_or_default();
+        let own = own_state(status, target.node.as_ref(), &key)?;
+        let unfinished = own.filter(|_| to_work).and_then(|own| own.unfinished.clone());
+        // As it was claimed: what a node is made again on for a reviewer, or with a branch that conflicts, is more than what comes
+        // before it, and commits that are handed in have to stand on it.
+        let claimed = own.filter(|_| to_work).and_then(|own| own.base.as_ref());
+        let result = own.and_then(|own| own.result.as_deref());
+        let (base, commit) = match (result, claimed) {
+            (Some(result), _) => (result.base.clone(), result.commit.clone()),
+            (None, Some(claimed)) => (pinned.to_owned(), claimed.clone()),
+            (None, None) => {
                 let tree = workspace.status(&tips)?;
-                let graph = pinned_graph(&workspace.repo, &tips.config, &tree, &key, status)?;
-                let graph = graph.ok_or_else(|| CliError::no(format!("the plan of {key} is not at hand")))?;
-                let pinned = status.start_commit().unwrap_or_default();
-                let commit = match merged(&workspaces, &graph, (&key, status), target.node.as_ref())? {
+                let plan = pinned_plan(&workspace.repo, &tips.config, &tree, &key, status)?;
+                let plan = plan.ok_or_else(|| CliError::no(format!("the plan of {key} is not at hand")))?;
+                let graph = graph_of(&plan)?;
+                let commit = match merged(&workspaces, graph, (&key, status), target.node.as_ref())? {
                     NodeBase::Commit(commit) => commit,
                     NodeBase::Pinned if to_work => pinned.to_owned(),
                     NodeBase::Pinned => return Err(nothing(&key, target.node.as_ref(), status)),
@@ -79,7 +96,11 @@ impl ShownWork {
                         let [ours, theirs] = found.sides;
                         workspaces.ensure(theirs, &reference)?;
                         conflict = Some(found);
-                        takes_commits = kind_in(&graph, target.node.as_ref()) == Some(NodeKind::Task);
+                        let node = target.node.as_ref().and_then(|node| graph.declared(node));
+                        takes_commits = match node {
+                            Some(node) => takes_work(&inventory, &object, &plan, node)?,
+                            None => false,
+                        };
                         ours.to_string()
                     }
                     NodeBase::Conflict(found) => return Err(in_conflict(&found, target)),
@@ -92,10 +113,11 @@ impl ShownWork {
         };
         let base = parse(&base)?;
         let commit = parse(&commit)?;
-        for needed in [base, commit] {
+        let left = unfinished.as_ref().map(|work| parse(&work.commit)).transpose()?;
+        for needed in [base, commit].into_iter().chain(left) {
             workspaces.ensure(needed, &reference)?;
         }
-        Ok(Self { key, base, commit, conflict, takes_commits })
+        Ok(Self { key, base, commit, conflict, takes_commits, unfinished })
     }
 }
 
@@ -129,11 +151,36 @@ fn merged(
     Ok(workspaces.combine(key, pinned, &results, &results_ref(key))?)
 }
 
-/// What a node is. An instance is what the node is that it was made from, and no instance is in the graph as it is declared.
-fn kind_in(graph: &PlanGraph, node: Option<&NodeId>) -> Option<NodeKind> {
-    let node = node?;
-    let found = graph.nodes.iter().find(|declared| declared.id == *node);
-    Some(found.map_or(NodeKind::Task, |declared| declared.kind))
+/// The graph of a plan.
+fn graph_of(plan: &Resource) -> Result<&PlanGraph, CliError> {
+    match &plan.spec {
+        Spec::Plan(spec) => Ok(&spec.graph),
+        _ => Err(CliError::no(format!("{} is no plan", plan.key()))),
+    }
+}
+
+/// Whether a node has work of its own, which a person may hand in: a gate shows that of others, and a delivery hands it over.
+fn takes_work(
+    inventory: &Inventory<'_>,
+    object: &LiveObject,
+    plan: &Resource,
+    node: &Node,
+) -> Result<bool, CliError> {
+    let spec = object.resource.as_ref().map(|resource| &resource.spec);
+    let Some(Spec::Execution(execution)) = spec.filter(|_| node.kind == NodeKind::Task) else {
+        return Ok(node.kind == NodeKind::Task);
+    };
+    let task = TaskToBind {
+        node,
+        plan: &plan.key(),
+        plan_labels: &plan.metadata.labels,
+        execution,
+        namespace: &object.key.namespace,
+    };
+    let binding = binding_for(&task).map(|key| inventory.object(&key)).transpose()?.flatten();
+    let declared = binding.and_then(|binding| binding.resource);
+    let target = declared_target(&task, |_| declared.as_ref().map(|resource| &resource.spec));
+    Ok(target.is_none_or(|target| !is_delivery(&target.provider)))
 }
 
 fn in_conflict(conflict: &ResultConflict, target: &ExecutionTarget) -> CliError {
@@ -148,15 +195,15 @@ fn in_conflict(conflict: &ResultConflict, target: &ExecutionTarget) -> CliError 
     }
 }
 
-/// The result of the node, if it is one that has any.
-fn own_result<'s>(
+/// What is recorded of the node, if it is one of its own that is asked for.
+fn own_state<'s>(
     status: &'s ExecutionStatus,
     node: Option<&NodeId>,
     key: &ResourceKey,
-) -> Result<Option<&'s NodeResult>, CliError> {
+) -> Result<Option<&'s NodeExtensions>, CliError> {
     let Some(node) = node else { return Ok(None) };
     if let Some(state) = status.node_statuses.get(node) {
-        return Ok(state.extensions.result.as_deref());
+        return Ok(Some(&state.extensions));
     }
     let error = CliError::no(format!("{key} has no node `{node}`"));
     Err(match nearest(node.as_str(), status.node_statuses.keys().map(NodeId::as_str)) {

@@ -14,6 +14,9 @@ use crate::model::{API_GROUP, DiscardedChanges, NodeResult};
 use crate::plan::{ChangedFile, PathRules, protected, refusals};
 use crate::provider::{ChangePolicy, ChangeRules, CollectError, CollectedChanges};
 
+/// How a file begins that stands for one in Git LFS.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+
 /// How many files are named in a message.
 const NAMED: usize = 10;
 
@@ -41,6 +44,8 @@ pub(crate) struct WorkOrder {
     pub(crate) whose: String,
     /// Whether the base holds what an earlier attempt at the node made, which stays its result where nothing is added.
     pub(crate) is_rework: bool,
+    /// What an earlier attempt had changed of these files and did not finish.
+    pub(crate) unfinished: Option<ObjectId>,
 }
 
 /// The user's repository, the cache that objects are borrowed from, and the workspace.
@@ -58,7 +63,7 @@ pub(super) fn collect(
     let changed = copy.changed(order.base)?;
     let files = changed.count();
     match rules.policy {
-        ChangePolicy::Commit if files == 0 => unchanged(cache, order),
+        ChangePolicy::Commit if files == 0 => unchanged(cache, order, rules),
         _ if files == 0 => Ok(CollectedChanges::None),
         ChangePolicy::Discard => {
             let paths: Vec<String> = changed.paths.iter().map(|path| shown(path)).collect();
@@ -153,24 +158,17 @@ pub(super) fn take_in(
     (files, at): (&[HandedOverFile], Timestamp),
 ) -> Result<CollectedChanges, CollectError> {
     match rules.policy {
-        // Dropped there already.
-        ChangePolicy::Discard => return Ok(CollectedChanges::None),
-        ChangePolicy::Forbid | ChangePolicy::Commit if files.is_empty() => {}
-        ChangePolicy::Forbid => {
+        ChangePolicy::Commit if files.is_empty() => return unchanged(cache, order, rules),
+        ChangePolicy::Commit => {}
+        ChangePolicy::Forbid if !files.is_empty() => {
             let paths = files.iter().map(|file| shown(file.path.as_bytes()));
             let list = named(paths, u64::try_from(files.len()).unwrap_or(u64::MAX));
             return Err(CollectError::Refused(format!(
                 "changed files, and `config.changes` is `forbid`: {list}"
             )));
         }
-        ChangePolicy::Commit => {}
-    }
-    if files.is_empty() {
-        return if rules.policy == ChangePolicy::Commit {
-            unchanged(cache, order)
-        } else {
-            Ok(CollectedChanges::None)
-        };
+        // Dropped there already.
+        ChangePolicy::Forbid | ChangePolicy::Discard => return Ok(CollectedChanges::None),
     }
     check_count(&terms.limits, u64::try_from(files.len()).unwrap_or(u64::MAX), false)?;
     let size = |file: &HandedOverFile| {
@@ -197,15 +195,19 @@ fn judge(
 ) -> Result<CollectedChanges, CollectError> {
     if quarantine.changes.is_empty() {
         // Touched, or written as it was.
-        return unchanged(cache, order);
+        return unchanged(cache, order, rules);
     }
-    if order.is_rework {
+    if order.is_rework && !rules.is_unfinished {
         refuse_markers(&still_marked(cache, order.base, &quarantine)?)?;
     }
     let blob = |id| quarantine.blob(id);
     let facts = quarantine.changes.iter().map(|change| changed_file(change, &blob, rules.is_secret.as_ref()));
-    let facts: Vec<ChangedFile> = facts.collect::<Result<_, _>>()?;
+    let mut facts: Vec<ChangedFile> = facts.collect::<Result<_, _>>()?;
     let paths: Vec<String> = quarantine.paths()?.iter().map(|path| shown(path)).collect();
+    // Asked only where there are attributes at all: another run of Git for each result.
+    if paths.iter().any(|path| path.rsplit('/').next() == Some(".gitattributes")) {
+        note_filters(&quarantine, &mut facts)?;
+    }
     // On the objects, not on the files: a process that was left behind may still write to those.
     let globs = PathRules { allow: &rules.allow, deny: &rules.deny, forbid: &rules.forbid };
     if let Some(message) = refusals(&facts, &paths, &globs) {
@@ -217,15 +219,36 @@ fn judge(
     let deletions = quarantine.deletions;
     let author = order.author.clone();
     let committer = repo.runner_identity();
-    let message = order.message.clone();
+    let unfinished = if rules.is_unfinished { "Unfinished: " } else { "" };
+    let message = format!("{unfinished}{}", order.message);
     let commit = quarantine.commit(&NewCommit { author, committer, at, message }, repo)?.to_string();
     let base = order.base.to_string();
     Ok(CollectedChanges::Result(NodeResult { commit, base, files, insertions, deletions }))
 }
 
+/// Notes which files were taken in as they are, although whoever checks them out expects them in the form of a filter.
+fn note_filters(quarantine: &Quarantine<'_>, facts: &mut [ChangedFile]) -> Result<(), GitError> {
+    let filters = quarantine.filters()?;
+    for (fact, change) in facts.iter_mut().zip(&quarantine.changes) {
+        let Some(filter) = filters.get(&change.path) else { continue };
+        let Some((_, id)) = change.after.filter(|(mode, _)| mode.is_file()) else { continue };
+        // Of any other filter, such as one that sorts lines, Git as well takes a file as it is where nobody has set it up.
+        let matters = match filter.as_str() {
+            "lfs" => !quarantine.blob(id)?.starts_with(LFS_POINTER),
+            other => other.contains("crypt"),
+        };
+        fact.unfiltered = matters.then(|| shown(filter.as_bytes()));
+    }
+    Ok(())
+}
+
 /// What becomes of a task that changed nothing. One that runs again on top of its own work still has that.
-fn unchanged(cache: &ObjectCache, order: &WorkOrder) -> Result<CollectedChanges, CollectError> {
-    if !order.is_rework {
+fn unchanged(
+    cache: &ObjectCache,
+    order: &WorkOrder,
+    rules: &ChangeRules,
+) -> Result<CollectedChanges, CollectError> {
+    if !order.is_rework || rules.is_unfinished {
         return Ok(CollectedChanges::None);
     }
     refuse_markers(&cache.marked_files(order.base)?)?;

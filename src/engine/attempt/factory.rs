@@ -127,6 +127,8 @@ impl AttemptFactory {
         let base = state.and_then(|state| state.extensions.base.as_deref()).unwrap_or(start);
         let base: ObjectId =
             base.parse().map_err(|_| broken("the commit to work on is malformed".to_owned()))?;
+        // The fold has dropped what was made on anything else.
+        let unfinished = state.and_then(|state| state.extensions.unfinished.as_deref());
         let idempotency_key = format!("{uid}/{id}/{}", claim.attempt_id());
         let work = work_key(uid, id, state, start);
         let order = WorkOrder {
@@ -136,6 +138,7 @@ impl AttemptFactory {
             message: message(claim, node, &idempotency_key, &work),
             whose: whose(claim, id),
             is_rework: state.is_some_and(|state| state.extensions.rework.is_some()),
+            unfinished: unfinished.and_then(|work| work.commit.parse().ok()),
         };
         // What its owner changed is not this plan's to deliver: a branch that does not hold it does not take the work.
         let merger = self.workspaces.merger(&order, start);
@@ -317,6 +320,7 @@ fn promise(capabilities: Vec<capability::Capability>) -> OutputContract {
 fn brief(compiled: &CompiledPlan, node: &Node, state: Option<&NodeStatus>) -> Brief {
     let rework = state.and_then(|state| state.extensions.rework.as_deref());
     Brief {
+        unfinished: state.and_then(|state| state.extensions.unfinished.as_deref()).cloned(),
         requested: rework.map(|rework| rework.request.clone()),
         goal: compiled.goal.as_ref().map(|(_, goal)| goal.clone()),
         plan: compiled.plan.description.clone(),

@@ -11,13 +11,14 @@ use tracing::{debug, warn};
 use super::collect::{ResultTerms, WorkOrder, collect};
 use crate::engine::clock::Clock;
 use crate::git::{
-    GitError, JudgedCommit, Leftovers, ObjectCache, ObjectId, Remote, Repo, ResultMerge, WorkingCopy,
+    CheckoutForm, GitError, JudgedCommit, Leftovers, ObjectCache, ObjectId, Remote, Repo, ResultMerge,
+    WorkingCopy,
 };
 use crate::model::{Digest, NodeResult};
 use crate::plan::among;
 use crate::provider::{
     ChangeRules, CollectError, CollectedChanges, HandedOverChange, JudgedCheckout, JudgedWork,
-    PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault,
+    PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault, WorkspaceForm,
 };
 use crate::run::RunnerFault;
 
@@ -141,37 +142,53 @@ impl Workspaces {
     fn check_out(
         &self,
         order: &WorkOrder,
-        leftovers: Leftovers,
+        form: &CheckoutForm<'_>,
     ) -> Result<(WorkingCopy, ObjectCache), GitError> {
         let cache = self.cache()?;
         self.with_repo(|repo| -> Result<_, GitError> {
-            self.bring_in(repo, order.base, &order.reference)?;
-            cache.import(repo, order.base)
+            for commit in [Some(order.base), order.unfinished].into_iter().flatten() {
+                self.bring_in(repo, commit, &order.reference)?;
+                cache.import(repo, commit)?;
+            }
+            Ok(())
         })?;
-        let copy = match leftovers {
-            Leftovers::Remove => self.check_out_cached(&cache, order.base)?,
-            Leftovers::KeepIgnored => self.check_out_kept(&cache, order)?,
+        let copy = match form.leftovers {
+            Leftovers::Remove => self.check_out_cached(&cache, order.base, form)?,
+            Leftovers::KeepIgnored => self.check_out_kept(&cache, order, form)?,
         };
+        if let Some(unfinished) = order.unfinished {
+            copy.put_over(&cache, (order.base, unfinished))?;
+        }
         Ok((copy, cache))
     }
 
     /// A workspace that nobody but earlier attempts at the same node of the same plan has worked in, with what they left of
     /// ignored files: those of others could hold anything that this one would run.
-    fn check_out_kept(&self, cache: &ObjectCache, order: &WorkOrder) -> Result<WorkingCopy, GitError> {
+    fn check_out_kept(
+        &self,
+        cache: &ObjectCache,
+        order: &WorkOrder,
+        form: &CheckoutForm<'_>,
+    ) -> Result<WorkingCopy, GitError> {
         let tags = self.with_repo(Repo::packed_tags)?;
         let pool = self.dir.join(KEPT).join(&order.whose);
         let mut copy = WorkingCopy::take(&pool)?;
-        if let Err(error) = copy.check_out(cache, order.base, &tags, Leftovers::KeepIgnored) {
+        if let Err(error) = copy.check_out(cache, order.base, &tags, form) {
             warn!(%error, "workspace cannot be reset");
             copy.spoil();
             copy = WorkingCopy::take(&pool)?;
-            copy.check_out(cache, order.base, &tags, Leftovers::KeepIgnored)?;
+            copy.check_out(cache, order.base, &tags, form)?;
         }
         Ok(copy)
     }
 
     /// A workspace that holds a commit of the cache.
-    fn check_out_cached(&self, cache: &ObjectCache, commit: ObjectId) -> Result<WorkingCopy, GitError> {
+    fn check_out_cached(
+        &self,
+        cache: &ObjectCache,
+        commit: ObjectId,
+        form: &CheckoutForm<'_>,
+    ) -> Result<WorkingCopy, GitError> {
         let tags = self.with_repo(Repo::packed_tags)?;
         let pool = self.dir.join("work");
         let idle = {
@@ -181,12 +198,12 @@ impl Workspaces {
             best.map(|at| idle.swap_remove(at)).or_else(|| idle.pop())
         };
         let mut copy = idle.map_or_else(|| WorkingCopy::take(&pool), Ok)?;
-        if let Err(error) = copy.check_out(cache, commit, &tags, Leftovers::Remove) {
+        if let Err(error) = copy.check_out(cache, commit, &tags, form) {
             // What a hostile task left, such as folders without permissions, spoils its own workspace and no other.
             warn!(%error, "workspace cannot be reset");
             copy.spoil();
             copy = WorkingCopy::take(&pool)?;
-            copy.check_out(cache, commit, &tags, Leftovers::Remove)?;
+            copy.check_out(cache, commit, &tags, form)?;
         }
         Ok(copy)
     }
@@ -201,7 +218,9 @@ impl Workspaces {
         let result = work.result.map_or(Ok(order.base), |result| parse_commit(&result.commit))?;
         // From the cache alone, where taking the work in has put it: nobody else has these commits yet.
         let judged = cache.restore(order.base, result, &among(work.restore))?;
-        let copy = self.check_out_cached(&cache, judged.commit)?;
+        // Nobody finds in it what the worker left, ignored files included.
+        let form = CheckoutForm { leftovers: Leftovers::Remove, ..git_form(work.form) };
+        let copy = self.check_out_cached(&cache, judged.commit, &form)?;
         Ok((copy, cache, judged))
     }
 
@@ -241,7 +260,7 @@ pub(super) fn parse_commit(commit: &str) -> Result<ObjectId, GitError> {
 struct SharedFolder(PathBuf);
 
 impl Workspace for SharedFolder {
-    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+    fn prepare_as(&self, _: &WorkspaceForm) -> Result<PrivateCheckout, WorkspaceError> {
         // Nothing is reset, collected or removed: what a task leaves there is for the person to look at.
         Ok(PrivateCheckout::new(self.0.clone(), |_| {}).hiding(repositories_in(&self.0)))
     }
@@ -262,14 +281,21 @@ fn repositories_in(tree: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The same as Git's work needs it.
+fn git_form(form: &WorkspaceForm) -> CheckoutForm<'_> {
+    let leftovers = if form.keep_ignored { Leftovers::KeepIgnored } else { Leftovers::Remove };
+    CheckoutForm { leftovers, sparse: &form.sparse, depth: form.depth }
+}
+
 struct OrderedWorkspace {
     workspaces: Arc<Workspaces>,
     order: Arc<WorkOrder>,
 }
 
 impl OrderedWorkspace {
-    fn hand_out(&self, leftovers: Leftovers) -> Result<PrivateCheckout, WorkspaceError> {
-        let (copy, cache) = (self.workspaces.check_out(&self.order, leftovers))
+    fn hand_out(&self, form: &CheckoutForm<'_>) -> Result<PrivateCheckout, WorkspaceError> {
+        let leftovers = form.leftovers;
+        let (copy, cache) = (self.workspaces.check_out(&self.order, form))
             .map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
         let tree = copy.tree();
         debug!(workspace = %tree.display(), base = %self.order.base, "workspace handed out");
@@ -306,12 +332,8 @@ impl OrderedWorkspace {
 }
 
 impl Workspace for OrderedWorkspace {
-    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
-        self.hand_out(Leftovers::Remove)
-    }
-
-    fn prepare_keeping(&self) -> Result<PrivateCheckout, WorkspaceError> {
-        self.hand_out(Leftovers::KeepIgnored)
+    fn prepare_as(&self, form: &WorkspaceForm) -> Result<PrivateCheckout, WorkspaceError> {
+        self.hand_out(&git_form(form))
     }
 
     fn take_in(

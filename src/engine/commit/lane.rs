@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::builder::CommitBuilder;
-use super::pacing::{CommitPacer, PushLimiter, PushedBy};
+use super::pacing::{CommitPacer, LocalPace, PushLimiter, PushedBy};
 use super::publisher::Publisher;
 use super::refusals::Refusals;
 use super::turns::Turns;
@@ -39,6 +39,8 @@ pub(crate) struct CommitLane {
     publisher: Option<Publisher>,
     /// None for a local repository.
     limiter: Option<PushLimiter>,
+    /// That of a local repository.
+    local: LocalPace,
     pacer: CommitPacer,
     /// What went ahead of its publication, and goes out with the next commit.
     unpublished: CommitBuilder,
@@ -60,6 +62,7 @@ impl CommitLane {
         Self {
             publisher: None,
             limiter,
+            local: LocalPace::new(),
             pacer: CommitPacer::new(),
             unpublished: CommitBuilder::default(),
             bases: BTreeMap::new(),
@@ -141,6 +144,11 @@ impl CommitLane {
     /// How long until the limit of pushes allows the next one.
     pub(crate) fn pause(&mut self) -> Duration {
         self.limiter.as_mut().map_or(Duration::ZERO, |limiter| limiter.pause(Instant::now()))
+    }
+
+    /// How long work may go ahead of the next commit of a local repository; nothing else waits for it.
+    pub(crate) fn local_pause(&mut self) -> Duration {
+        if self.limiter.is_some() { Duration::ZERO } else { self.local.pause(Instant::now()) }
     }
 
     /// How many runners share the budget of pushes, this one included.
@@ -274,8 +282,9 @@ impl CommitLane {
 
     /// Counts a push that is about to begin: a lost one costs the host as much as one that gets through.
     pub(crate) fn count_push(&mut self) {
-        if let Some(limiter) = &mut self.limiter {
-            limiter.take(Instant::now());
+        match &mut self.limiter {
+            Some(limiter) => limiter.take(Instant::now()),
+            None => self.local.take(Instant::now()),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::engine::publication::Publication;
 use crate::engine::{Branches, EngineError};
 use crate::git::{GitError, ObjectId, RefUpdate, Signature, SwapResult};
 use crate::model::ResourceKey;
-use crate::record::{Batch, StatusTree, Writer};
+use crate::record::{Batch, StatusTree, Writer, WrittenCommit};
 
 /// Makes status commits and moves the branch.
 pub(crate) struct Publisher {
@@ -21,12 +21,7 @@ pub(crate) struct Publisher {
 #[derive(Debug)]
 pub(crate) enum PublishOutcome {
     /// It is on the branch, as this commit.
-    Done {
-        /// The commit.
-        commit: ObjectId,
-        /// Its subject.
-        subject: String,
-    },
+    Done(Box<WrittenCommit>),
     /// It would have changed nothing.
     Unchanged,
     /// Somebody else was faster; the branch is here now.
@@ -54,15 +49,15 @@ impl Publisher {
     ) -> Result<PublishOutcome, EngineError> {
         let repo = self.branches.repo();
         // Objects alone. Killed before the reference moves, this leaves nothing but garbage for `git gc`.
-        let Some(commit) = self.writer.write(repo, &base, batch, &self.author)? else {
+        let Some(mut written) = self.writer.write(repo, &base, batch, &self.author)? else {
             return Ok(PublishOutcome::Unchanged);
         };
         // Without a key nothing is published, and so nothing runs (Invariant 4).
-        let commit = self.branches.sign(config, commit)?;
-        let subject = repo.commit(commit)?.subject().to_owned();
+        written.commit = self.branches.sign(config, written.commit)?;
+        let (commit, subject) = (written.commit, &written.subject);
         if work.is_empty() {
-            return Ok(match self.branches.publish(config, base.commit, commit, &subject)? {
-                SwapResult::Done => PublishOutcome::Done { commit, subject },
+            return Ok(match self.branches.publish(config, base.commit, commit, subject)? {
+                SwapResult::Done => PublishOutcome::Done(Box::new(written)),
                 SwapResult::Moved(tip) => PublishOutcome::Moved(tip),
             });
         }
@@ -76,8 +71,8 @@ impl Publisher {
             updates.extend(moved);
         }
         updates.push(RefUpdate { reference: status_ref(config), expected: base.commit, new: commit });
-        Ok(match self.branches.publish_all(&updates, &subject)? {
-            Publication::Done => PublishOutcome::Done { commit, subject },
+        Ok(match self.branches.publish_all(&updates, subject)? {
+            Publication::Done => PublishOutcome::Done(Box::new(written)),
             Publication::Moved(tip) => PublishOutcome::Moved(tip),
             Publication::Refused(index, error) => match owners.get(index) {
                 Some(key) => PublishOutcome::WorkRefused((*key).clone(), error),

@@ -293,8 +293,8 @@ pub fn decide(
         let (batch, effects) = assembly.split(snapshot.desired.id, actor.runner, actor.at);
         let work = KeptWork::of(&effects.puts, |key| snapshot.record(key))?;
         match publisher.deliver(&snapshot.config, snapshot.status, &batch, &work)? {
-            PublishOutcome::Done { commit, .. } => {
-                return Ok(RecordedDecision { lines, commit: Some(commit.to_string()), by });
+            PublishOutcome::Done(written) => {
+                return Ok(RecordedDecision { lines, commit: Some(written.commit.to_string()), by });
             }
             PublishOutcome::Unchanged => return Ok(RecordedDecision { lines, commit: None, by }),
             // Whoever hands them in is told, and nothing is recorded.

@@ -10,7 +10,7 @@ use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::graph::NodeIx;
-use crate::model::{NodeId, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey};
+use crate::model::{NodeId, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey, UnfinishedWork};
 use crate::plan::built_on;
 use crate::run::{CompiledPlan, ExecutionChange, NodeChange};
 
@@ -55,14 +55,17 @@ pub(super) fn retry(
     if again.is_empty() {
         return refuse(nothing_to_retry(key, &case));
     }
-    let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
     // Before the nodes: it takes a recorded cancellation back, which would end them again.
     case.draft.execution(ExecutionChange::Retry(request(actor, comment)), actor.at);
     let anew = collapse(&mut case, &compiled, &chosen, actor.at);
     for id in again.iter().chain(&anew) {
         // Instances whose list is computed again are gone.
-        if case.status().node_statuses.contains_key(id) {
-            let message = format!("retried by {}{words}", actor.name);
+        if let Some(state) = case.status().node_statuses.get(id) {
+            let dropped = state.extensions.unfinished.as_deref().map(UnfinishedWork::summary);
+            let dropped = dropped.map(|what| format!("{what} is dropped"));
+            let words: Vec<&str> = comment.into_iter().chain(dropped.as_deref()).collect();
+            let gap = if words.is_empty() { "" } else { ": " };
+            let message = format!("retried by {}{gap}{}", actor.name, words.join("; "));
             case.draft.node(id, NodeChange::Reset { message }, actor.at);
         }
     }

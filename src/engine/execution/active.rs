@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::plan::{CancelResult, LeaseTerms, SettledNodes};
 use crate::record::ARTIFACT_REFS;
-use crate::run::{AttemptName, AttemptOutcome, AttemptReport, CompiledPlan, Evidence};
+use crate::run::{AttemptName, AttemptOutcome, AttemptReport, CompiledPlan, Evidence, UnfinishedChanges};
 
 /// An Execution that is being driven.
 #[derive(Debug)]
@@ -201,7 +201,9 @@ impl ActiveExecution {
     /// Replaces what attempts gave that are not published yet by the note that the remote refused it. Whether there are any.
     pub(crate) fn withdraw(&mut self, reason: NodeReason, refusal: &GitError) -> bool {
         // Work can do without its artifacts elsewhere: when only those are refused, all else is recorded.
-        if reason == NodeReason::ResultRefused && self.leave_files_out(refusal) {
+        if reason == NodeReason::ResultRefused
+            && (self.leave_files_out(refusal) || self.leave_unfinished_out(refusal))
+        {
             self.dirty = true;
             return true;
         }
@@ -241,6 +243,25 @@ impl ActiveExecution {
                 names.into_iter().map(|name| LeftOutFile { name: name.to_owned(), why: why.to_owned() });
             stored.left_out.extend(left.collect::<Vec<_>>());
             (stored.tree, stored.bytes, any) = (None, 0, true);
+        }
+        any
+    }
+
+    /// Takes back what attempts left unfinished, which may be what the remote refused: that they asked to go on later is still
+    /// true. Whether there was any.
+    fn leave_unfinished_out(&mut self, refusal: &GitError) -> bool {
+        let mut any = false;
+        for end in &mut self.finished {
+            let AttemptReport { outcome, evidence } = &mut end.report;
+            let (AttemptOutcome::Postponed { message, .. } | AttemptOutcome::Blocked { message, .. }) =
+                outcome
+            else {
+                continue;
+            };
+            if matches!(evidence.unfinished, UnfinishedChanges::Left(Some(_))) {
+                message.push_str(&format!("; what it changed so far is not kept: {refusal}"));
+                (evidence.unfinished, any) = (UnfinishedChanges::AsFound, true);
+            }
         }
         any
     }

@@ -81,9 +81,9 @@ pub fn collect(
             for chunk in executions.changes.chunks(BATCH) {
                 let batch = batch_of(chunk, tips.desired.id, clock.now(), runner);
                 match publisher.deliver(&tips.config, status, &batch, &[])? {
-                    PublishOutcome::Done { commit, .. } => {
-                        tip = commit;
-                        status = StatusTree::at(repo, Some(commit))?;
+                    PublishOutcome::Done(written) => {
+                        tip = written.commit;
+                        status = written.status();
                     }
                     PublishOutcome::Unchanged => {}
                     PublishOutcome::WorkRefused(_, error) => return Err(error.into()),

@@ -243,7 +243,7 @@ fn on_conflict(
         ConflictStep::Person => {
             let reason = NodeReason::MergeConflict;
             let message = conflict.message();
-            let block = NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None };
+            let block = NodeChange::block(reason, message);
             step.draft.node(id, block, now);
             return Ok(false);
         }

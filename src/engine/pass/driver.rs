@@ -334,7 +334,8 @@ impl<'a> Driver<'a> {
         if !self.attempts.is_idle() {
             pause = pause.max(self.lane.courtesy());
         }
-        if pause.is_zero() || renewal {
+        let local = self.lane.local_pause();
+        if pause.max(local).is_zero() || renewal {
             return Ok(true);
         }
         // The budget of pushes is spent, and slots need not idle for that: what may start under the published
@@ -342,6 +343,11 @@ impl<'a> Driver<'a> {
         if self.go_ahead().await? {
             return Ok(false);
         }
+        // In a local repository only what went ahead waits for its commit, and no work waits for that.
+        if pause.is_zero() && self.queue.has_work() {
+            return Ok(true);
+        }
+        let pause = pause.max(local);
         debug!(pause_ms = pause.as_millis(), "wait: the limit of pushes is reached");
         // Renewals do not wait for the limit, and a cancellation has to be seen in time: both end the pause
         // early.

@@ -21,7 +21,7 @@ use crate::engine::execution::waiting::wait_set;
 use crate::event::Event;
 use crate::git::{GitError, ObjectId};
 use crate::model::{ExecutionPhase, Kind, NodeReason, NodeTrait, ResourceKey, StatusRecord};
-use crate::record::Batch;
+use crate::record::{Batch, WrittenCommit};
 use crate::run::{Change, ExecutionChange};
 
 impl Driver<'_> {
@@ -46,7 +46,8 @@ impl Driver<'_> {
             delivered => delivered?,
         };
         match delivered {
-            PublishOutcome::Done { commit, subject } => {
+            PublishOutcome::Done(written) => {
+                let WrittenCommit { commit, subject, .. } = &*written;
                 info!(%commit, subject, duration_ms, claims = claims.len(), "published");
                 self.lane.published(begun, outcome.puts.keys());
                 // What went ahead is planned again: now that it is published, its Execution may end or be parked.
@@ -58,7 +59,7 @@ impl Driver<'_> {
                 self.summary.commits = self.summary.commits.saturating_add(1);
                 self.packing.count();
                 self.pack_if_due(false)?;
-                self.delivered(Some((commit, subject)), steps, outcome, &goals, reading)?;
+                self.delivered(Some(*written), steps, outcome, &goals, reading)?;
                 // Only now: a start that nobody else can read of could be made twice (Invariant 4).
                 for claim in claims {
                     self.attempts.claim(claim);
@@ -151,7 +152,7 @@ impl Driver<'_> {
     /// A commit is on the branch: what was planned is recorded now.
     fn delivered(
         &mut self,
-        commit: Option<(ObjectId, String)>,
+        written: Option<WrittenCommit>,
         steps: Vec<(ResourceKey, Box<PreparedStep>)>,
         effects: CommitEffects,
         goals: &BTreeSet<ResourceKey>,
@@ -159,10 +160,11 @@ impl Driver<'_> {
     ) -> Result<(), EngineError> {
         let CommitEffects { puts, events } = effects;
         let changed: Vec<ResourceKey> = puts.keys().cloned().collect();
-        if let Some((commit, subject)) = commit {
+        if let Some(written) = written {
+            let (commit, subject) = (written.commit, written.subject.clone());
             // Before anything is planned again: the index does not hold the new records yet, and dependents
             // read them from here.
-            self.snapshot.published(commit, puts.clone())?;
+            self.snapshot.published(written, puts.clone());
             // Events come after the commit: nobody may see what might still be lost (Invariant 4).
             for event in events {
                 self.emit(event);

@@ -173,10 +173,12 @@ impl Judge {
             let failed = state.phase == NodePhase::Failed && !node.as_str().starts_with("fails");
             self.check(!failed, Rule::FailedByEnvironment, || format!("{key}/{node}: {}", state.message));
             self.check_prefix(key, node, status);
-            let Some(result) = &state.extensions.result else { continue };
-            let result: ObjectId = result.commit.parse().unwrap();
-            let is_kept = kept.is_some_and(|kept| repo.is_ancestor(result, kept).unwrap() == Some(true));
-            self.check(is_kept, Rule::ResultIsNotKept, || format!("{key}/{node}: {result}"));
+            let result = state.extensions.result.iter().map(|result| &result.commit);
+            for commit in result.chain(state.extensions.unfinished.iter().map(|work| &work.commit)) {
+                let commit: ObjectId = commit.parse().unwrap();
+                let is_kept = kept.is_some_and(|kept| repo.is_ancestor(commit, kept).unwrap() == Some(true));
+                self.check(is_kept, Rule::ResultIsNotKept, || format!("{key}/{node}: {commit}"));
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use strum::IntoEnumIterator as _;
 use crate::config::{CONFIG_FILE, Config};
 use crate::git::{ObjectId, Repo};
 use crate::index::{Index, IndexTarget};
-use crate::record::StatusTree;
+use crate::record::{StatusTree, WrittenRecords};
 
 use dice::Dice;
 use judge::Rule;
@@ -144,9 +144,10 @@ fn differing_index(clone: &Repo, (desired, tip): (ObjectId, Option<ObjectId>)) -
     let tree = clone.commit(desired).unwrap().tree;
     let config = clone.file(tree, CONFIG_FILE).unwrap();
     let status = StatusTree::at(clone, tip).unwrap();
+    let written = &WrittenRecords::default();
     let content = |index: &mut Index| {
-        let target =
-            IndexTarget { commit: desired, desired: tree, previous: Some(tree), status: &status, config };
+        let (commit, previous, status) = (desired, Some(tree), &status);
+        let target = IndexTarget { commit, desired: tree, previous, status, config, written };
         index.advance(clone, target, &Config::default()).unwrap();
         format!("{:?} {:?}", index.counts().unwrap(), index.records().unwrap())
     };

@@ -19,11 +19,11 @@ use crate::engine::{EngineError, EventSink, ReconcileInputs, ReconcileOptions, R
 use crate::event::Event;
 use crate::git::{GitError, ObjectId, PushFailure, RefUpdate, Repo, Transport};
 use crate::index::Index;
-use crate::model::{JsonMap, NodePhase, NodeReason, NodeResult};
+use crate::model::{JsonMap, NodePhase, NodeReason, NodeResult, UnfinishedWork};
 use crate::provider::{
     Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderSettings, Registry, Stop,
 };
-use crate::run::AttemptReport;
+use crate::run::{AttemptReport, UnfinishedChanges};
 
 /// How many attempts a machine can make at once.
 const SLOTS: usize = 2;
@@ -92,10 +92,23 @@ impl SimulatedWork {
         }
         let mut report = AttemptReport::from(AttemptOutcome::Succeeded { outputs: JsonMap::new() });
         if name.starts_with("makes") {
-            report.evidence.result = Some(self.result(attempt));
+            let result = self.result(attempt);
+            if attempt.attempt == 1 {
+                return put_off(result);
+            }
+            report.evidence.result = Some(result);
         }
         report
     }
+}
+
+/// The end of an attempt that goes on later with what it has changed so far.
+fn put_off(NodeResult { commit, base, files, .. }: NodeResult) -> AttemptReport {
+    let message = "it asks to be run again later".to_owned();
+    let mut report = AttemptReport::from(AttemptOutcome::Postponed { message, retry_after: None });
+    let left = UnfinishedWork { commit, base, files, attempt: 1 };
+    report.evidence.unfinished = UnfinishedChanges::Left(Some(left));
+    report
 }
 
 impl Provider for SimulatedWork {

@@ -28,7 +28,9 @@ use crate::git::{Commit, GitError, ObjectId, Remote, Repo};
 use crate::index::{Declaration, Index, IndexTarget};
 use crate::manifest;
 use crate::model::{Resource, ResourceKey, StatusRecord, after};
-use crate::record::{self, RecordError, StatusPath, StatusTree, may_hold_records};
+use crate::record::{
+    self, RecordError, StatusPath, StatusTree, WrittenCommit, WrittenRecords, may_hold_records,
+};
 use crate::run::CompiledPlan;
 
 use crate::engine::merged::MergedHistory;
@@ -63,6 +65,8 @@ pub(crate) struct Snapshot {
     pub(crate) remote: bool,
     pub(crate) status: StatusTree,
     records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
+    /// Those of them that this runner wrote, which the index then need not read.
+    written: WrittenRecords,
     pub(crate) answers: ResolveCache,
     /// When leases were first seen whose recorded times lie in the future.
     pub(crate) sightings: LeaseMemory,
@@ -93,6 +97,7 @@ impl Snapshot {
             remote: tips.remote,
             status,
             records: HashMap::new(),
+            written: WrittenRecords::default(),
             answers: ResolveCache::default(),
             broken: BTreeSet::new(),
             large: LargeRecords::default(),
@@ -137,10 +142,12 @@ impl Snapshot {
         let desired = self.desired.tree;
         let status = &self.status;
         let config = self.config_blob;
-        let target = IndexTarget { commit, desired, previous, status, config };
+        let written = &self.written;
+        let target = IndexTarget { commit, desired, previous, status, config, written };
         let advance = self.index.advance(&self.repo, target, &self.config)?;
         // Only after the index holds the same commits: until then reads are right because of these.
         self.records.clear();
+        self.written = WrittenRecords::default();
         self.answers = ResolveCache::default();
         self.broken.clear();
         Ok(advance.diagnostics)
@@ -151,20 +158,20 @@ impl Snapshot {
         self.records.len() > OVERLAY_LIMIT
     }
 
-    /// Takes in that this runner published `commit` with these records.
+    /// Takes in that this runner published a commit with these records.
     pub(crate) fn published(
         &mut self,
-        commit: ObjectId,
+        written: WrittenCommit,
         records: impl IntoIterator<Item = (ResourceKey, Option<Arc<StatusRecord>>)>,
-    ) -> Result<(), EngineError> {
+    ) {
         // The index is not brought along: that is a transaction with a sync, and these records answer in its
         // place.
-        self.status = StatusTree::at(&self.repo, Some(commit))?;
+        self.status = written.status();
+        self.written.extend(written.records);
         for (key, record) in records {
             self.broken.remove(&key);
             self.records.insert(key, record);
         }
-        Ok(())
     }
 
     /// Takes in that somebody else moved the status branch; says whose records changed.

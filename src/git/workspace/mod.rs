@@ -3,6 +3,7 @@
 //! task could write: each workspace has a second Git directory beside it, which only the runner uses.
 
 mod committed;
+mod form;
 mod kept_pools;
 mod left_behind;
 mod link;
@@ -15,6 +16,7 @@ mod untouched;
 mod working_copy;
 
 pub use committed::CommittedWork;
+pub use form::CheckoutForm;
 pub use kept_pools::remove_kept;
 pub use merge_results::{ResultMerge, holds_marker};
 pub use object_cache::ObjectCache;

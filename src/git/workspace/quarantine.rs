@@ -1,5 +1,6 @@
 //! What a task changed, as objects in a place of their own: looked at there, and handed on only when nothing is wrong with it.
 
+use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -113,8 +114,16 @@ impl<'w> Quarantine<'w> {
             input.extend_from_slice(path);
             input.push(0);
         }
-        // From standard input: paths of any number, which no shell and no pattern sees.
-        let program = quarantine.git().args(["update-index", "-z", "--add", "--remove", "--stdin"]);
+        // From standard input: paths of any number, which no shell and no pattern sees. What is left out of the workspace is never
+        // taken for removed, also where a file there vanishes in this moment.
+        let program = quarantine.git().args([
+            "update-index",
+            "-z",
+            "--add",
+            "--remove",
+            "--ignore-skip-worktree-entries",
+            "--stdin",
+        ]);
         quarantine.run(program.input(input), "read what changed")?;
         quarantine.write_tree()
     }
@@ -200,7 +209,10 @@ impl<'w> Quarantine<'w> {
         let program = match self.copy {
             Some(copy) => copy.git(self.base),
             // An index of its own: the cache has none, and several results may be taken in at once.
-            None => self.cache.git().env("GIT_INDEX_FILE", self.objects.path().join("index")),
+            None => {
+                let program = self.cache.git().env("GIT_ATTR_SOURCE", self.base.to_string());
+                program.env("GIT_INDEX_FILE", self.objects.path().join("index"))
+            }
         };
         program
             .env("GIT_OBJECT_DIRECTORY", self.objects.path())
@@ -234,6 +246,29 @@ impl<'w> Quarantine<'w> {
         let program = self.git().args(["ls-tree", "-r", "-z", "--name-only", "--full-tree", &tree]);
         let listed = self.run(program, "list the files of a result")?;
         Ok(listed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The filter that the attributes of the base name for each of the files that are new or other than before, where they name
+    /// one. None of them was run: it would be a program of the machine's, chosen by the repository.
+    ///
+    /// # Errors
+    /// When the attributes cannot be read.
+    pub fn filters(&self) -> Result<BTreeMap<Vec<u8>, String>, GitError> {
+        let mut input = Vec::new();
+        for change in self.changes.iter().filter(|change| change.after.is_some()) {
+            input.extend_from_slice(&change.path);
+            input.push(0);
+        }
+        let program = self.git().args(["check-attr", "-z", "--stdin", "filter"]).input(input);
+        let listed = self.run(program, "read the attributes of a result")?;
+        let mut parts = listed.split(|byte| *byte == 0);
+        let mut found = BTreeMap::new();
+        while let (Some(path), Some(_), Some(value)) = (parts.next(), parts.next(), parts.next()) {
+            if !matches!(value, b"unspecified" | b"unset" | b"set") {
+                found.insert(path.to_vec(), String::from_utf8_lossy(value).into_owned());
+            }
+        }
+        Ok(found)
     }
 
     /// The size of a new object.

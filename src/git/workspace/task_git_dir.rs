@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::form::VisibleHistory;
 use super::object_cache::{ObjectCache, io};
 use crate::git::{GitError, ObjectId};
 
@@ -12,6 +13,9 @@ use crate::git::{GitError, ObjectId};
 const TASK_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
     \tlogallrefupdates = true\n[user]\n\tname = planspec task\n\temail = task@planspec.invalid\n\
     [gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n";
+
+/// What is said besides where not all files of the commit are there.
+const SPARSE_CONFIG: &str = "[core]\n\tsparseCheckout = true\n\tsparseCheckoutCone = false\n";
 
 /// Its folders.
 const FOLDERS: [&str; 7] =
@@ -23,28 +27,32 @@ pub(super) struct TaskGitDir {
 }
 
 impl TaskGitDir {
-    /// One at a commit of the cache. `tags` are lines of `packed-refs`; `index` is the runner's own.
+    /// One at a commit of the cache, with what is to be seen of its history. `index` is the runner's own, with the patterns of the
+    /// paths that are there by it; all when empty.
     pub(super) fn new(
         cache: &ObjectCache,
         commit: ObjectId,
-        tags: &str,
-        index: &Path,
+        history: VisibleHistory,
+        (index, sparse): (&Path, &[u8]),
     ) -> Result<Self, GitError> {
+        let more = if sparse.is_empty() { "" } else { SPARSE_CONFIG };
         let mut files = vec![
             ("HEAD", format!("{commit}\n").into_bytes()),
-            ("config", TASK_CONFIG.as_bytes().to_vec()),
+            ("config", format!("{TASK_CONFIG}{more}").into_bytes()),
             ("objects/info/alternates", format!("{}\n", cache.objects().display()).into_bytes()),
         ];
-        if !tags.is_empty() {
-            files.push(("packed-refs", tags.as_bytes().to_vec()));
+        if !history.tags.is_empty() {
+            files.push(("packed-refs", history.tags.into_bytes()));
+        }
+        files.extend(history.shallow.map(|lines| ("shallow", lines)));
+        if !sparse.is_empty() {
+            files.push(("info/sparse-checkout", sparse.to_vec()));
         }
         // A copy of the index, so that `git status` is quick: a link would let the task write into the runner's.
-        for (name, from) in [("index", index), ("shallow", &cache.dir().join("shallow"))] {
-            match fs::read(from) {
-                Ok(content) => files.push((name, content)),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(io("read", from)(error)),
-            }
+        match fs::read(index) {
+            Ok(content) => files.push(("index", content)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(io("read", index)(error)),
         }
         Ok(Self { files })
     }

@@ -85,7 +85,8 @@ impl TrackedFiles {
         let index = git2::Index::open(path).ok()?;
         let mut files = HashMap::with_capacity(index.len());
         let mut folders = HashSet::new();
-        for entry in index.iter() {
+        // What is left out of the workspace is not looked for, and counts as new where it is.
+        for entry in index.iter().filter(|entry| entry.flags_extended & LEFT_OUT == 0) {
             let path = entry.path.clone();
             for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
                 let folder = path.get(..end)?;
@@ -169,6 +170,9 @@ fn is_same_stat(known: &git2::IndexEntry, found: &Metadata) -> bool {
         && known.gid == found.gid()
         && known.file_size == found.size() as u32
 }
+
+/// The bit of an entry's flags by which Git leaves a file out of the working tree (`skip-worktree`).
+const LEFT_OUT: u16 = 1 << 14;
 
 /// The bits of an entry's flags that hold the length of its name.
 const NAME_LENGTH: u16 = 0x0fff;

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use tempfile::NamedTempFile;
 
+use super::form::{CheckoutForm, EVERYTHING, VisibleHistory, patterns};
 use super::left_behind::ProcessWatch;
 use super::object_cache::{ObjectCache, io, set_own_files};
 use super::task_git_dir::{TaskGitDir, remove, write};
@@ -31,6 +33,8 @@ pub struct WorkingCopy {
     _lock: File,
     /// The commit to which the runner's index was set, if it still is; the files may differ by now.
     holds: Option<ObjectId>,
+    /// Which paths the runner's index says are to be there, as patterns of Git; all when empty.
+    sparse: Vec<u8>,
     processes: ProcessWatch,
     tracked: TrackedFilesCache,
 }
@@ -88,6 +92,7 @@ impl WorkingCopy {
                 slot,
                 _lock: lock,
                 holds: None,
+                sparse: Vec::new(),
                 processes: ProcessWatch::default(),
                 tracked: TrackedFilesCache::default(),
             });
@@ -121,34 +126,107 @@ impl WorkingCopy {
         cache: &ObjectCache,
         commit: ObjectId,
         tags: &str,
-        leftovers: Leftovers,
+        form: &CheckoutForm<'_>,
     ) -> Result<(), GitError> {
         let started = Instant::now();
-        let keep = leftovers == Leftovers::KeepIgnored;
-        let reset = keep || self.holds != Some(commit) || !self.is_clean(commit)?;
+        let keep = form.leftovers == Leftovers::KeepIgnored;
+        let sparse = patterns(form.sparse.iter().map(String::as_bytes));
+        let is_at = self.holds == Some(commit) && self.sparse == sparse;
+        let reset = keep || !is_at || !self.is_clean(commit)?;
         if reset {
             self.holds = None;
             // Git takes what is left of it for a repository inside, and goes around it.
             remove(&self.tree().join(".git"))?;
             self.open_runner(cache)?;
-            self.remove_untracked(commit, leftovers)?;
-            let output = self.git(commit).args(["read-tree", "--reset", "-u", &commit.to_string()]).run()?;
-            if !output.success {
-                return Err(GitError::Program { doing: "check out the workspace", detail: output.stderr });
-            }
-            if keep {
-                // Once more, by the rules of the commit: what the last task's own `.gitignore` hid would count as a change of
-                // the next one.
-                self.clean(commit, leftovers)?;
-            }
+            self.set_sparse(sparse)?;
+            self.reset(commit, form.leftovers)?;
             if cache.is_partial() {
-                self.refuse_gaps(commit)?;
+                self.refuse_gaps(self.git(commit))?;
             }
         }
-        TaskGitDir::new(cache, commit, tags, &self.runner().join("index"))?.renew(&self.tree())?;
+        let history = VisibleHistory::of(cache, commit, form.depth, tags)?;
+        let index = self.runner().join("index");
+        TaskGitDir::new(cache, commit, history, (&index, &self.sparse))?.renew(&self.tree())?;
         self.holds = Some(commit);
         let duration_ms = started.elapsed().as_millis();
         tracing::debug!(%commit, workspace = %self.slot.display(), reset, duration_ms, "workspace ready");
+        Ok(())
+    }
+
+    fn reset(&mut self, commit: ObjectId, leftovers: Leftovers) -> Result<(), GitError> {
+        self.remove_untracked(commit, leftovers)?;
+        let output = self.git(commit).args(["read-tree", "--reset", "-u", &commit.to_string()]).run()?;
+        if !output.success {
+            return Err(GitError::Program { doing: "check out the workspace", detail: output.stderr });
+        }
+        if leftovers == Leftovers::KeepIgnored {
+            // Once more, by the rules of the commit: what the last task's own `.gitignore` hid would count as a change of
+            // the next one.
+            self.clean(commit, leftovers)?;
+        }
+        // All of it is there again: from here on nobody has to compare each path with a pattern.
+        if self.sparse == EVERYTHING.as_bytes() {
+            self.sparse.clear();
+            remove(&self.sparse_file())?;
+        }
+        Ok(())
+    }
+
+    fn sparse_file(&self) -> PathBuf {
+        self.runner().join("info/sparse-checkout")
+    }
+
+    /// Says which paths are to be there from the next reset on; all when empty.
+    fn set_sparse(&mut self, wanted: Vec<u8>) -> Result<(), GitError> {
+        let file = self.sparse_file();
+        // Also where an earlier process has left it: the index that goes with it is still there, and leaves files out.
+        let everything = || if file.exists() { EVERYTHING.as_bytes().to_vec() } else { Vec::new() };
+        self.sparse = if wanted.is_empty() { everything() } else { wanted };
+        if self.sparse.is_empty() { Ok(()) } else { self.write_sparse(&self.sparse) }
+    }
+
+    fn write_sparse(&self, patterns: &[u8]) -> Result<(), GitError> {
+        let info = self.runner().join("info");
+        fs::create_dir_all(&info).map_err(io("make the directory", &info))?;
+        write(&self.sparse_file(), patterns)
+    }
+
+    /// Puts the files of a commit into the working tree, which was checked out at `base` and goes on to count as that: what differs
+    /// are changes that nobody has committed.
+    ///
+    /// # Errors
+    /// When an object is missing, or a file cannot be written.
+    pub fn put_over(
+        &self,
+        cache: &ObjectCache,
+        (base, commit): (ObjectId, ObjectId),
+    ) -> Result<(), GitError> {
+        // A copy, so that only what differs is written, and both indexes of the workspace stay those of the base.
+        let index = NamedTempFile::new_in(&self.slot).map_err(io("make a file in", &self.slot))?;
+        fs::copy(self.runner().join("index"), index.path()).map_err(io("copy", index.path()))?;
+        let git = || self.git(base).env("GIT_INDEX_FILE", index.path());
+        let run = |program: GitCommand| {
+            let output = program.run()?;
+            let failed = || GitError::Program { doing: "put unfinished changes back", detail: output.stderr };
+            if output.success { Ok(output.stdout) } else { Err(failed()) }
+        };
+        let [from, to] = [base, commit].map(|id| id.to_string());
+        if !self.sparse.is_empty() {
+            // What the task wrote where nothing was to be comes back as well. By the runner's own index, which says that it is not
+            // there, it counts as changed as soon as it is.
+            let changed = run(self.git(base).args(["diff-tree", "-r", "-z", "--name-only", &from, &to]))?;
+            let changed = changed.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+            self.write_sparse(&[self.sparse.as_slice(), &patterns(changed)].concat())?;
+        }
+        let put = run(git().args(["read-tree", "--reset", "-u", &to]));
+        if !self.sparse.is_empty() {
+            self.write_sparse(&self.sparse)?;
+        }
+        put?;
+        if cache.is_partial() {
+            self.refuse_gaps(git())?;
+        }
+        tracing::debug!(%base, %commit, workspace = %self.slot.display(), "unfinished changes put back");
         Ok(())
     }
 
@@ -199,7 +277,11 @@ impl WorkingCopy {
 
     /// A run of the program on the working tree, with the runner's Git directory and the attributes of a commit.
     pub(super) fn git(&self, attributes: ObjectId) -> GitCommand {
-        GitCommand::isolated(&self.tree())
+        let program = GitCommand::isolated(&self.tree());
+        // With it, a file counts as soon as a task writes it, wherever that is.
+        let sparse = ["-c", "core.sparseCheckout=true", "-c", "core.sparseCheckoutCone=false"];
+        let program = if self.sparse.is_empty() { program } else { program.args(sparse) };
+        program
             .env("GIT_DIR", self.runner())
             .env("GIT_WORK_TREE", self.tree())
             // The `.gitattributes` of the working tree are the task's.
@@ -246,8 +328,8 @@ impl WorkingCopy {
     }
 
     /// A checkout of a partial clone may end well with files missing, and what is missing would count as deleted.
-    fn refuse_gaps(&self, commit: ObjectId) -> Result<(), GitError> {
-        let output = self.git(commit).args(["ls-files", "-z", "--deleted"]).run()?;
+    fn refuse_gaps(&self, program: GitCommand) -> Result<(), GitError> {
+        let output = program.args(["ls-files", "-z", "--deleted"]).run()?;
         let first = output.stdout.split(|byte| *byte == 0).find(|path| !path.is_empty());
         match first {
             None if output.success => Ok(()),

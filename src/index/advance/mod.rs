@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::diagnostic::Diagnostic;
 use crate::git::{ObjectId, Repo};
 use crate::model::{Kind, ResourceKey};
-use crate::record::{StatusTree, may_hold_records};
+use crate::record::{StatusTree, WrittenRecords, may_hold_records};
 
 /// The commits that the index advances to.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,8 @@ pub struct IndexTarget<'a> {
     pub status: &'a StatusTree,
     /// The blob of `.planspec.yaml`: another one may mean other paths, and then everything is read again.
     pub config: Option<ObjectId>,
+    /// What the caller wrote itself, and which is not read again where the status branch still has it.
+    pub written: &'a WrittenRecords,
 }
 
 /// The result of an advance.
@@ -58,8 +60,10 @@ pub struct Advance {
     pub diagnostics: Vec<Diagnostic>,
     /// How many files were read.
     pub files: usize,
-    /// How many records were read.
+    /// How many records changed.
     pub records: usize,
+    /// How many of them had to be read.
+    pub read: usize,
     /// Whether everything had to be read.
     pub rebuilt: bool,
 }
@@ -123,7 +127,7 @@ impl Index {
         }
         // Records first: a declaration that is new has to find the record that it belongs to.
         let mut touched = BTreeSet::new();
-        advance.records = apply_records(&write, repo, target.status, &records, &mut touched)?;
+        apply_records(&write, repo, target, &records, &mut advance, &mut touched)?;
         apply_files(&write, repo, &changes, &filter, &config.limits, &mut advance, &mut touched)?;
         restore_held(&write, repo, target, &config.limits, &mut touched)?;
         if rebuilt {
@@ -141,6 +145,7 @@ impl Index {
         tracing::debug!(
             files = advance.files,
             records = advance.records,
+            read = advance.read,
             touched = touched.len(),
             rebuilt,
             duration_ms = started.elapsed().as_millis(),

@@ -5,35 +5,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use redb::{ReadableTable as _, WriteTransaction};
 
 use super::record_counts::RecordCounts;
-use super::{CHUNK, in_parallel};
+use super::{Advance, CHUNK, IndexTarget, in_parallel};
 use crate::git::{EntryMode, ObjectId, Repo, TreeChange, TreeEntry};
 use crate::index::IndexError;
 use crate::index::lookup::{Declaration, RecordSummary};
 use crate::index::tables::{BROKEN, DERIVED, DERIVED_MENTIONS, RECORDED, decode, encode};
-use crate::model::{GoalPhase, Kind, ResourceKey, ResourceStatus, StatusMetadata};
-use crate::record::{RecordError, StatusPath, StatusTree};
+use crate::model::{GoalPhase, Kind, ResourceKey, ResourceStatus, StatusMetadata, StatusRecord};
+use crate::record::{RecordError, StatusPath, StatusTree, WrittenRecords};
 
 /// Reads the changed records of a status tree.
 pub(super) fn apply_records(
     write: &WriteTransaction,
     repo: &Repo,
-    status: &StatusTree,
+    target: IndexTarget<'_>,
     changes: &[TreeChange],
+    advance: &mut Advance,
     touched: &mut BTreeSet<ResourceKey>,
-) -> Result<usize, IndexError> {
+) -> Result<(), IndexError> {
+    let IndexTarget { status, written, .. } = target;
     let changes = changed_records(write, repo, status, changes)?;
     let mut table = write.open_table(RECORDED)?;
     let mut broken = write.open_table(BROKEN)?;
     let mut counts = RecordCounts::open(write)?;
-    let mut count = 0;
     // Chunks bound memory: the first pass of a new machine may read a year of records.
     for chunk in changes.chunks(CHUNK) {
         // A fetch from a partial clone's remote leaves the records out, as it does any file.
         let files =
             chunk.iter().filter_map(|change| change.entry.as_ref()).filter(|entry| entry.mode.is_file());
         repo.fetch_promised(files.map(|entry| entry.id))?;
-        let read = in_parallel(repo, chunk, |repo, change| read_record(repo, status, change))?;
-        for (key, path, found) in read {
+        let (known, unknown) = known_records(repo, status, written, chunk)?;
+        advance.read += unknown.len();
+        let read = in_parallel(repo, &unknown, |repo, change| read_record(repo, status, change))?;
+        for (key, path, found) in known.into_iter().chain(read) {
             let text = key.to_string();
             let old: Option<RecordSummary> =
                 table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
@@ -63,11 +66,10 @@ pub(super) fn apply_records(
                 None => {}
             }
             touched.insert(key);
-            count += 1;
+            advance.records += 1;
         }
     }
-    counts.close()?;
-    Ok(count)
+    counts.close()
 }
 
 /// Stores what a record of a derived Execution declares. In tables of their own: whether a file declares the same key is
@@ -201,6 +203,33 @@ fn changed_records(
     Ok(all)
 }
 
+/// The records of a chunk that the caller wrote, and the other changes of it.
+fn known_records<'c>(
+    repo: &Repo,
+    status: &StatusTree,
+    written: &WrittenRecords,
+    chunk: &'c [RecordChange],
+) -> Result<(Vec<RecordTreeChange>, Vec<&'c RecordChange>), IndexError> {
+    let mut known = Vec::new();
+    let mut unknown = Vec::new();
+    for change in chunk {
+        let RecordChange { key, path, entry, .. } = change;
+        // Somebody may have made a link of the file, which is a broken record whatever it says.
+        let file = entry.as_ref().filter(|entry| entry.mode.is_file());
+        let found = match (file, status.tree) {
+            (Some(file), Some(root)) => {
+                written.find(repo, root, key, (path, file.id))?.map(|it| (it, file.id))
+            }
+            _ => None,
+        };
+        match found {
+            Some((record, file)) => known.push((key.clone(), path.clone(), summary(path, file, record))),
+            None => unknown.push(change),
+        }
+    }
+    Ok((known, unknown))
+}
+
 fn read_record(
     repo: &Repo,
     status: &StatusTree,
@@ -220,10 +249,16 @@ fn read_record(
     let Some(parsed) = StatusTree::read_if_sound(repo, root, &key, (&path, entry), changed)? else {
         return Ok((key, path, FoundRecord::Broken));
     };
+    let found = summary(&path, entry.id, &parsed);
+    Ok((key, path, found))
+}
+
+/// What the index keeps of a record, which is in this file.
+fn summary(path: &str, file: ObjectId, parsed: &StatusRecord) -> FoundRecord {
     let annotations = &parsed.metadata.annotations;
     let recorded = RecordSummary {
-        path: path.clone(),
-        blob: entry.id,
+        path: path.to_owned(),
+        blob: file,
         uid: parsed.metadata.uid.clone(),
         generation: parsed.metadata.generation,
         spec_digest: parsed.metadata.spec_digest().map(ToOwned::to_owned),
@@ -235,8 +270,8 @@ fn read_record(
             .and_then(|status| status.completion_time)
             .map(jiff::Timestamp::as_millisecond),
     };
-    let declared = Declaration::of_record(&parsed, entry.id);
-    Ok((key, path, FoundRecord::Record(Box::new((recorded, declared)))))
+    let declared = Declaration::of_record(parsed, file);
+    FoundRecord::Record(Box::new((recorded, declared)))
 }
 
 /// Whether nothing happens to the resource unless something changes.

@@ -16,7 +16,7 @@ use crate::model::{
     DerivedExecution, ExecutionStatus, GoalStatus, NodeId, Origin, PlanStatus, Reference, ResourceStatus,
     StatusMetadata, StatusRecord,
 };
-use crate::record::{Batch, PinKind, RecordEdit, Writer};
+use crate::record::{Batch, PinKind, RecordEdit, Writer, WrittenCommit, WrittenRecords};
 
 /// What happens next; numbers choose among paths, names and earlier commits.
 #[derive(Debug, Clone)]
@@ -99,6 +99,8 @@ struct History {
     trees: Vec<ObjectId>,
     tips: Vec<(StatusTree, Option<ObjectId>)>,
     writer: Writer,
+    /// What was written last, as a runner knows it.
+    written: WrittenRecords,
 }
 
 impl History {
@@ -109,7 +111,8 @@ impl History {
         let tips = vec![(StatusTree::default(), None)];
         let files = BTreeMap::new();
         let writer = Writer::new();
-        Self { _folder: folder, repo, files, trees: vec![empty], tips, writer }
+        let written = WrittenRecords::default();
+        Self { _folder: folder, repo, files, trees: vec![empty], tips, writer, written }
     }
 
     fn commit(&mut self) {
@@ -127,7 +130,13 @@ impl History {
             previous: *previous,
             status,
             config: None,
+            written: &self.written,
         }
+    }
+
+    /// The same for somebody who wrote nothing of it.
+    fn unknown<'a>(&'a self, written: &'a WrittenRecords) -> IndexTarget<'a> {
+        IndexTarget { written, ..self.target() }
     }
 
     fn take(&mut self, step: &Step) {
@@ -224,7 +233,8 @@ impl History {
         let author = Signature { name: "r".to_owned(), email: "r@example.com".to_owned() };
         let base = self.tips.last().unwrap().0;
         let written = self.writer.write(&self.repo, &base, &batch, &author).unwrap();
-        let tree = written.map_or(base, |commit| StatusTree::at(&self.repo, Some(commit)).unwrap());
+        let tree = written.as_ref().map_or(base, WrittenCommit::status);
+        self.written.extend(written.map(|written| written.records).unwrap_or_default());
         self.tips.push((tree, self.trees.last().copied()));
     }
 }
@@ -336,6 +346,7 @@ fn whatever_happens_among_the_parts_of_a_record_breaks_that_record_until_it_is_w
         (part, None),
         ("team/executions/e.nodes/sub/x.txt", Some("a note")),
     ];
+    let nothing = WrittenRecords::default();
     for (path, text) in tamperings {
         let mut history = History::new();
         history.take(&Step::Write { path: 0, goals: vec![0], plans: vec![] });
@@ -343,7 +354,7 @@ fn whatever_happens_among_the_parts_of_a_record_breaks_that_record_until_it_is_w
         let broken = |history: &History, kept: &mut Index| {
             kept.advance(&history.repo, history.target(), &Config::default()).unwrap();
             let mut fresh = Index::open(None).unwrap();
-            fresh.advance(&history.repo, history.target(), &Config::default()).unwrap();
+            fresh.advance(&history.repo, history.unknown(&nothing), &Config::default()).unwrap();
             assert_eq!(content(kept), content(&fresh), "{path} {text:?}");
             kept.is_broken(&"team/execution/e".parse().unwrap()).unwrap()
         };
@@ -358,10 +369,37 @@ fn whatever_happens_among_the_parts_of_a_record_breaks_that_record_until_it_is_w
     }
 }
 
+#[test]
+fn what_was_written_here_is_read_only_where_somebody_changed_it() {
+    let config = Config::default();
+    let mut history = History::new();
+    history.take(&Step::Write { path: 0, goals: vec![0], plans: vec![] });
+    let mut kept = Index::open(None).unwrap();
+    let mut advance = |history: &History| {
+        let advance = kept.advance(&history.repo, history.target(), &config).unwrap();
+        (advance.records, advance.read)
+    };
+    assert_eq!(advance(&history), (0, 0));
+    put_large(&mut history, 0);
+    assert_eq!(advance(&history), (1, 0));
+    put_large(&mut history, 1);
+    assert_eq!(advance(&history), (1, 0));
+    tamper(&mut history, "team/executions/e.nodes/9/d/n9.yaml", Some("phase: Succeeded\n"));
+    assert_eq!(
+        advance(&history),
+        (1, 1),
+        "the file of the record is the same, and what it names is not there"
+    );
+    put_large(&mut history, 2);
+    history.written = WrittenRecords::default();
+    assert_eq!(advance(&history), (1, 1), "another process wrote it");
+}
+
 fn check(steps: &[Step]) {
     let mut history = History::new();
     let config = Config::default();
     let mut kept = Index::open(None).unwrap();
+    let nothing = WrittenRecords::default();
     for step in steps {
         history.take(step);
         if !matches!(step, Step::Advance | Step::Record) {
@@ -369,7 +407,7 @@ fn check(steps: &[Step]) {
         }
         kept.advance(&history.repo, history.target(), &config).unwrap();
         let mut fresh = Index::open(None).unwrap();
-        fresh.advance(&history.repo, history.target(), &config).unwrap();
+        fresh.advance(&history.repo, history.unknown(&nothing), &config).unwrap();
         let kept_content = content(&kept);
         let fresh_content = content(&fresh);
         let differing = kept_content

@@ -1,10 +1,11 @@
 //! `forEach` and `matrix`: a node that is run once for each item of a list, and how the instances count together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::plan::declared_among;
 use crate::model::{ExecutionStatus, JsonMap, Node, NodeId, NodeKind, NodePhase, PlanGraph};
 
 /// The most instances of one node. A record holds every instance, and a host shows no file of more than a few megabytes.
@@ -221,6 +222,18 @@ impl PlanGraph {
         false
     }
 
+    /// The ids of all nodes that have instances.
+    fn with_instances<'n>(&'n self, by_id: &HashMap<&str, &'n Node>) -> HashSet<&'n str> {
+        let mut open: Vec<&Node> = self.nodes.iter().filter(|node| node.is_repeated()).collect();
+        let mut found = HashSet::new();
+        while let Some(node) = open.pop() {
+            if found.insert(node.id.as_str()) {
+                open.extend(node.children.iter().filter_map(|child| by_id.get(child.as_str())));
+            }
+        }
+        found
+    }
+
     /// The item that an instance is for, as text; none for any other node.
     #[must_use]
     pub fn item_of(&self, id: &NodeId, status: &ExecutionStatus) -> Option<String> {
@@ -245,13 +258,21 @@ impl PlanGraph {
     /// The nodes that are not counted, since they only sum up others: groups, and repeated nodes whose instances are there.
     #[must_use]
     pub fn summaries(&self, status: &ExecutionStatus) -> BTreeSet<NodeId> {
+        // By id, and those below a repeated node once for all: a search through the plan for each node of a large one would take
+        // the square of its size. The first of an id counts, as everywhere.
+        let by_id: HashMap<&str, &Node> =
+            self.nodes.iter().rev().map(|node| (node.id.as_str(), node)).collect();
+        let repeated = self.with_instances(&by_id);
         let has_first = |id: &NodeId| status.node_statuses.contains_key(format!("{id}-0").as_str());
-        let sums_up =
-            |node: &&Node| node.kind == NodeKind::Group || has_first(&node.id) && self.has_instances(node);
+        let sums_up = |node: &&Node| {
+            node.kind == NodeKind::Group || repeated.contains(node.id.as_str()) && has_first(&node.id)
+        };
         let mut found: BTreeSet<NodeId> =
             self.nodes.iter().filter(sums_up).map(|node| node.id.clone()).collect();
         // The instances of a group in a repeated group are groups as well.
-        let of_group = |id: &NodeId| self.declared(id).is_some_and(|node| node.kind == NodeKind::Group);
+        let of_group = |id: &NodeId| {
+            declared_among(id, |id| by_id.get(id).copied()).is_some_and(|node| node.kind == NodeKind::Group)
+        };
         found.extend(status.node_statuses.keys().filter(|id| of_group(id)).cloned());
         found
     }
@@ -259,9 +280,6 @@ impl PlanGraph {
     /// How the instances of a node are doing, for pictures that fold them: `×12: 11 ✓ 1 ✘`; none for a node without any.
     #[must_use]
     pub fn instance_summary(&self, node: &Node, status: Option<&ExecutionStatus>) -> Option<String> {
-        if !self.has_instances(node) {
-            return None;
-        }
         let statuses = status.map(|status| &status.node_statuses);
         // Numbered from 0 without a gap, so the first that is not there ends them.
         let instances: Vec<NodePhase> = (0..MAX_INSTANCES)
@@ -272,6 +290,10 @@ impl PlanGraph {
             return Some(
                 bound.map_or_else(|| format!("×≤{}", node.max_items()), |count| format!("×{count}")),
             );
+        }
+        // Asked last, as it searches the whole plan: of nearly all nodes it is known by now.
+        if !self.has_instances(node) {
+            return None;
         }
         let counts = MARKS.iter().filter_map(|(phase, mark)| {
             let count = instances.iter().filter(|other| *other == phase).count();
@@ -298,6 +320,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::NodeStatus;
 
     #[track_caller]
     fn check(matrix: Value, expected: Value) {
@@ -338,6 +361,36 @@ mod tests {
             json!({ "include": [{ "site": "x" }, { "site": "y" }] }),
             json!([{ "site": "x" }, { "site": "y" }]),
         );
+    }
+
+    #[test]
+    fn only_groups_and_repeated_nodes_whose_instances_are_there_sum_up_others() {
+        let graph: PlanGraph = serde_json::from_value(json!({ "nodes": [
+            { "id": "each", "kind": "Group", "children": ["part", "inner"], "forEach": { "items": [1] } },
+            { "id": "part", "kind": "Task" },
+            { "id": "inner", "kind": "Group", "children": ["deep"] },
+            { "id": "deep", "kind": "Task" },
+            { "id": "later", "kind": "Task", "forEach": { "items": "${{ inputs.all }}" } },
+            { "id": "plain", "kind": "Task" },
+            // No instance, although it has the name of one.
+            { "id": "plain-0", "kind": "Task" },
+        ]}))
+        .unwrap();
+        let mut status = ExecutionStatus::default();
+        let ids = "each each-0 part part-0 inner inner-0 deep deep-0 later plain plain-0";
+        for id in ids.split(' ') {
+            status.node_statuses.insert(NodeId::new(id).unwrap(), NodeStatus::default());
+        }
+        let found = graph.summaries(&status);
+        let found: Vec<&str> = found.iter().map(NodeId::as_str).collect();
+        assert_eq!(found, ["deep", "each", "each-0", "inner", "inner-0", "part"]);
+        let folded = |id: &str| {
+            let node = graph.nodes.iter().find(|node| node.id.as_str() == id).unwrap();
+            graph.instance_summary(node, Some(&status))
+        };
+        assert_eq!(folded("deep").as_deref(), Some("×1: 1 ○"));
+        assert_eq!(folded("later").as_deref(), Some("×≤10000"));
+        assert_eq!(folded("plain"), None);
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub(crate) use node_statuses::same;
 pub(crate) use node_trait::NodeTrait;
 pub use node_work::{
     BudgetGrant, ChangeRequest, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, LogSummary,
-    NodeDecision, NodeResult, QuestionAnswer, Rework, StoredFiles, Usage, WorkBudget, WorkProposal,
+    NodeDecision, NodeResult, QuestionAnswer, Rework, StoredFiles, UnfinishedWork, Usage, WorkBudget,
+    WorkProposal,
 };
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,

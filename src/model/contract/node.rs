@@ -8,7 +8,7 @@ use strum::{Display, EnumIter, IntoStaticStr};
 
 use super::node_work::{
     BudgetGrant, ChangeRequest, CriterionResult, DiscardedChanges, LogSummary, NodeDecision, NodeResult,
-    QuestionAnswer, Rework, StoredFiles, Usage, WorkProposal,
+    QuestionAnswer, Rework, StoredFiles, UnfinishedWork, Usage, WorkProposal,
 };
 use crate::model::{FileOwners, JsonMap, NodeId};
 
@@ -311,6 +311,9 @@ pub struct NodeExtensions {
     /// What it changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Arc<NodeResult>>,
+    /// What an attempt had changed that goes on later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<Arc<UnfinishedWork>>,
     /// What it changed and nobody keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discarded: Option<DiscardedChanges>,

@@ -14,7 +14,7 @@ pub(crate) enum NodeTrait {
     Begun,
     /// It changed files.
     HasResult,
-    /// It names a commit that has to be kept: its result, its base, or what somebody handed in.
+    /// It names a commit that has to be kept: its result, its base, what is unfinished, or what somebody handed in.
     NamesCommit,
     /// Files of its attempt are stored beside the status branch.
     StoresFiles,
@@ -46,7 +46,7 @@ impl NodeTrait {
             Self::HasResult => more.result.is_some(),
             Self::NamesCommit => {
                 let handed_in = || more.decided.as_ref().is_some_and(|decided| decided.result.is_some());
-                more.result.is_some() || more.base.is_some() || handed_in()
+                more.result.is_some() || more.base.is_some() || more.unfinished.is_some() || handed_in()
             }
             Self::StoresFiles => more.stored.is_some(),
             Self::ShowsWork => more.work_branch.is_some(),

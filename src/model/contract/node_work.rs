@@ -5,6 +5,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, JsonMap, NodeId};
 
+/// What an attempt had changed when it asked to be run again later, or asked a person: the next attempt finds it as changes that
+/// are not committed. It is no result, and nothing builds on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfinishedWork {
+    /// The commit that keeps it, on top of its base.
+    pub commit: String,
+    /// What the attempt worked on. On anything else, these changes say nothing.
+    pub base: String,
+    /// How many files differ.
+    pub files: u64,
+    /// The number of the attempt.
+    pub attempt: u32,
+}
+
+impl UnfinishedWork {
+    /// What it is, for the message that says that it is dropped.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let files = if self.files == 1 { "1 file".to_owned() } else { format!("{} files", self.files) };
+        format!("what attempt {} had left unfinished ({files})", self.attempt)
+    }
+}
+
 /// What an attempt changed, as a commit on top of what it worked on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeResult {

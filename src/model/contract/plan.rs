@@ -68,13 +68,7 @@ impl PlanGraph {
     /// The node of this id, or the one that it is an instance of: `load` for `load-3`.
     #[must_use]
     pub fn declared(&self, id: &NodeId) -> Option<&Node> {
-        let find = |id: &str| self.nodes.iter().find(|other| other.id.as_str() == id);
-        // `validate` refuses plans in which both could be meant.
-        let of_instance = || {
-            let (of, number) = id.as_str().rsplit_once('-')?;
-            number.bytes().all(|byte| byte.is_ascii_digit()).then(|| find(of)).flatten()
-        };
-        find(id.as_str()).or_else(of_instance)
+        declared_among(id, |id| self.nodes.iter().find(|other| other.id.as_str() == id))
     }
 
     /// Whether an id is that of an instance.
@@ -113,6 +107,16 @@ impl PlanGraph {
         }
         None
     }
+}
+
+/// The node of this id, or the one that it is an instance of, by a search for one of exactly this id.
+pub(super) fn declared_among<'n>(id: &NodeId, find: impl Fn(&str) -> Option<&'n Node>) -> Option<&'n Node> {
+    // `validate` refuses plans in which both could be meant.
+    let of_instance = || {
+        let (of, number) = id.as_str().rsplit_once('-')?;
+        number.bytes().all(|byte| byte.is_ascii_digit()).then(|| find(of)).flatten()
+    };
+    find(id.as_str()).or_else(of_instance)
 }
 
 /// A node. Which fields may be present depends on `kind`; the schema says.

@@ -263,11 +263,7 @@ impl Draft {
                 && state.message == message
         });
         if !same {
-            self.node(
-                id,
-                NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None },
-                now,
-            );
+            self.node(id, NodeChange::block(reason, message), now);
         }
     }
 

@@ -100,7 +100,7 @@ fn recover_lost_runner(context: &mut PlanContext<'_>, node: &Node) {
         NodeChange::Retry { reason, message, at: context.now, counted: false, evidence: Evidence::default() }
     } else {
         let message = format!("{message}; not repeatable, so a person must decide");
-        NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None }
+        NodeChange::block(reason, message)
     };
     context.change(&node.id, change);
 }

@@ -42,7 +42,8 @@ pub(crate) fn after_attempt(
         }
         AttemptOutcome::Blocked { reason, message, handle, poll_after } => {
             let retry_at = poll_after.map(|span| after(now, span));
-            NodeChange::Block { reason, message, retry_at, handle, usage: evidence.usage }
+            let Evidence { usage, unfinished, .. } = evidence;
+            NodeChange::Block { reason, message, retry_at, handle, usage, unfinished }
         }
         // Also where the node is not repeatable: whoever does the work asks to be begun again.
         AttemptOutcome::Postponed { message, retry_after } => {
@@ -112,13 +113,7 @@ fn postponed(
 
 /// Nobody knows how far the work came, and it must not be done twice.
 fn undecided(message: &str) -> NodeChange {
-    NodeChange::Block {
-        reason: NodeReason::RunnerLost,
-        message: format!("{message}; not repeatable, so a person must decide"),
-        retry_at: None,
-        handle: None,
-        usage: None,
-    }
+    NodeChange::block(NodeReason::RunnerLost, format!("{message}; not repeatable, so a person must decide"))
 }
 
 /// The changes that follow from a poll of remote work; none when all is as it was.
@@ -145,7 +140,7 @@ pub(crate) fn after_poll(
         NodeChange::Retry { message, .. } if state.phase == NodePhase::Pending => {
             let reason = NodeReason::AwaitingEvent;
             let message = message.clone();
-            vec![NodeChange::Block { reason, message, retry_at: None, handle: None, usage: None }, change]
+            vec![NodeChange::block(reason, message), change]
         }
         _ => vec![change],
     }

@@ -16,7 +16,7 @@ use crate::model::{
     NodeStatus, NodeTrait, ResolvedBinding, Rework, WorkProposal, after,
 };
 use crate::plan::built_on;
-use crate::run::{AttemptOutcome, Evidence, NodeChange};
+use crate::run::{AttemptOutcome, Evidence, NodeChange, UnfinishedChanges};
 
 /// Plans a node whose attempt goes on without a process of this runner.
 pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
@@ -61,8 +61,9 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
                 // Handle and time are carried along: a block without them would lose the remote work for good.
                 let retry_at = Some(due);
                 let handle = state.extensions.handle;
-                context
-                    .change(&node.id, NodeChange::Block { reason, message, retry_at, handle, usage: None });
+                let unfinished = UnfinishedChanges::AsFound;
+                let block = NodeChange::Block { reason, message, retry_at, handle, usage: None, unfinished };
+                context.change(&node.id, block);
             }
         }
     }
@@ -408,6 +409,7 @@ mod tests {
             retry_at: Some(at(10)),
             handle: Some("job".to_owned()),
             usage: None,
+            unfinished: UnfinishedChanges::AsFound,
         };
         let started = NodeChange::Start {
             binding: Some(binding.into()),
@@ -580,6 +582,7 @@ mod tests {
             retry_at: Some(at(20)),
             handle: Some("job".to_owned()),
             usage: None,
+            unfinished: UnfinishedChanges::AsFound,
         };
         let answer = QuestionAnswer { by: "mia".to_owned(), at: at(30), text: "this".to_owned() };
         for change in [asks, NodeChange::Answer(answer.clone())] {
@@ -619,6 +622,7 @@ mod tests {
             retry_at: None,
             handle: None,
             usage: None,
+            unfinished: UnfinishedChanges::AsFound,
         };
         let start = NodeChange::Start {
             binding: None,

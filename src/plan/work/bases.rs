@@ -104,8 +104,8 @@ pub(crate) fn results_among<'s>(
     found.into_iter().map(|(_, pair)| pair).collect()
 }
 
-/// The commits that a new status of an Execution names and the published one does not: results, and bases that were merged for
-/// a node. What is recorded has to be kept (a record is never without its result).
+/// The commits that a new status of an Execution names and the published one does not: results, what is unfinished, and bases
+/// that were merged for a node. What is recorded has to be kept (a record is never without its result).
 #[must_use]
 pub(crate) fn new_work(published: Option<&ExecutionStatus>, next: &ExecutionStatus) -> Vec<String> {
     let known: BTreeSet<&str> = published.into_iter().flat_map(named_commits).collect();
@@ -125,7 +125,8 @@ fn named_commits(status: &ExecutionStatus) -> Vec<&str> {
         // What a person handed in while the remote work is still being cancelled.
         let decided = node.decided.as_ref().and_then(|decided| decided.result.as_ref());
         let decided = decided.map(|result| result.commit.as_str());
-        result.into_iter().chain(node.base.as_deref()).chain(decided)
+        let unfinished = node.unfinished.as_deref().map(|work| work.commit.as_str());
+        result.into_iter().chain(node.base.as_deref()).chain(decided).chain(unfinished)
     });
     // What it starts from, once it can start: until then the owner's reference keeps it, and where it is the pinned commit the
     // desired branch does.

@@ -56,6 +56,8 @@ pub(crate) struct ChangedFile {
     pub is_manifest: bool,
     /// Whether it holds a secret.
     pub holds_secret: bool,
+    /// The filter by which Git would keep it in another form than it was taken in.
+    pub unfiltered: Option<String>,
 }
 
 /// The globs of the settings that bound what a task may change.
@@ -87,6 +89,7 @@ pub(crate) fn refusals(changed: &[ChangedFile], paths: &[String], rules: &PathRu
         let literal = rules.allow.iter().any(|allowed| allowed == path);
         let by_default = defaults.iter().find(|(glob, _)| glob.is_match(path)).map(|(_, what)| *what);
         let by_default = by_default.or(file.is_manifest.then_some("a manifest"));
+        let unfiltered = file.unfiltered.as_ref().filter(|_| !literal);
         // First: no `allow` lifts a protection.
         let why = if is(&protected) {
             Some(PROTECTED)
@@ -105,6 +108,8 @@ pub(crate) fn refusals(changed: &[ChangedFile], paths: &[String], rules: &PathRu
         } else {
             by_default.filter(|_| !literal)
         };
+        let filtered = |filter| format!("its attribute is `filter={filter}`, and no filter is run here");
+        let why = why.map(str::to_owned).or_else(|| unfiltered.map(filtered));
         found.extend(why.map(|why| format!("`{path}` ({why})")));
     }
     in_words(found)

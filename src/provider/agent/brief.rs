@@ -45,6 +45,15 @@ pub(in crate::provider) fn brief(attempt: &Attempt, keeps_changes: bool, asked: 
         let _ = writeln!(text, "{} answered:\n", line(&answer.by));
         fence(&mut text, "text", &answer.text);
     }
+    if let Some(work) = &attempt.brief.unfinished {
+        let files = if work.files == 1 { "1 file".to_owned() } else { format!("{} files", work.files) };
+        let _ = writeln!(
+            text,
+            "## What is there already\n\nAttempt {} at this task had to stop before it was done. What it changed is in the working \
+             directory, not committed: {files}, which `git status` lists. Go on from there.\n",
+            work.attempt
+        );
+    }
     // After all material, so that nothing in it follows the rules and seems to change them.
     hand_in(&mut text, attempt, keeps_changes);
     text.push_str(RULES);
@@ -146,7 +155,8 @@ fn about(attempt: &Attempt) -> String {
 
 fn hand_in(text: &mut String, attempt: &Attempt, keeps_changes: bool) {
     let kept = if keeps_changes {
-        "What you change in it becomes one commit, with new files that are not ignored; you may commit, too."
+        "What you change in it becomes one commit, with new files that are not ignored; you may commit, too. If you have to ask \
+         something first, or to stop at a limit, the files stay as you leave them for whoever goes on."
     } else {
         "What you change in it is not kept: put what must be kept into outputs and artifacts."
     };

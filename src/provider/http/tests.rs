@@ -14,13 +14,13 @@ use crate::model::{JsonMap, NodeReason};
 use crate::provider::external::External;
 use crate::provider::{
     Attempt, AttemptOutcome, AttemptReport, Control, PrivateCheckout, Provider, ProviderContext,
-    ProviderSettings, Stop, Workspace, WorkspaceError, sample,
+    ProviderSettings, Stop, Workspace, WorkspaceError, WorkspaceForm, sample,
 };
 
 struct Folder(PathBuf);
 
 impl Workspace for Folder {
-    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+    fn prepare_as(&self, _: &WorkspaceForm) -> Result<PrivateCheckout, WorkspaceError> {
         Ok(PrivateCheckout::new(self.0.clone(), |_| ()))
     }
 }

@@ -224,6 +224,7 @@ fn filled(text: &str) -> Attempt {
     let goal =
         json!({ "description": text, "acceptanceCriteria": [{ "description": text }], "context": items });
     filled.brief = Arc::new(Brief {
+        unfinished: None,
         goal: Some(serde_json::from_value(goal).unwrap()),
         plan: text.to_owned(),
         plan_context: items.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use globset::GlobBuilder;
 use serde_json::Value;
 
-use crate::model::NodeReason;
+use crate::model::{NodeReason, NodeResult};
 use crate::provider::output::{Redactor, holds_token};
 use crate::provider::settings::{ConfigError, Settings};
 use crate::provider::workspace::chain;
@@ -82,6 +82,7 @@ impl ChangeSettings {
             deny: self.deny.clone(),
             forbid: self.forbid.clone(),
             is_secret: secrets(redactor),
+            is_unfinished: false,
         }
     }
 
@@ -105,6 +106,19 @@ impl ChangeSettings {
             }
         }
         Ok(())
+    }
+
+    /// Takes in what a command has changed so far that is to go on later, by the rules of every result.
+    pub(super) fn collect_unfinished(
+        &self,
+        checkout: &mut PrivateCheckout,
+        redactor: &Arc<Redactor>,
+    ) -> Result<Option<NodeResult>, CollectError> {
+        let rules = ChangeRules { is_unfinished: true, ..self.rules(redactor) };
+        Ok(match checkout.collect(&rules)? {
+            CollectedChanges::Result(result) => Some(result),
+            CollectedChanges::None | CollectedChanges::Discarded(_) => None,
+        })
     }
 }
 

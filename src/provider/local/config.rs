@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::changes::{ChangeSettings, check_globs};
 use super::verify_settings::VerifySettings;
+use super::workspace_settings::read_form;
 use crate::config::SandboxPolicy;
 use crate::model::JsonMap;
-use crate::provider::ConfigError;
 use crate::provider::process::{CommandLine, Sandbox};
 use crate::provider::settings::{Settings, has_expression, is_inside};
+use crate::provider::{ConfigError, WorkspaceForm};
 use crate::run::shell_line::{HOW_TO_PASS_A_VALUE, has_expression_in_shell_line};
 
 const KEYS: [&str; 15] = [
@@ -29,13 +28,6 @@ const KEYS: [&str; 15] = [
     "onConflict",
     "verify",
     "workspace",
-];
-
-/// What `workspace` cannot do yet, with what holds instead.
-const NOT_BUILT: [(&str, &str); 3] = [
-    ("sparse", "a task gets the whole tree"),
-    ("depth", "a task gets the history that this clone has"),
-    ("submodules", "they are left out; let the command fetch what it needs"),
 ];
 
 const GRACE: Duration = Duration::from_secs(5);
@@ -65,8 +57,8 @@ pub(in crate::provider) struct ToolConfig {
     pub(super) changes: ChangeSettings,
     /// Globs of `NODE/NAME`: the artifacts of nodes before it without which the command does not begin.
     pub(super) needs: Vec<String>,
-    /// Whether the ignored files stay that an earlier attempt left in the checkout.
-    pub(super) keep_ignored: bool,
+    /// What the checkout is like.
+    pub(super) workspace: WorkspaceForm,
     /// Who verifies what the command changed.
     pub(super) verify: Option<VerifySettings>,
 }
@@ -87,7 +79,7 @@ impl ToolConfig {
             changes: ChangeSettings::default(),
             needs: Vec::new(),
             verify: None,
-            keep_ignored: false,
+            workspace: WorkspaceForm::default(),
         }
     }
 
@@ -125,7 +117,7 @@ impl ToolConfig {
             changes: ChangeSettings::read(provider, &settings)?,
             needs: settings.texts("needs")?,
             verify: VerifySettings::read(&settings)?,
-            keep_ignored: keeps_ignored(&settings)?,
+            workspace: read_form(&settings)?,
         };
         read.validate()?;
         Ok(read)
@@ -204,40 +196,10 @@ impl ToolConfig {
     }
 }
 
-/// Reads `workspace`.
-fn keeps_ignored(settings: &Settings<'_>) -> Result<bool, ConfigError> {
-    let expected = "a map with `clean`";
-    let wrong = || ConfigError::WrongType { key: "workspace".to_owned(), expected };
-    let workspace = match settings.value("workspace") {
-        None => return Ok(false),
-        Some(Value::Object(workspace)) => workspace,
-        Some(_) => return Err(wrong()),
-    };
-    // Known and not there: whoever writes it is told what happens instead, and not that the word is unknown.
-    for (key, instead) in NOT_BUILT {
-        if workspace.contains_key(key) {
-            let why = format!("is not supported: {instead}");
-            return Err(ConfigError::Invalid { key: format!("workspace.{key}"), why });
-        }
-    }
-    if let Some(key) = workspace.keys().find(|key| *key != "clean") {
-        let hint = "; known is `clean`".to_owned();
-        return Err(ConfigError::UnknownKey { key: format!("workspace.{key}"), hint });
-    }
-    match workspace.get("clean").map(Value::as_str) {
-        None | Some(Some("all")) => Ok(false),
-        Some(Some("keep-ignored")) => Ok(true),
-        Some(_) => {
-            let expected = "`all` or `keep-ignored`";
-            Err(ConfigError::WrongType { key: "workspace.clean".to_owned(), expected })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn check(config: &Value) -> Result<(), String> {
         check_with(None, config)
@@ -286,25 +248,13 @@ mod tests {
             changes: ChangeSettings::default(),
             needs: Vec::new(),
             verify: None,
-            keep_ignored: false,
+            workspace: WorkspaceForm::default(),
         };
         assert_eq!(ToolConfig::read("x", config.as_object().unwrap()), Ok(expected));
     }
 
     #[test]
     fn what_cannot_be_used_is_refused() {
-        check_refused(
-            &json!({"command": "x", "workspace": {"sparse": ["a"]}}),
-            "`config.workspace.sparse` is not supported: a task gets the whole tree",
-        );
-        check_refused(
-            &json!({"command": "x", "workspace": {"clean": "some"}}),
-            "`config.workspace.clean` must be `all` or `keep-ignored`",
-        );
-        check_refused(
-            &json!({"command": "x", "workspace": {"cleen": "all"}}),
-            "unknown setting `config.workspace.cleen`; known is `clean`",
-        );
         check_refused(
             &json!({}),
             "`tool://lint` needs `config.command`: the program to run, or a shell line",

@@ -81,7 +81,9 @@ impl LocalRun<'_> {
         if !worker.config.changes.keeps() || place.checkout.is_none() || !is_needed {
             return Ok(None);
         }
-        let work = JudgedWork { result, restore: worker.config.changes.restored() };
+        // The same part of the files as the worker had: whoever asked for a part of them has no room for all.
+        let form = &worker.config.workspace;
+        let work = JudgedWork { form, result, restore: worker.config.changes.restored() };
         let judged = self.attempt.workspace.prepare_judged(&work);
         let Some(judged) = judged.map_err(|error| error.outcome_after_work())? else { return Ok(None) };
         let JudgedCheckout { checkout, commit, tree, restored } = judged;

@@ -12,8 +12,10 @@ mod run_folder;
 #[cfg(test)]
 pub(super) mod tests;
 mod travelling;
+mod unfinished;
 mod verify;
 mod verify_settings;
+mod workspace_settings;
 
 use std::sync::Arc;
 

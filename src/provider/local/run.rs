@@ -89,6 +89,7 @@ impl<'a> LocalRun<'a> {
             Ok(outputs) => AttemptOutcome::Succeeded { outputs },
             Err(outcome) => outcome,
         };
+        self.keep_unfinished(&mut place, &mut report);
         report.evidence.log = log.finish();
         self.collect_artifacts(&folder, &mut report);
         if let Err(error) = folder.keep() {
@@ -182,7 +183,6 @@ impl<'a> LocalRun<'a> {
         let said = ProcessReport::read(folder.result(), &self.shared.common.redactor);
         let said = said.map_err(|why| AttemptOutcome::failed(NodeReason::OutputInvalid, why))?;
         report.evidence.usage = said.usage;
-        // Its changes are not taken in: the next attempt begins with what the first one found (Invariant 9).
         said.outcome(status, self.attempt).map_or(Ok(()), Err)
     }
 
@@ -279,7 +279,7 @@ impl<'a> LocalRun<'a> {
 
     /// Artifacts are of use after a failure, too; an attempt that was stopped is started again.
     fn collect_artifacts(&self, folder: &RunFolder<'_>, report: &mut AttemptReport) {
-        if matches!(report.outcome, AttemptOutcome::Stopped(_)) {
+        if matches!(report.outcome, AttemptOutcome::Stopped(_)) || !folder.has_artifacts() {
             return;
         }
         // What is left of the attempt's time; after a failure, enough to keep what explains it.
@@ -333,8 +333,7 @@ impl WorkingFolder {
         folder: &RunFolder<'_>,
     ) -> Result<Self, AttemptOutcome> {
         let place = if config.checkout {
-            let workspace = &attempt.workspace;
-            let made = if config.keep_ignored { workspace.prepare_keeping() } else { workspace.prepare() };
+            let made = attempt.workspace.prepare_as(&config.workspace);
             Self::of(made.map_err(|error| error.outcome())?)
         } else {
             let root = folder.work().to_owned();

@@ -2,12 +2,14 @@
 //! file system, making and removing folders costs more than starting a process. What an attempt leaves goes
 //! to its own `run_dir`, which is made only then.
 
-use std::fs::{DirBuilder, DirEntry};
+use std::cell::OnceCell;
+use std::fs::DirBuilder;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{Dir, Mode, OFlags};
 use tempfile::TempDir;
 
 use crate::model::JsonMap;
@@ -19,6 +21,7 @@ const BRIEF: &str = "brief.md";
 const RESULT: &str = "result.json";
 const INPUTS: &str = "inputs.json";
 const UPSTREAM: &str = "upstream";
+const NO_INPUTS: &str = "no-inputs.json";
 
 /// The pool.
 pub(super) struct RunFolders {
@@ -34,6 +37,15 @@ struct PoolState {
     next: u64,
 }
 
+impl PoolState {
+    /// The path of the next folder: in `base`, or in the one that is known.
+    fn next_path(&mut self, base: Option<&Path>) -> Option<PathBuf> {
+        self.next += 1;
+        let base = base.or(self.base.as_ref().map(TempDir::path))?;
+        Some(base.join(self.next.to_string()))
+    }
+}
+
 impl RunFolders {
     /// A pool below `runs`, where every `run_dir` is, too.
     pub(super) fn new(runs: PathBuf) -> Self {
@@ -47,13 +59,10 @@ impl RunFolders {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let (path, spare) = self.next()?;
-        // A new name each time: a process that outlived its attempt does not find the next one's files.
-        // Spares vanish when somebody clears the cache.
-        if spare.is_none_or(|spare| std::fs::rename(spare, &path).is_err()) {
-            create(&path.join(ARTIFACTS))?;
-            create(&path.join(WORK))?;
-        }
+        let path = match self.renamed_spare() {
+            Some(path) => path,
+            None => self.new_folder()?,
+        };
         let inputs_file = if inputs.is_empty() {
             self.no_inputs()?
         } else {
@@ -72,14 +81,30 @@ impl RunFolders {
             upstream: None,
             path,
             run_dir: run_dir.to_owned(),
+            has_artifacts: OnceCell::new(),
         })
     }
 
-    fn next(&self) -> io::Result<(PathBuf, Option<PathBuf>)> {
-        let mut state = self.state();
-        let base = self.base(&mut state)?;
-        state.next += 1;
-        Ok((base.join(state.next.to_string()), state.spares.pop()))
+    /// A spare folder under a new name: a process that outlived its attempt does not find the next one's files. Spares vanish when
+    /// somebody clears the cache.
+    fn renamed_spare(&self) -> Option<PathBuf> {
+        let (spare, path) = {
+            let mut state = self.state();
+            let spare = state.spares.pop()?;
+            (spare, state.next_path(None)?)
+        };
+        std::fs::rename(spare, &path).is_ok().then_some(path)
+    }
+
+    fn new_folder(&self) -> io::Result<PathBuf> {
+        let path = {
+            let mut state = self.state();
+            let base = self.base(&mut state)?;
+            state.next_path(Some(&base)).ok_or(io::ErrorKind::NotFound)?
+        };
+        create(&path.join(ARTIFACTS))?;
+        create(&path.join(WORK))?;
+        Ok(path)
     }
 
     fn base(&self, state: &mut PoolState) -> io::Result<PathBuf> {
@@ -100,8 +125,13 @@ impl RunFolders {
     /// The inputs file of every attempt without inputs.
     fn no_inputs(&self) -> io::Result<PathBuf> {
         let mut state = self.state();
+        // Looked at first: where the file is there, so is its folder.
+        let known = state.base.as_ref().map(|base| base.path().join(NO_INPUTS));
+        if let Some(path) = known.filter(|path| path.exists()) {
+            return Ok(path);
+        }
         let base = self.base(&mut state)?;
-        let path = base.join("no-inputs.json");
+        let path = base.join(NO_INPUTS);
         if !path.exists() {
             let mut file = tempfile::NamedTempFile::new_in(&base)?;
             file.write_all(b"{}\n")?;
@@ -130,6 +160,7 @@ pub(super) struct RunFolder<'a> {
     result: PathBuf,
     upstream: Option<PathBuf>,
     run_dir: PathBuf,
+    has_artifacts: OnceCell<bool>,
 }
 
 impl RunFolder<'_> {
@@ -195,8 +226,7 @@ impl RunFolder<'_> {
     /// Moves what is worth keeping to the attempt's own folder: artifacts, outputs that could not be read,
     /// and, if anything else is kept, the inputs and the brief.
     pub(super) fn keep(&self) -> io::Result<()> {
-        let artifacts = !is_empty_folder(&self.artifacts);
-        if artifacts {
+        if self.has_artifacts() {
             self.move_out(&self.artifacts, ARTIFACTS)?;
         }
         if self.output.symlink_metadata().is_ok() {
@@ -212,6 +242,11 @@ impl RunFolder<'_> {
         Ok(())
     }
 
+    /// Whether anything is in the folder for artifacts, or in its place. Found out once, after the work.
+    pub(super) fn has_artifacts(&self) -> bool {
+        *self.has_artifacts.get_or_init(|| !is_empty_folder(&self.artifacts))
+    }
+
     fn move_out(&self, from: &Path, name: &str) -> io::Result<()> {
         create(&self.run_dir)?;
         match std::fs::rename(from, self.run_dir.join(name)) {
@@ -222,17 +257,13 @@ impl RunFolder<'_> {
 
     /// Whether it is as good as new.
     fn is_clean(&self) -> bool {
-        let Ok(entries) = std::fs::read_dir(&self.path) else { return false };
-        let known = |entry: io::Result<DirEntry>| {
-            entry.is_ok_and(|entry| entry.file_name() == ARTIFACTS || entry.file_name() == WORK)
-        };
         let mut count = 0;
-        let mut only_known = true;
-        for entry in entries {
+        let only_known = all_entries(&self.path, |name| {
             count += 1;
-            only_known &= known(entry);
-        }
-        // A folder in which anything is left is not used again: the next attempt would find the files of this one.
+            name == ARTIFACTS.as_bytes() || name == WORK.as_bytes()
+        });
+        // A folder in which anything is left is not used again: the next attempt would find the files of this one. Looked at again
+        // for that, as a process that is still there may have written since.
         only_known && count == 2 && is_empty_folder(&self.artifacts) && is_empty_folder(&self.work)
     }
 }
@@ -249,8 +280,21 @@ impl Drop for RunFolder<'_> {
 }
 
 fn is_empty_folder(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|found| found.is_dir())
-        && std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+    all_entries(path, |_| false)
+}
+
+/// Whether this is true of every entry of a folder; not where it is no folder, but a link to one.
+// With four calls of the system where the standard library makes six: this is asked four times for each attempt.
+fn all_entries(path: &Path, mut is_so: impl FnMut(&[u8]) -> bool) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(folder) = rustix::fs::open(path, flags, Mode::empty()) else { return false };
+    let Ok(mut entries) = Dir::new(folder) else { return false };
+    entries.all(|entry| {
+        entry.is_ok_and(|entry| {
+            let name = entry.file_name().to_bytes();
+            name == b"." || name == b".." || is_so(name)
+        })
+    })
 }
 
 /// Makes a folder that other users cannot read, and those on the way.

@@ -12,7 +12,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 use super::groups::{forget, group_of, start};
@@ -30,6 +32,9 @@ const ABANDON: Duration = Duration::from_secs(10);
 
 /// How often a process is asked about where the system has no descriptor that becomes readable at its end.
 const SLICE: Duration = Duration::from_millis(5);
+
+/// How many bytes are read at once.
+const READ: usize = 64 * 1024;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -261,20 +266,20 @@ impl<'a> WatchedProcess<'a> {
 
     /// Takes one read of the output that is known to be ready.
     fn read(&mut self, ready: [bool; 2], sink: &mut OutputSink<'_>) {
-        if self.buffer.is_empty() {
-            self.buffer.resize(64 * 1024, 0);
-        }
+        // Not filled with zeros first: most processes print nothing, and 64 KiB of them would be for their end alone.
+        self.buffer.reserve(READ);
         let sources = [OutputStream::Log, OutputStream::Answer];
         for ((slot, source), _) in
             self.output.iter_mut().zip(sources).zip(ready).filter(|(_, has_output)| *has_output)
         {
             let Some(pipe) = slot else { continue };
-            match pipe.read(&mut self.buffer) {
+            match rustix::io::read(&*pipe, spare_capacity(&mut self.buffer)) {
                 Ok(0) => *slot = None,
-                Ok(size) => sink(source, self.buffer.get(..size).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) => sink(source, &self.buffer),
+                Err(Errno::INTR) => {}
                 Err(_) => *slot = None,
             }
+            self.buffer.clear();
         }
     }
 
@@ -288,8 +293,10 @@ impl<'a> WatchedProcess<'a> {
         if let Some(pid) = self.group {
             // Errors mean that there is nobody left.
             let _ = kill_process_group(pid, signal);
-            // The process may have moved to another group; then only its own id reaches it.
-            let _ = kill_process(pid, signal);
+            // The process may have moved to another group; then only its own id reaches it, as long as it is there.
+            if !self.exited {
+                let _ = kill_process(pid, signal);
+            }
         }
     }
 

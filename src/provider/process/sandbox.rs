@@ -88,11 +88,11 @@ impl Sandbox {
                 });
             }
         };
-        let settings = Settings::new(map, &KEYS).map_err(ConfigError::below_sandbox)?;
-        let flag =
-            |key| settings.flag(key).map_err(ConfigError::below_sandbox).map(Option::unwrap_or_default);
+        let below = |error: ConfigError| error.below("sandbox");
+        let settings = Settings::new(map, &KEYS).map_err(below)?;
+        let flag = |key| settings.flag(key).map_err(below).map(Option::unwrap_or_default);
         let places = |key: &'static str| {
-            let paths = settings.texts(key).map_err(ConfigError::below_sandbox)?;
+            let paths = settings.texts(key).map_err(below)?;
             match paths.iter().find(|path| !(path.starts_with('/') || path.starts_with("~/"))) {
                 Some(path) => Err(ConfigError::Invalid {
                     key: format!("sandbox.{key}"),

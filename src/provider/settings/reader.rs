@@ -91,12 +91,12 @@ impl ConfigError {
         }
     }
 
-    /// The same, of a setting below `sandbox`.
-    pub(in crate::provider) fn below_sandbox(mut self) -> Self {
+    /// The same, of a setting below another one.
+    pub(in crate::provider) fn below(mut self, section: &str) -> Self {
         if let Self::UnknownKey { key, .. } | Self::WrongType { key, .. } | Self::Invalid { key, .. } =
             &mut self
         {
-            key.insert_str(0, "sandbox.");
+            key.insert_str(0, &format!("{section}."));
         }
         self
     }

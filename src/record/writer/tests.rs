@@ -77,11 +77,11 @@ impl Bench {
 
     /// Writes, and continues from what was written.
     fn write(&mut self, changes: Vec<RecordEdit>) -> Option<ObjectId> {
-        let made = self.writer.write(&self.repo, &self.tip, &batch(changes), &author()).unwrap();
-        if made.is_some() {
-            self.tip = StatusTree::at(&self.repo, made).unwrap();
-        }
-        made
+        let made = self.writer.write(&self.repo, &self.tip, &batch(changes), &author()).unwrap()?;
+        self.tip = StatusTree::at(&self.repo, Some(made.commit)).unwrap();
+        assert_eq!(self.tip, made.status());
+        assert_eq!(self.repo.commit(made.commit).unwrap().subject(), made.subject);
+        Some(made.commit)
     }
 
     fn paths(&self) -> Vec<String> {
@@ -178,9 +178,9 @@ fn the_same_batch_can_be_written_again_on_a_moved_tip() {
     let lost = bench.writer.write(&bench.repo, &bench.tip, &batch(vec![put(Arc::clone(&run))]), &author());
     let lost = lost.unwrap().unwrap();
     let other = Writer::new().write(&bench.repo, &bench.tip, &batch(vec![put(goal("win"))]), &author());
-    bench.tip = StatusTree::at(&bench.repo, other.unwrap()).unwrap();
+    bench.tip = other.unwrap().unwrap().status();
     let won = bench.write(vec![put(run)]).unwrap();
-    assert_ne!(lost, won);
+    assert_ne!(lost.commit, won);
     assert_eq!(bench.paths(), ["team/executions/run.yaml", "team/goals/win.yaml"]);
 }
 
@@ -192,7 +192,7 @@ fn only_the_changed_paths_differ_and_the_dashboard_is_one_of_them() {
     let mut next = batch(vec![put(execution("run", &[]))]);
     next.dashboard = Some(DashboardInput::default());
     let made = bench.writer.write(&bench.repo, &bench.tip, &next, &author()).unwrap();
-    let after = StatusTree::at(&bench.repo, made).unwrap();
+    let after = made.unwrap().status();
     let changes = bench.repo.compare(before.tree, after.tree).unwrap();
     let paths: Vec<_> = changes.iter().map(|change| StatusPath::parse(&change.path).unwrap()).collect();
     assert_eq!(paths, [StatusPath::Dashboard, StatusPath::Record(key(Kind::Execution, "run"))]);

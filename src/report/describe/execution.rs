@@ -241,6 +241,11 @@ fn work(key: &ResourceKey, status: &ExecutionStatus, retention: Duration, page: 
         } else if let (Some(base), Some(branch)) = (&extensions.base, &extensions.work_branch) {
             let cells = [id.as_str(), &short(base), "-", "-", branch];
             table.row(cells.iter().map(|cell| (*cell).into()).collect());
+        } else if let Some(unfinished) = &extensions.unfinished {
+            let commit = format!("unfinished {}", short(&unfinished.commit));
+            let cells = [id.to_string(), commit, unfinished.files.to_string()];
+            let cells = cells.iter().map(String::as_str).chain(["-", "-"]);
+            table.row(cells.map(Into::into).collect());
         } else if let Some(discarded) = &extensions.discarded {
             let cells = [id.to_string(), "discarded".to_owned(), discarded.files.to_string()];
             let cells = cells.iter().map(String::as_str).chain(["-", "-"]);

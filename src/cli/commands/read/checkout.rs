@@ -9,7 +9,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::cli::view::selector;
 use crate::cli::view::work::ShownWork;
-use crate::model::NextStep;
+use crate::model::{NextStep, NodeId, ResourceKey, UnfinishedWork};
 use crate::report::text;
 
 /// Make a working tree of what an execution changed, or one node of it
@@ -63,13 +63,30 @@ pub(crate) fn run(arguments: &CheckoutArguments, context: &mut Context) -> Resul
                 let complete = NextStep::complete(&work.key, node);
                 format!("resolve it, `git commit`, and then in that folder: {complete} --commit HEAD")
             }
-            // A gate shows what others have made.
-            false => format!("run one of {nodes} again, for `{node}` takes no commits"),
+            // A gate shows what others have made, and a delivery hands it over.
+            false => brought_together(&work.key, node, &conflict.later),
         };
         let line = format!("{}, and a merge of them is under way there; {next}", conflict.what);
         context.out.line(text::line(&line))?;
     }
+    if let Some(unfinished) = &work.unfinished {
+        let UnfinishedWork { commit, .. } = unfinished.as_ref();
+        let line = format!(
+            "{} is not in it; in that folder, `git cherry-pick --no-commit {commit}` brings it",
+            unfinished.summary()
+        );
+        context.out.line(text::line(&line))?;
+    }
     Ok(Exit::Done)
+}
+
+/// What helps where results conflict before a node that has no work of its own.
+fn brought_together(execution: &ResourceKey, node: &NodeId, later: &NodeId) -> String {
+    let retry = NextStep::retry(execution, node);
+    format!(
+        "`{node}` takes no commits: give the plan a task before it that brings them together, or merge `config.onConflict: rerun` in \
+         the Binding of `{later}`, which is then made again on top of the others after {retry}"
+    )
 }
 
 /// A folder beside the repository, where the command runs inside of it; otherwise one right here. Never inside: there `git status`

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::{
     Attempt, AttemptOutcome, AttemptReport, Control, PrivateCheckout, ProviderSettings, Registry, Stop,
-    Workspace, WorkspaceError, sample,
+    Workspace, WorkspaceError, WorkspaceForm, sample,
 };
 
 /// Where the commands of these tests find their programs.
@@ -29,7 +29,7 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 struct Folder(PathBuf);
 
 impl Workspace for Folder {
-    fn prepare(&self) -> Result<PrivateCheckout, WorkspaceError> {
+    fn prepare_as(&self, _: &WorkspaceForm) -> Result<PrivateCheckout, WorkspaceError> {
         Ok(PrivateCheckout::new(self.0.clone(), |_| ()))
     }
 }
