@@ -299,8 +299,8 @@ fn a_job_works_on_no_claim_but_the_current_one() {
 
 #[test]
 fn a_question_of_the_work_is_asked_and_the_answer_reaches_the_next_job() {
-    let script = "if [ -z \"$PLANSPEC_ANSWER\" ]; then echo '{\"question\": \"Which?\"}' > \"$PLANSPEC_RESULT\"; \
-        else echo \"$PLANSPEC_ANSWER\" > answer; fi";
+    let script = "if [ -z \"$PLANSPEC_ANSWER\" ]; then echo half > part; echo '{\"question\": \"Which?\"}' > \"$PLANSPEC_RESULT\"; \
+        else cat part > answer; echo \"$PLANSPEC_ANSWER\" >> answer; fi";
     let split = Split::new(&Graph::new("build").editor("ask", &[], script));
     let run = split.started(1);
     split.works(run);
@@ -317,7 +317,8 @@ fn a_question_of_the_work_is_asked_and_the_answer_reaches_the_next_job() {
     split.works(run);
     split.pass_until("it is over", Split::is_over);
     let result = split.node("ask").extensions.result.clone().unwrap();
-    assert_eq!(split.show(&result.commit, "answer"), "this one\n");
+    // What the first job had changed until it asked is there as well.
+    assert_eq!(split.show(&result.commit, "answer"), "half\nthis one\n");
 }
 
 #[test]

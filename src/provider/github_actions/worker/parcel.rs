@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Artifact, CriterionResult, JsonMap, NodeReason, Usage};
-use crate::provider::{AttemptOutcome, AttemptReport, FileKind, HandedOverChange, Workspace, WorkspaceError};
+use crate::model::{Artifact, CriterionResult, JsonMap, NodeReason, NodeResult, UnfinishedWork, Usage};
+use crate::provider::{
+    AttemptOutcome, AttemptReport, Evidence, FileKind, HandedOverChange, UnfinishedChanges, Workspace,
+    WorkspaceError,
+};
 
 /// The file of the report.
 pub(super) const REPORT: &str = "report.json";
@@ -40,6 +43,9 @@ pub(super) struct WorkReport {
     /// How many changed files were dropped there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) discarded: Option<u64>,
+    /// Whether what it changed is not finished, and is for the next attempt.
+    #[serde(default)]
+    pub(super) unfinished: bool,
     /// What it changed, where that is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) changes: Vec<ReportedChange>,
@@ -144,6 +150,18 @@ pub enum ParcelError {
     Io(#[from] std::io::Error),
 }
 
+/// The commit that holds what is handed over.
+fn left_behind(evidence: &Evidence) -> Option<NodeResult> {
+    match (&evidence.result, &evidence.unfinished) {
+        (Some(result), _) => Some(result.clone()),
+        (None, UnfinishedChanges::Left(Some(UnfinishedWork { commit, base, files, .. }))) => {
+            let (commit, base, files) = (commit.clone(), base.clone(), *files);
+            Some(NodeResult { commit, base, files, insertions: 0, deletions: 0 })
+        }
+        _ => None,
+    }
+}
+
 /// Writes what an attempt left into an empty folder.
 pub(super) fn write(
     into: &Path,
@@ -153,9 +171,9 @@ pub(super) fn write(
 ) -> Result<(), ParcelError> {
     let evidence = &report.evidence;
     let mut changes = Vec::new();
-    if let Some(result) = &evidence.result {
+    if let Some(work) = left_behind(evidence) {
         let scratch = tempfile::tempdir_in(into)?;
-        for (number, change) in workspace.hand_over(result, scratch.path())?.into_iter().enumerate() {
+        for (number, change) in workspace.hand_over(&work, scratch.path())?.into_iter().enumerate() {
             let HandedOverChange { path, now } = change;
             if let Some(now) = &now {
                 std::fs::rename(&now.file, into.join(change_file(number)))?;
@@ -179,6 +197,7 @@ pub(super) fn write(
         criteria: evidence.criteria.clone(),
         usage: evidence.usage,
         discarded: evidence.discarded.map(|discarded| discarded.files),
+        unfinished: matches!(evidence.unfinished, UnfinishedChanges::Left(_)),
         changes,
         artifacts,
     };

@@ -14,6 +14,7 @@ use super::archive::{Archive, ArchiveBytes, ArchiveError};
 use super::parcel::{LOG, REPORT, ReportedOutcome, VERSION, WorkReport, artifact_file, change_file};
 use crate::model::{
     AcceptanceCriterion, CriterionResult, DiscardedChanges, JsonMap, NextStep, NodeReason, NodeResult,
+    UnfinishedWork,
 };
 use crate::provider::local::{ReadLimits, collect_artifacts, secrets};
 use crate::provider::output::{AttemptLog, OUTPUT_LIMIT, OutputForm, check_outputs, plain_line};
@@ -21,8 +22,8 @@ use crate::provider::process::interrupt;
 use crate::provider::settings::is_inside;
 use crate::provider::workspace::chain;
 use crate::provider::{
-    Attempt, AttemptOutcome, AttemptReport, ChangeRules, CollectError, CollectedChanges, HandedOverChange,
-    HandedOverContent, LeftFiles, ProviderContext,
+    Attempt, AttemptOutcome, AttemptReport, ChangePolicy, ChangeRules, CollectError, CollectedChanges,
+    HandedOverChange, HandedOverContent, LeftFiles, ProviderContext, UnfinishedChanges,
 };
 
 /// How large an archive may be.
@@ -133,6 +134,9 @@ impl TakeIn<'_> {
         let words = |text: &str| plain_line(text.as_bytes()).chars().take(WORDS).collect::<String>();
         let seconds = |seconds: Option<u64>| seconds.map(Duration::from_secs);
         taken.evidence.criteria = self.criteria(&report.criteria, None);
+        let later =
+            matches!(report.outcome, ReportedOutcome::Postponed { .. } | ReportedOutcome::Asks { .. });
+        let more = if later { self.unfinished(archive, &report, left, taken)? } else { String::new() };
         Ok(match report.outcome {
             ReportedOutcome::Succeeded { ref outputs } => {
                 let outputs = self.outputs(outputs.clone())?;
@@ -150,10 +154,10 @@ impl TakeIn<'_> {
                 }
             }
             ReportedOutcome::Postponed { message, retry_after_seconds } => AttemptOutcome::Postponed {
-                message: words(&message),
+                message: format!("{}{more}", words(&message)),
                 retry_after: seconds(retry_after_seconds),
             },
-            ReportedOutcome::Asks { question } => self.question(&words(&question)),
+            ReportedOutcome::Asks { question } => self.question(&words(&question), &more),
             ReportedOutcome::Blocked { reason: NodeReason::ArtifactUnavailable, message } => {
                 let reason = NodeReason::ArtifactUnavailable;
                 AttemptOutcome::Blocked { reason, message: words(&message), handle: None, poll_after: None }
@@ -176,13 +180,12 @@ impl TakeIn<'_> {
     }
 
     /// Takes in the files that changed: what of them is a change is found here, and judged as every change is.
-    fn changes(
+    fn handed_over(
         &self,
         archive: &Archive<impl ArchiveBytes>,
         report: &WorkReport,
-        left: &mut LeftBytes,
-        taken: &mut AttemptReport,
-    ) -> Result<(), AttemptOutcome> {
+        (left, rules): (&mut LeftBytes, &ChangeRules),
+    ) -> Result<Result<CollectedChanges, CollectError>, AttemptOutcome> {
         let scratch = tempfile::tempdir().map_err(|error| here(&error))?;
         let mut changes = Vec::new();
         for (number, change) in report.changes.iter().enumerate() {
@@ -197,7 +200,46 @@ impl TakeIn<'_> {
             };
             changes.push(HandedOverChange { path: change.path.clone(), now });
         }
-        match self.attempt.workspace.take_in(&changes, self.rules) {
+        Ok(self.attempt.workspace.take_in(&changes, rules))
+    }
+
+    /// Takes in what was changed so far by work that goes on later. What is refused is no reason to end it.
+    fn unfinished(
+        &self,
+        archive: &Archive<impl ArchiveBytes>,
+        report: &WorkReport,
+        left: &mut LeftBytes,
+        taken: &mut AttemptReport,
+    ) -> Result<String, AttemptOutcome> {
+        if !report.unfinished || self.rules.policy != ChangePolicy::Commit {
+            return Ok(String::new());
+        }
+        let rules = ChangeRules { is_unfinished: true, ..self.rules.clone() };
+        let work = match self.handed_over(archive, report, (left, &rules))? {
+            Ok(CollectedChanges::Result(NodeResult { commit, base, files, .. })) => {
+                Some(UnfinishedWork { commit, base, files, attempt: self.attempt.attempt })
+            }
+            Ok(CollectedChanges::None | CollectedChanges::Discarded(_)) => None,
+            Err(CollectError::Refused(why)) => {
+                return Ok(format!("; what it changed so far is not kept: {why}"));
+            }
+            Err(error @ CollectError::Runner(_)) => {
+                return Err(AttemptOutcome::broken_off_here(chain(&error)));
+            }
+        };
+        taken.evidence.unfinished = UnfinishedChanges::Left(work);
+        Ok(String::new())
+    }
+
+    /// Takes in the result.
+    fn changes(
+        &self,
+        archive: &Archive<impl ArchiveBytes>,
+        report: &WorkReport,
+        left: &mut LeftBytes,
+        taken: &mut AttemptReport,
+    ) -> Result<(), AttemptOutcome> {
+        match self.handed_over(archive, report, (left, self.rules))? {
             Ok(CollectedChanges::Result(result)) => taken.evidence.result = Some(result),
             Ok(CollectedChanges::None | CollectedChanges::Discarded(_)) => {
                 taken.evidence.discarded =
@@ -248,11 +290,11 @@ impl TakeIn<'_> {
         Ok(())
     }
 
-    fn question(&self, question: &str) -> AttemptOutcome {
+    fn question(&self, question: &str, more: &str) -> AttemptOutcome {
         let step = NextStep::answer(&self.attempt.key, &self.attempt.node);
         AttemptOutcome::Blocked {
             reason: NodeReason::InputRequired,
-            message: format!("{} asks: {question} (`{step}`)", self.attempt.provider),
+            message: format!("{} asks: {question} (`{step}`){more}", self.attempt.provider),
             handle: Some(self.context.redactor.text(question)),
             poll_after: None,
         }
