@@ -168,6 +168,8 @@ fn directory(file: &impl ArchiveBytes, length: u64) -> Result<(u64, u64, u64), A
     let mut end = Fields(tail.get(at..).unwrap_or_default());
     end.skip(10)?;
     let found = (end.number(2)?, end.number(4)?, end.number(4)?);
+    // The length of the comment, with which the end is whole.
+    end.skip(2)?;
     if found.0 != 0xffff && found.1 != ELSEWHERE && found.2 != ELSEWHERE {
         return Ok(found);
     }

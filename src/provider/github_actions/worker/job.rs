@@ -13,7 +13,7 @@ use crate::provider::context::NO_HOST;
 use crate::provider::github_actions::KEY;
 use crate::provider::github_actions::keyed_runs::KeyedRuns;
 use crate::provider::output::plain_line;
-use crate::provider::{Attempt, AttemptOutcome, ProviderContext};
+use crate::provider::{Attempt, AttemptOutcome, ProviderContext, RunnerFault};
 
 /// The input that names the Execution, as `NAMESPACE/NAME`.
 const EXECUTION: &str = "planspec_execution";
@@ -41,7 +41,9 @@ pub(super) struct WorkerHandle {
 impl WorkerHandle {
     /// The one that is recorded; none where something else is, such as a question.
     pub(super) fn read(handle: Option<&str>) -> Option<Self> {
-        serde_json::from_str(handle?).ok()
+        // As an object first: serde takes a list for a struct, too, and a question may look like one.
+        let handle: JsonMap = serde_json::from_str(handle?).ok()?;
+        serde_json::from_value(handle.into()).ok()
     }
 
     /// That of an attempt which is about to start.
@@ -81,11 +83,17 @@ impl WorkerJob {
         context: &ProviderContext,
     ) -> Result<Self, AttemptOutcome> {
         let refused = |why: &str| AttemptOutcome::permanent(NodeReason::ProviderUnavailable, why);
+        // No fault of the work: another runner has what this one lacks.
+        let lacks = |message: String| AttemptOutcome::RunnerFailed {
+            fault: RunnerFault::Access,
+            message,
+            begun: false,
+        };
         let name = workflow.name().map_err(|error| refused(&error.to_string()))?;
         let (Some(home), Some(branch)) = (context.home(), &context.settings.branch) else {
-            return Err(refused(&format!("a command runs in the workflow {name}, which {NO_HOST}")));
+            return Err(lacks(format!("a command runs in the workflow {name}, which {NO_HOST}")));
         };
-        let host = context.host().map_err(|error| refused(&error.to_string()))?;
+        let host = context.host().map_err(|error| lacks(error.to_string()))?;
         let Some(github) = GitHub::of(host.as_ref()).cloned() else {
             return Err(refused("the Git host of this runner has no workflows"));
         };

@@ -148,14 +148,6 @@ impl Provider for InWorkflow {
         self.inner.check_sections()
     }
 
-    fn starts_process(&self, provider: &str) -> bool {
-        self.inner.starts_process(provider)
-    }
-
-    fn change_rules(&self, attempt: &Attempt) -> Result<ChangeRules, ConfigError> {
-        self.inner.change_rules(attempt)
-    }
-
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         if !self.inner.starts_process(&attempt.provider) {
             return match self.refused(&attempt) {
@@ -210,7 +202,9 @@ impl Provider for InWorkflow {
         Box::pin(async move {
             match job {
                 Ok(job) => job.cancel().await,
-                Err(AttemptOutcome::Failed { message, .. }) => Err(message),
+                Err(
+                    AttemptOutcome::Failed { message, .. } | AttemptOutcome::RunnerFailed { message, .. },
+                ) => Err(message),
                 Err(_) => Ok(()),
             }
         })

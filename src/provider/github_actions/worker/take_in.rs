@@ -186,6 +186,9 @@ impl TakeIn<'_> {
         report: &WorkReport,
         (left, rules): (&mut LeftBytes, &ChangeRules),
     ) -> Result<Result<CollectedChanges, CollectError>, AttemptOutcome> {
+        if rules.policy != ChangePolicy::Commit && report.changes.is_empty() {
+            return Ok(Ok(CollectedChanges::None));
+        }
         let scratch = tempfile::tempdir().map_err(|error| here(&error))?;
         let mut changes = Vec::new();
         for (number, change) in report.changes.iter().enumerate() {
