@@ -266,7 +266,7 @@ pub struct ProviderConfig {
     pub network: NetworkConfig,
     /// Whether local commands run in a sandbox; the Binding's word when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sandbox: Option<SandboxPolicy>,
+    pub sandbox: Option<SandboxConfig>,
     /// The sections that belong to one provider each, such as `agents` and `mcp`. Only that provider knows what is in
     /// them, so that a provider's settings change only in its own folder.
     #[serde(flatten)]
@@ -283,6 +283,66 @@ pub enum SandboxPolicy {
     Default,
     /// Never.
     Off,
+}
+
+/// The repository's word about the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SandboxForm", into = "SandboxForm")]
+pub struct SandboxConfig {
+    /// Whether there is one.
+    pub mode: SandboxPolicy,
+    /// Globs of the providers whose tasks may have the network in a sandbox that is required, where their settings ask for it.
+    pub network: Vec<String>,
+    /// Globs of those that may have Unix sockets.
+    pub unix_sockets: Vec<String>,
+}
+
+impl SandboxConfig {
+    /// Whether no setting of a Binding does without a sandbox.
+    #[must_use]
+    pub fn is_required(&self) -> bool {
+        self.mode == SandboxPolicy::Required
+    }
+}
+
+impl From<SandboxPolicy> for SandboxConfig {
+    fn from(mode: SandboxPolicy) -> Self {
+        Self { mode, network: Vec::new(), unix_sockets: Vec::new() }
+    }
+}
+
+/// How it is written: one word, or a map.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum SandboxForm {
+    Mode(SandboxPolicy),
+    // The schema knows these keys alone.
+    #[serde(rename_all = "camelCase")]
+    Map {
+        mode: SandboxPolicy,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        network: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unix_sockets: Vec<String>,
+    },
+}
+
+impl From<SandboxForm> for SandboxConfig {
+    fn from(form: SandboxForm) -> Self {
+        match form {
+            SandboxForm::Mode(mode) => mode.into(),
+            SandboxForm::Map { mode, network, unix_sockets } => Self { mode, network, unix_sockets },
+        }
+    }
+}
+
+impl From<SandboxConfig> for SandboxForm {
+    fn from(SandboxConfig { mode, network, unix_sockets }: SandboxConfig) -> Self {
+        match network.is_empty() && unix_sockets.is_empty() {
+            true => Self::Mode(mode),
+            false => Self::Map { mode, network, unix_sockets },
+        }
+    }
 }
 
 /// Where requests over the network may go.

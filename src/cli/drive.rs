@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::cli::Context;
@@ -15,12 +16,13 @@ use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::signals;
 use crate::config::{Config, Environment};
-use crate::engine::{ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
+use crate::engine::{Clock, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
 use crate::event::Event;
-use crate::git::{OutagePatience, StopSignal};
+use crate::git::{OutageListener, OutageNotice, OutagePatience, StopSignal};
 use crate::index::Index;
 use crate::model::Duration;
 use crate::provider::{ALWAYS_PASSED, ProviderSettings, Registry};
+use crate::report::age;
 use crate::report::progress::{DetailLevel, JsonProgress, LiveProgress, PlainProgress, ProgressReporter};
 
 /// What bounds a pass, as the user chooses it.
@@ -104,11 +106,13 @@ pub(crate) fn drive_with(
     let mut workspace = workspace;
     // Before the first fetch, so that a stop and the end of the allowed time reach any call of Git, one that
     // gets no answer included.
-    workspace.remote = workspace.remote.map(|remote| remote.bounded(stop_git.clone(), patience(&options)));
+    let progress = Arc::new(Mutex::new(progress(context, options.dry_run)?));
+    let listener = told_of_outages(&progress);
+    workspace.remote =
+        workspace.remote.map(|remote| remote.bounded(stop_git.clone(), patience(&options)).telling(listener));
     // The engine takes the other handle along; this one is for packing afterwards.
     let repo = workspace.repo.reopen()?;
     let branches = workspace.branches(context)?.accepting_history(options.accept_status_history);
-    let mut progress = progress(context, options.dry_run)?;
     let mut broken: Option<io::Error> = None;
     let environment = context.environment.clone();
     // One thread is enough: a single loop owns all run state, attempts wait for processes and sockets, and
@@ -130,7 +134,7 @@ pub(crate) fn drive_with(
             // A reader that goes away, as `head` does, asks for a clean stop: what runs is ended and
             // recorded, and the error is returned after that.
             if broken.is_none()
-                && let Err(error) = progress.show(&event)
+                && let Err(error) = shown(&progress).show(&event)
             {
                 broken = Some(error);
                 broken_pipe.send_replace(true);
@@ -160,6 +164,37 @@ pub(crate) fn drive_with(
     match broken {
         Some(error) => Err(error.into()),
         None => Ok(summary),
+    }
+}
+
+/// What shows the events of a pass. Outages are told by the threads that wait for them, while the loop waits for these.
+type SharedProgress = Arc<Mutex<Box<dyn ProgressReporter>>>;
+
+fn shown(progress: &SharedProgress) -> MutexGuard<'_, Box<dyn ProgressReporter>> {
+    // What panicked while it printed has printed half a line at worst.
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whoever watches a pass sees nothing happen during an outage, and is told why.
+fn told_of_outages(progress: &SharedProgress) -> OutageListener {
+    let progress = Arc::clone(progress);
+    OutageListener::new(move |notice| {
+        let message = outage_message(&notice, SystemClock.now());
+        // An output that cannot be written to is found by the next event, which ends the pass.
+        let _ = shown(&progress).show(&Event::Note { message });
+    })
+}
+
+fn outage_message(notice: &OutageNotice, now: Timestamp) -> String {
+    match notice {
+        OutageNotice::Begun { what, error, lasted, next } => {
+            let since = now.checked_sub(*lasted).unwrap_or(now);
+            let pause = age::seconds_text(next.as_secs().max(1));
+            format!("{what} has failed since {}: {error}; next attempt in {pause}", age::moment(since))
+        }
+        OutageNotice::Over { what, lasted } => {
+            format!("{what} works again, after {}", age::seconds_text(lasted.as_secs().max(1)))
+        }
     }
 }
 
@@ -219,7 +254,7 @@ pub(crate) fn registry(config: &Config, environment: &Environment, places: &Runn
         environment: passed,
         secrets: named(&config.providers.secrets),
         withheld,
-        sandbox: config.providers.sandbox,
+        sandbox: config.providers.sandbox.clone(),
         allow_private: config.providers.network.allow_private.clone(),
         sections: config.providers.sections.clone(),
         runs: places.runs.to_owned(),
@@ -237,7 +272,7 @@ pub(crate) fn registry_to_check(config: &Config) -> Registry {
     Registry::standard(ProviderSettings {
         allow: config.providers.allow.clone(),
         secrets: config.providers.secrets.iter().map(named).collect(),
-        sandbox: config.providers.sandbox,
+        sandbox: config.providers.sandbox.clone(),
         sections: config.providers.sections.clone(),
         ..ProviderSettings::default()
     })

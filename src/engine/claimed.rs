@@ -128,10 +128,16 @@ pub(crate) fn claimed_attempt(
         compiled: Arc::clone(&compiled),
         record: Arc::clone(&record),
         capabilities,
+        // No delivery is a command.
+        lifted: Vec::new(),
     };
     let attempt = factory.attempt(&claim, id).or_else(|(_, message)| refuse(message))?;
     let provider = providers.find(&attempt.provider).or_else(|error| refuse(error.to_string()))?;
     let provider = Arc::clone(provider);
+    // Whoever may start the workflow could else have a person asked or a service called from here.
+    if !provider.starts_process(&attempt.provider) {
+        return refuse(format!("{} is not done by a command", attempt.provider));
+    }
     info!(%execution, node = %id, attempt = name, provider = attempt.provider, "do what a pass has claimed");
     Ok(ClaimedAttempt { attempt, provider })
 }

@@ -39,6 +39,7 @@ pub use clock::{Clock, SystemClock};
 pub use decide::{Decider, Decision, HostDecision, RecordedDecision, decide};
 pub use desired_branch::{BranchChoice, redirect, starting_branch};
 pub use error::{BranchError, EngineError};
+pub(crate) use execution::waiting::RECORD_REFUSED;
 pub use gc::{GcReport, collect};
 pub use inputs::{EventSink, ReconcileInputs, ReconcileOptions, ReconcileSummary};
 pub use pass::driver::reconcile;

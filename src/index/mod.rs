@@ -51,6 +51,13 @@ impl Index {
         Ok(Self { store: Store::open_to_read(cache_dir)? })
     }
 
+    /// The index that is in `cache_dir`, for a command that only shows something; none where there is none, or where a runner
+    /// writes to it.
+    #[must_use]
+    pub fn of_reader(cache_dir: &Path) -> Option<Self> {
+        Some(Self { store: Store::of_reader(cache_dir)? })
+    }
+
     /// Makes the index writable. What was read before may have changed: another process may have written to it, or it may be
     /// empty; call [`Self::advance`] next.
     ///

@@ -168,6 +168,16 @@ impl Index {
         Ok(write.commit()?)
     }
 
+    /// What a resource waits for, as far as this machine knows.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn waits_of(&self, key: &ResourceKey) -> Result<Vec<Waiting>, IndexError> {
+        let table = self.store.begin_read()?.open_table(SETTLED)?;
+        let known = table.get(key.to_string().as_str())?;
+        known.map_or(Ok(Vec::new()), |entry| Ok(read_wait_set(entry.value())?.waiting))
+    }
+
     /// How many resources wait, and for what the first few of them do.
     ///
     /// # Errors

@@ -129,11 +129,15 @@ fn decode(value: &Value, problems: &mut Vec<Problem>) -> Option<Config> {
 
 /// What the schema cannot say: globs compile, the status branch can be the name of a branch.
 fn check(config: &Config, problems: &mut Vec<Problem>) {
-    let globs = [
+    let mut globs = vec![
         ("/paths", &config.paths),
         ("/exclude", &config.exclude),
         ("/providers/allow", &config.providers.allow),
     ];
+    if let Some(sandbox) = &config.providers.sandbox {
+        globs.push(("/providers/sandbox/network", &sandbox.network));
+        globs.push(("/providers/sandbox/unixSockets", &sandbox.unix_sockets));
+    }
     for (list, patterns) in globs {
         for (index, pattern) in patterns.iter().enumerate() {
             if let Err(error) = Glob::new(pattern) {

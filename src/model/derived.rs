@@ -79,14 +79,19 @@ impl DerivedExecution {
         match origin {
             // The second attempt at `load` would else have the name of the first at a node `load-2`, such as an instance. Not
             // the first attempt: those that are recorded keep their names.
-            Origin::Node(node, attempt @ 2..) => {
-                let digest = Digest::of_value(&json!([owner, node, attempt]));
-                with_digits(owner, &whole, &digest)
-            }
+            Origin::Node(node, attempt @ 2..) => Self::name_apart(owner, node, *attempt),
             // A name and `-` and what a label may hold is a label, but for its length.
             _ => Name::new(&whole)
                 .unwrap_or_else(|_| with_digits(owner, &whole, &Digest::of_value(&json!(whole)))),
         }
+    }
+
+    /// The name of what an owner makes for an attempt of a node whose usual name another node has taken: a name holds no
+    /// underscores, and `load_all` is told from `load-all` by digits alone. No other node, owner or attempt has it.
+    #[must_use]
+    pub fn name_apart(owner: &Name, node: &NodeId, attempt: u32) -> Name {
+        let whole = format!("{owner}-{}", Origin::Node(node.clone(), attempt).suffix());
+        with_digits(owner, &whole, &Digest::of_value(&json!([owner, node, attempt])))
     }
 
     /// The key of the owner, which is in the namespace of what it owns.
@@ -208,6 +213,16 @@ mod tests {
         assert!(second.as_str().starts_with("run-load-2-"), "{second}");
         assert_eq!(second, of("run", "load", 2));
         assert_eq!(of("run", "load-2", 1).as_str(), "run-load-2");
+    }
+
+    #[test]
+    fn a_name_apart_is_that_of_no_other_node() {
+        let apart = |node: &str| {
+            DerivedExecution::name_apart(&name("run"), &NodeId::new(node).unwrap(), 1).to_string()
+        };
+        assert!(apart("load_all").starts_with("run-load-all-"), "{}", apart("load_all"));
+        assert_ne!(apart("load_all"), apart("load-all"));
+        assert_eq!(apart("load_all"), apart("load_all"));
     }
 
     #[test]

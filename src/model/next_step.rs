@@ -60,7 +60,9 @@ pub fn next_steps(situation: &NodeSituation<'_>) -> Vec<NextStep> {
             // The answer first, as it lets the attempt continue; the others end it.
             NodeReason::InputRequired | NodeReason::BudgetSpent => vec![Do::Answer, Do::Complete, Do::Fail],
             // No attempt comes to another end by itself: somebody has to see both sides first.
-            NodeReason::MergeConflict => vec![Do::Checkout, Do::Retry, Do::Complete, Do::Fail],
+            NodeReason::MergeConflict | NodeReason::BranchConflict => {
+                vec![Do::Checkout, Do::Retry, Do::Complete, Do::Fail]
+            }
             // Both ask whether the work was done, which only a person can find out.
             reason if reason.needs_decision() => vec![Do::Retry, Do::Complete, Do::Fail],
             // A commit that changes the Binding is the other way out; `explain` shows what to change.
@@ -116,13 +118,14 @@ pub fn required_step(situation: &NodeSituation<'_>) -> Option<NextStep> {
     next_steps(situation).into_iter().next()
 }
 
-/// What a page on the Git host offers for a blocked node: what somebody writes there as a comment. Where files conflict it is a
+/// What a page on the Git host offers for a blocked node: what somebody writes there as a comment. Where results conflict it is a
 /// command line, since no comment resolves them and another attempt comes to the same.
 #[must_use]
 pub fn step_on_host(situation: &NodeSituation<'_>) -> Option<String> {
     let required = required_step(situation)?;
-    match required.action {
-        NextAction::Checkout => Some(required.to_string()),
+    match (required.action == NextAction::Checkout, situation.reason) {
+        // A conflict with a branch is resolved on that branch, and it takes another attempt to find it so.
+        (true, Some(NodeReason::MergeConflict)) => Some(required.to_string()),
         // A step that only explains has no form as a comment; the next one that changes something has.
         _ => next_steps(situation).iter().find_map(NextStep::comment),
     }
@@ -367,6 +370,7 @@ mod tests {
             step_on_host(&NodeSituation { execution: &execution, node: &node, phase, reason, gate })
         };
         assert_eq!(offered(NodeReason::MergeConflict).unwrap(), "planspec checkout run/join -n team");
+        assert_eq!(offered(NodeReason::BranchConflict).unwrap(), "/planspec retry run join");
         assert_eq!(offered(NodeReason::GateClosed), None);
         assert_eq!(offered(NodeReason::AwaitingApproval).unwrap(), "/planspec approve run/look");
         assert_eq!(offered(NodeReason::RunnerLost).unwrap(), "/planspec retry run join");

@@ -24,7 +24,7 @@ pub(crate) use execution::{
     ApprovalAbove, ApprovalCase, ApprovalLookup, CancelResult, ChildProgress, Dependency, Draft, EarlierWork,
     ExecutionView, GateProposal, GateRequest, GateVerdict, HeldBack, MADE_ELSEWHERE, PULL_REQUEST,
     PlanLookup, ProviderResolution, RemoteWork, ResourceProgress, ReuseSource, SettledNodes, VoidApproval,
-    after_attempt, after_poll, child_key, child_spec, dynamic_assignee, execution_at_work, explain,
+    after_attempt, after_poll, attempt_at_work, child_keys, child_spec, dynamic_assignee, explain,
     fingerprint, finish, has_begun, hold, inputs, is_delivery, plan_changed, plan_execution, plan_named,
     poll_applies, provider, settings, spec_below, sum_groups, with_conflict,
 };

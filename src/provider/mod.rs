@@ -12,6 +12,7 @@ mod external;
 mod files;
 mod foreign;
 mod github_actions;
+mod handed_over;
 mod http;
 mod human;
 mod local;
@@ -38,6 +39,7 @@ pub use files::{AttemptFiles, BringError, LeftFiles, NoFiles};
 pub(crate) use foreign::{read_answer, read_job, read_result, read_task_outputs, redact_pieces};
 pub use github_actions::worker::ParcelError;
 pub(crate) use github_actions::worker::{has_worker, without_worker, work};
+pub use handed_over::{FileKind, HandedOverChange, HandedOverContent};
 pub(crate) use object_store::{ObjectStore, ObjectStoreError, OpenBucket};
 pub(crate) use output::holds_token;
 pub use process::out_of_sight;
@@ -45,8 +47,8 @@ pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
     BranchMerge, BranchMerger, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck,
-    FileKind, HandedOverChange, HandedOverContent, JudgedCheckout, JudgedWork, PrivateCheckout, UpstreamNode,
-    UpstreamWork, Workspace, WorkspaceError, WorkspaceFault, WorkspaceForm,
+    JudgedCheckout, JudgedWork, PrivateCheckout, UpstreamNode, UpstreamWork, Workspace, WorkspaceError,
+    WorkspaceFault, WorkspaceForm,
 };
 
 use crate::model::JsonMap;

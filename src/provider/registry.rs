@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::GlobSet;
 
 use super::github_actions::worker::{InWorkflow, WorkerWorkflow};
-use super::settings::{did_you_mean, is_allowed};
+use super::settings::{did_you_mean, is_allowed, provider_globs};
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderContext,
     ProviderSettings, SectionError, agent, delivery, external, github_actions, http, human, local, mcp,
@@ -188,13 +188,7 @@ fn allow_list(globs: &[String]) -> Option<GlobSet> {
     if globs.is_empty() {
         return None;
     }
-    let mut set = GlobSetBuilder::new();
-    // A list that was written always restricts. Globs that are malformed are left out, so a list of nothing else allows
-    // nothing.
-    for glob in globs.iter().filter_map(|glob| GlobBuilder::new(glob).build().ok()) {
-        set.add(glob);
-    }
-    Some(set.build().unwrap_or_default())
+    Some(provider_globs(globs))
 }
 
 #[cfg(test)]

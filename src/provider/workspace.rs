@@ -7,8 +7,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+use super::handed_over::HandedOverChange;
 use crate::model::{CriterionResult, DiscardedChanges, NodeId, NodeReason, NodeResult};
 use crate::run::{AttemptOutcome, RunnerFault, Stop, cause_first};
 
@@ -57,36 +56,6 @@ pub trait Workspace: Send + Sync {
         let why = "the work of this place is in no commit";
         Err(WorkspaceError::new(WorkspaceFault::Runner(RunnerFault::Machine), why))
     }
-}
-
-/// A file that an attempt changed on another machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HandedOverChange {
-    /// The path from the root, with `/`.
-    pub path: String,
-    /// What it is now; none where it is gone.
-    pub now: Option<HandedOverContent>,
-}
-
-/// What a file is that an attempt changed on another machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HandedOverContent {
-    /// What kind of file.
-    pub kind: FileKind,
-    /// A file here that holds the content, or where a link leads.
-    pub file: PathBuf,
-}
-
-/// The kinds of files that work may leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FileKind {
-    /// An ordinary one.
-    Plain,
-    /// One that may be run.
-    Executable,
-    /// A symbolic link.
-    Link,
 }
 
 /// What a checkout is to be like, where it is not simply all that belongs to the commit.

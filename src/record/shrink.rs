@@ -52,6 +52,7 @@ pub fn shrink(status: &ExecutionStatus) -> ExecutionStatus {
             // Kept, as it says who ended the Execution.
             cancel: status.extensions.cancel.clone(),
             suspend: None,
+            resumed: None,
             unlocked: None,
             pin_accepted: status.extensions.pin_accepted.clone(),
             retries: status.extensions.retries,

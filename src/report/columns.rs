@@ -363,6 +363,7 @@ mod tests {
                 key,
                 resource: None,
                 record: None,
+                refused: None,
                 resource_version: None,
                 signature: None,
                 declared_by: None,

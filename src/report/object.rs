@@ -18,6 +18,8 @@ pub(crate) struct LiveObject {
     pub resource: Option<Resource>,
     /// The record; absent until the first reconcile that saw it.
     pub record: Option<StatusRecord>,
+    /// Why there is no record, where this machine knows: the remote refuses it.
+    pub refused: Option<String>,
     /// The id of the blob that holds the record.
     pub resource_version: Option<String>,
     /// Who signed the last change of the record, where somebody has to and it was asked for.
@@ -202,6 +204,7 @@ pub(crate) mod samples {
             key: record.key(),
             resource: Some(resource),
             record: Some(record),
+            refused: None,
             resource_version: version,
             signature: None,
             declared_by: None,

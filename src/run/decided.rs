@@ -107,6 +107,9 @@ fn requests(by: &str, expected: &mut ExecutionStatus, new: &ExecutionStatus) -> 
         Ok(())
     };
     asked(&mut mine.suspend, &theirs.suspend, false)?;
+    if theirs.resumed.is_some() {
+        asked(&mut mine.resumed, &theirs.resumed, false)?;
+    }
     // A request to cancel goes away by a retry alone.
     if theirs.cancel.is_some() || retried {
         asked(&mut mine.cancel, &theirs.cancel, true)?;

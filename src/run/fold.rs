@@ -116,7 +116,10 @@ fn apply_execution(
         ExecutionChange::Suspend(request) => status.extensions.suspend = Some(request.clone()),
         ExecutionChange::Exclude(mutex) => status.extensions.mutex = Some(mutex.clone()),
         ExecutionChange::Reuse(reuse) => take_note(status, reuse),
-        ExecutionChange::Resume(_) => status.extensions.suspend = None,
+        ExecutionChange::Resume(request) => {
+            status.extensions.suspend = None;
+            status.extensions.resumed = Some(request.clone());
+        }
         ExecutionChange::Retry(_) => {
             status.extensions.retries = status.extensions.retries.saturating_add(1);
             // A retry of a cancelled Execution would otherwise be cancelled again by the request that already had its

@@ -6,7 +6,8 @@ use std::path::Path;
 use planspec::model::{ExecutionPhase, ExecutionStatus, NodePhase, NodeReason, NodeStatus};
 use serde_json::json;
 
-use crate::engine_rig::{Graph, QUICK, Stage, check_history, status_in};
+use crate::engine_rig::{Graph, QUICK, Stage, check_history, document, status_in};
+use crate::pins::forge;
 
 /// A change, a gate that shows it, and the delivery of it.
 pub(crate) fn land(provider: &str) -> Graph {
@@ -132,6 +133,40 @@ fn in_a_repository_of_ones_own_the_checked_out_branch_follows_and_nothing_uncomm
     );
 }
 
+/// Whoever can push the status branch names what is delivered there, and can approve it. Nothing that decides what runs reaches a
+/// branch by that.
+#[test]
+fn a_result_that_was_forged_brings_no_manifest_configuration_or_workflow_into_a_branch() {
+    let stage = Stage::with_graphs(&config("[main]"), &[&land("merge://main")]);
+    let repo = stage.environment.repo();
+    stage.reconcile(&[]).succeeds();
+    let honest = stage.node("ship", "implement").extensions.result.unwrap().commit.clone();
+    let before = git(&stage, &repo, &["rev-parse", "main"]);
+    git(&stage, &repo, &["checkout", "--quiet", "--detach", &honest]);
+    std::fs::create_dir_all(repo.join(".github/workflows")).unwrap();
+    std::fs::write(repo.join(".github/workflows/x.yml"), "on: push\n").unwrap();
+    std::fs::write(repo.join(".planspec.yaml"), "providers: {sandbox: off}\n").unwrap();
+    let plan = document("Goal", "evil", &json!({ "description": "Take over" }));
+    std::fs::write(repo.join("evil.yaml"), plan.to_string()).unwrap();
+    git(&stage, &repo, &["add", "--all"]);
+    git(&stage, &repo, &["commit", "--quiet", "-m", "Not merged"]);
+    let evil = git(&stage, &repo, &["rev-parse", "HEAD"]);
+    git(&stage, &repo, &["checkout", "--quiet", "main"]);
+    forge(&stage, |tree| {
+        let path = tree.join("team/executions/ship.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace(&honest, &evil)).unwrap();
+    });
+    approve(&stage, &repo);
+    stage.reconcile(&[]).succeeds();
+    let land = stage.node("ship", "land");
+    assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::DeliveryRefused)));
+    for path in [".github/workflows/x.yml", ".planspec.yaml", "evil.yaml"] {
+        assert!(land.message.contains(&format!("`{path}` (")), "{}", land.message);
+    }
+    assert_eq!(git(&stage, &repo, &["rev-parse", "main"]), before);
+}
+
 #[test]
 fn work_that_conflicts_with_the_branch_waits_for_a_person_and_names_the_files() {
     let (stage, bare, clone) = with_remote(&config("[main]"), &land("merge://main"));
@@ -141,7 +176,7 @@ fn work_that_conflicts_with_the_branch_waits_for_a_person_and_names_the_files() 
     let before = git(&stage, &bare, &["rev-parse", "main"]);
     stage.reconcile_in(&clone, &[]).succeeds();
     let land = of(&status_in(&bare, "ship"), "land");
-    assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::MergeConflict)));
+    assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::BranchConflict)));
     assert!(land.message.contains("`shared`") && land.message.contains("`main`"), "{}", land.message);
     assert_eq!(git(&stage, &bare, &["rev-parse", "main"]), before);
     // Commits that were handed in would count as merged, and be on no branch.
@@ -167,7 +202,7 @@ fn a_person_resolves_a_conflict_with_the_branch_and_the_merge_is_found() {
     push(&stage, &bare, "main", "shared", "something else\n");
     stage.reconcile_in(&clone, &[]).succeeds();
     let land = of(&status_in(&bare, "ship"), "land");
-    assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::MergeConflict)));
+    assert_eq!((land.phase, land.extensions.reason), (NodePhase::Blocked, Some(NodeReason::BranchConflict)));
     // As the message says.
     assert!(land.message.contains("`planspec checkout ship/land`"), "{}", land.message);
     let tree = stage.outside("by-hand");

@@ -85,6 +85,27 @@ fn an_outage_that_outlasts_the_lease_ends_the_task_in_time_and_another_attempt_f
 }
 
 #[test]
+fn an_outage_is_said_when_it_begins_and_when_it_is_over() {
+    let server = GitServer::over_http();
+    let (stage, clone) = stage(&server, "true");
+    let mut runner = stage.start_in(&clone, &["--watch", "100ms"]);
+    stage.wait_until("it is done", || {
+        let record = record_in(&server.bare(), Kind::Execution, "work");
+        record.is_some_and(|record| record.execution().unwrap().phase == ExecutionPhase::Succeeded)
+    });
+    server.fail("503 Service Unavailable", 1_000_000);
+    stage.wait_until("the outage is said", || runner.output().contains(" has failed since "));
+    server.fail("", 0);
+    stage.wait_until("its end is said", || runner.output().contains(" works again, after "));
+    runner.signal(Signal::TERM);
+    runner.ends();
+    let said = runner.output();
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("note: reading from ")).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].contains("503") && lines[0].contains("; next attempt in "), "{said}");
+}
+
+#[test]
 fn a_remote_that_falls_silent_does_not_delay_a_stop() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let server = GitServer::over_http();
@@ -102,6 +123,47 @@ fn a_remote_that_falls_silent_does_not_delay_a_stop() {
         // A second for the call that hangs, and one for a last word to a remote that may be back; the rest is for a busy machine.
         assert!(asked.elapsed() < Duration::from_secs(4), "{signal:?}: {:?}", asked.elapsed());
     }
+}
+
+/// Then no branch says anything of the Execution, and whoever looks for it has to be told by the machine that tried.
+#[test]
+fn an_execution_whose_first_record_is_refused_is_shown_with_what_the_remote_said() {
+    let server = GitServer::new();
+    let stage = Stage::new(CONFIG, &[]);
+    let graph = Graph::new("work").task("a", &[], "true");
+    let documents =
+        [graph.plan(), execution("one", "work"), execution("secret", "work"), bindings(&[&graph])];
+    stage.commit("work.yaml", &yaml(&documents));
+    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
+    let clone = stage.clone_to(&server.file_url(), "clone");
+    server.hook(
+        "pre-receive",
+        "while read old new ref; do git ls-tree -r --name-only $new | grep -q executions/secret && { echo no such name here >&2; exit 1; }; \
+         [ $ref = refs/heads/planspec/status ] || exit 0; done; exit 0",
+    );
+    let shows = |arguments: &[&str]| {
+        let outcome = stage.environment.planspec_in(&clone, arguments);
+        let shown = format!("{}{}", outcome.stdout, outcome.stderr);
+        assert!(
+            shown.contains("its record was refused: ") && shown.contains("no such name here"),
+            "{outcome:?}"
+        );
+    };
+    let pass = stage.reconcile_in(&clone, &[]).succeeds();
+    assert!(pass.stdout.contains("waiting: team/secret: its record was refused: "), "{pass:?}");
+    assert_eq!(status_in(&server.bare(), "one").phase, ExecutionPhase::Succeeded);
+    assert!(record_in(&server.bare(), Kind::Execution, "secret").is_none());
+    for page in
+        [&["describe", "execution/secret", "-n", "team"][..], &["status"], &["get", "executions", "-A"]]
+    {
+        shows(page);
+    }
+    // As soon as it is taken, nothing is left of that.
+    server.hook("pre-receive", "exit 0");
+    stage.reconcile_in(&clone, &[]).succeeds();
+    assert_eq!(status_in(&server.bare(), "secret").phase, ExecutionPhase::Succeeded);
+    let page = stage.environment.planspec_in(&clone, &["get", "executions", "-A"]);
+    assert!(!format!("{page:?}").contains("refused"), "{page:?}");
 }
 
 #[test]

@@ -118,6 +118,43 @@ fn a_gate_that_never_was_valid_is_decided_by_nobody_until_it_is() {
     }
 }
 
+/// A gate without a manifest takes the approval of anybody. A broken one that is merged after that leaves nobody to ask: what is
+/// behind it waits for the manifest, and no command is offered that is refused.
+#[test]
+fn a_task_behind_a_gate_that_was_closed_since_waits_for_its_manifest() {
+    let (gate, rest) = parts();
+    let rest = rest.replace("{command: 'true'}", "{command: 'test -e shipped', shell: true, checkout: true}");
+    let broken = gate.replace("requiredApprovers: 2", "requiredApprovers: none");
+    let files = [(".planspec.yaml", CONFIG), ("work.yaml", &rest), ("fixed", ""), ("shipped", "")];
+    let environment = TestEnvironment::with_files(&files);
+    environment.planspec(&["reconcile"]).succeeds();
+    by(&environment, "mallory", &["approve", "look"]).succeeds();
+    environment.planspec(&["reconcile"]).succeeds();
+    check_phases(&environment, OPEN);
+    environment.commit_files(&[("gate.yaml", &broken)], "A gate, and a mistake in it");
+    environment.planspec(&["retry", "e", "--from", "ship", "-n", "team"]).succeeds();
+    environment.planspec(&["reconcile"]);
+    check_phases(&environment, ["Succeeded", "Succeeded", "Blocked", "Pending"]);
+    let ship = object(&environment, "execution/e")["status"]["nodeStatuses"]["ship"].clone();
+    assert_eq!(ship["extensions"]["reason"], "GateClosed", "{ship}");
+    for page in [&["describe", "execution/e"][..], &["status"], &["explain", "e/ship"]] {
+        let shown = environment.planspec(&[page, &["-n", "team"]].concat()).stdout;
+        assert!(shown.contains("fix the manifest") && !shown.contains("planspec approve"), "{shown}");
+    }
+    let refused = environment.planspec(&["complete", "e/ship", "-n", "team"]);
+    check_refused(&refused, "needs an approval, which nobody can give now: gate `look` is closed: ");
+    // Once it can be read, its reviewers are asked.
+    environment.commit_files(&[("gate.yaml", gate)], "Fix it");
+    environment.planspec(&["reconcile"]).succeeds();
+    let ship = object(&environment, "execution/e")["status"]["nodeStatuses"]["ship"].clone();
+    assert_eq!(ship["extensions"]["reason"], "ApprovalVoid", "{ship}");
+    for who in ["wendy", "rosa"] {
+        by(&environment, who, &["approve", "look", "--execution", "e"]).succeeds();
+    }
+    environment.planspec(&["reconcile"]).succeeds();
+    check_phases(&environment, OPEN);
+}
+
 #[test]
 fn a_gate_that_moves_to_another_file_keeps_its_approvals() {
     let environment = half_approved();

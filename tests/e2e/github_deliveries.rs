@@ -292,10 +292,20 @@ fn one_that_is_closed_fails_the_node_and_a_retry_offers_the_new_work_in_another(
     assert_eq!(offer.pull()["state"], json!("closed"));
 }
 
-/// However the host merges, what counts is the head that was merged, and into which branch.
+/// However the host merges, what counts is the head that was merged, and into which branch. Whoever may write can give a pull
+/// request another base, and merge it there: one of their own, which nobody protects.
 #[test]
 fn work_that_is_merged_into_another_branch_is_no_delivery() {
-    let offer = Offer::new("pull-request://main");
+    check_retargeted("pull-request://main");
+}
+
+#[test]
+fn work_for_the_default_branch_that_is_merged_into_another_one_is_no_delivery() {
+    check_retargeted("pull-request://");
+}
+
+fn check_retargeted(target: &str) {
+    let offer = Offer::new(target);
     offer.reconcile();
     let mut base = offer.pull()["base"].clone();
     base["ref"] = json!("develop");

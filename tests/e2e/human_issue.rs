@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::environment::{Outcome, TestEnvironment};
 use crate::github_host::GitHubHost;
 use crate::overdue::{LONG, wait_within};
+use crate::pins::{edit_record, forge_in};
 
 const TOKEN: &str = "ghs_sEcReT0123456789";
 
@@ -176,6 +177,40 @@ fn only_whose_word_counts_may_close_or_answer() {
     world.host.comment(40, "github-actions[bot]", "```yaml\nwidth: 8888\n```");
     world.closes(40, "wendy", "completed");
     assert_eq!(world.node()["outputs"], json!({"width": 4}));
+}
+
+/// What closes an issue is asked what `complete` is asked: nothing counts for an Execution that is not what was merged, and nothing
+/// is said on the host about it.
+#[test]
+fn closing_an_issue_decides_nothing_of_what_was_not_merged() {
+    let world = World::new("mia", "");
+    world.pass();
+    let (tip, git) = (world.tip(), |arguments: &[&str]| world.environment.git(arguments).succeeds());
+    // A commit that was never merged, such as one of a fork, which the host keeps under such a reference.
+    git(&["checkout", "--quiet", "--detach"]);
+    world.environment.commit_files(&[("more", "")], "Not merged");
+    let evil = world.environment.git_output(&["rev-parse", "HEAD"]);
+    git(&["update-ref", "refs/pull/9/head", &evil]);
+    git(&["checkout", "--quiet", "main"]);
+    let forgeries: [&dyn Fn(&mut Value); 2] =
+        [&|record| record["status"]["extensions"]["pinned"]["commit"] = json!(evil), &|record| {
+            record["status"]["nodeStatuses"].as_object_mut().unwrap().remove("order");
+        }];
+    world.host.comment(40, "mia", "```yaml\nwidth: 3\n```");
+    for forgery in forgeries {
+        forge_in(&world.environment, |tree| edit_record(&tree.join("team/executions/e.yaml"), forgery));
+        let changes = world.host.changes();
+        world.closes(40, "mia", "completed");
+        assert_eq!(world.node()["phase"], "Blocked");
+        assert_eq!(world.host.changes(), changes, "the host was told something");
+        let completed = world.environment.planspec(&["complete", "e/measure", "width:=3", "-n", "team"]);
+        assert!(completed.stderr.contains("is not what was merged"), "{completed:?}");
+        git(&["update-ref", "refs/heads/planspec/status", &tip]);
+        let _ = std::fs::remove_dir_all(world.environment.repo().join(".git/planspec"));
+        world.host.with(|state| state.issues.turn(40, "open", None, "mia"));
+    }
+    world.closes(40, "mia", "completed");
+    assert_eq!(world.node()["outputs"], json!({ "width": 3 }));
 }
 
 #[test]

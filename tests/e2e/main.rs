@@ -39,6 +39,7 @@ mod engine_publish;
 mod engine_rig;
 mod engine_signals;
 mod engine_table;
+mod entry_points;
 mod environment;
 mod evidence;
 mod examples;

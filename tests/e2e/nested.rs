@@ -104,6 +104,42 @@ fn an_attempt_and_a_node_of_the_same_name_are_kept_apart() {
     }
 }
 
+/// A name holds no underscores, so that the first attempts of both want one: whichever came second failed.
+#[test]
+fn nodes_whose_ids_differ_in_an_underscore_are_kept_apart() {
+    let inner = Graph::new("inner").task("a", &[], "true");
+    let node = |id: &str, after: &[&str]| json!({ "id": id, "kind": "Task", "dependsOn": after });
+    let outer = Graph::new("outer")
+        .node(node("load_all", &[]))
+        .node(node("load-all", &[]))
+        // Those begin in one commit; of these, the second one finds the name taken.
+        .node(node("other_one", &["load_all"]))
+        .node(node("other-one", &["other_one"]));
+    let ids = ["load_all", "load-all", "other_one", "other-one"];
+    let plans = ids.map(|id| ("outer", id, "plan://inner"));
+    let binding = with_plans(&[&outer, &inner], &plans);
+    let stage = Stage::new(QUICK, &[]);
+    stage.commit("work.yaml", &yaml(&[outer.plan(), inner.plan(), binding, execution("run", "outer")]));
+    stage.reconcile(&[]).succeeds();
+    let names: std::collections::BTreeSet<String> = ids
+        .iter()
+        .map(|id| {
+            let state = stage.node("run", id);
+            assert_eq!((state.phase, state.attempt), (NodePhase::Succeeded, 1), "{state:?}");
+            state.message
+        })
+        .collect();
+    assert!(names.contains("execution/run-load-all succeeded") && names.len() == ids.len(), "{names:?}");
+    for id in ids {
+        // What a graph opens is what did the node.
+        let page = show(&stage, &["graph", "execution/run", "--open", id]);
+        assert!(page.contains('a'), "{page}");
+    }
+    let tip = stage.status_tip();
+    stage.reconcile(&[]).succeeds();
+    assert_eq!(stage.status_tip(), tip);
+}
+
 /// A rule that names a node holds for all its instances, also where it is asked who may be behind an Execution.
 #[test]
 fn each_instance_of_a_repeated_node_is_done_by_an_execution_of_its_own() {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::engine_rig::{
     Graph, QUICK, STATUS, Stage, bindings, document, execution, record_in, status_in, yaml,
 };
+use crate::environment::TestEnvironment;
 use crate::git_server::GitServer;
 
 /// A gate, and behind it a task that runs what the checkout holds.
@@ -38,18 +39,28 @@ fn waiting() -> Stage {
 /// Pushes a change of the status branch past every rule. The paths are those of the status tree.
 #[track_caller]
 pub(crate) fn forge(stage: &Stage, change: impl FnOnce(&Path)) {
-    let work = stage.outside("forger");
-    stage.environment.git(&["worktree", "add", "--quiet", work.to_str().unwrap(), STATUS]).succeeds();
+    forge_in(&stage.environment, change);
+}
+
+/// The same in any repository.
+#[track_caller]
+pub(crate) fn forge_in(environment: &TestEnvironment, change: impl FnOnce(&Path)) {
+    let work = environment.root().join("forger");
+    environment.git(&["worktree", "add", "--quiet", work.to_str().unwrap(), STATUS]).succeeds();
     change(&work);
-    stage.environment.git_in(&work, &["add", "--all"]).succeeds();
-    stage.environment.git_in(&work, &["commit", "--quiet", "--allow-empty", "-m", "Forge"]).succeeds();
-    stage.environment.git(&["worktree", "remove", "--force", work.to_str().unwrap()]).succeeds();
+    environment.git_in(&work, &["add", "--all"]).succeeds();
+    environment.git_in(&work, &["commit", "--quiet", "--allow-empty", "-m", "Forge"]).succeeds();
+    environment.git(&["worktree", "remove", "--force", work.to_str().unwrap()]).succeeds();
 }
 
 /// Changes the record of the Execution.
 pub(crate) fn edit(tree: &Path, change: impl FnOnce(&mut Value)) {
-    let path = tree.join("team/executions/run.yaml");
-    let mut record: Value = serde_yaml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    edit_record(&tree.join("team/executions/run.yaml"), change);
+}
+
+/// Changes any record.
+pub(crate) fn edit_record(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut record: Value = serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     change(&mut record);
     fs::write(path, record.to_string()).unwrap();
 }

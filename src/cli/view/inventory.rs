@@ -1,5 +1,6 @@
 //! Finding live objects: declarations and records, joined and selected by what the user named.
 
+use std::cell::OnceCell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,8 @@ use crate::cli::repo_context::{RepoContext, SelectedCommits};
 use crate::cli::view::resolve;
 use crate::cli::view::selector::ResourceSelector;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::engine::RECORD_REFUSED;
+use crate::index::Index;
 use crate::model::{DerivedExecution, Name, Resource, ResourceKey};
 use crate::record::StatusTree;
 use crate::report::object::LiveObject;
@@ -23,6 +26,8 @@ pub(crate) struct Inventory<'w> {
     duplicates: BTreeSet<ResourceKey>,
     /// The errors in manifests, which were left out for them.
     broken: Vec<Diagnostic>,
+    /// What this machine remembers, once somebody asks.
+    index: OnceCell<Option<Index>>,
 }
 
 /// What targets select.
@@ -56,7 +61,14 @@ impl<'w> Inventory<'w> {
                 }
             }
         }
-        Ok(Self { workspace, status: workspace.status(tips)?, declared, duplicates, broken })
+        Ok(Self {
+            workspace,
+            status: workspace.status(tips)?,
+            declared,
+            duplicates,
+            broken,
+            index: OnceCell::new(),
+        })
     }
 
     /// The status tree.
@@ -98,15 +110,25 @@ impl<'w> Inventory<'w> {
             let record = record.as_ref()?;
             Some(DerivedExecution::of(record)?.resource(&record.metadata))
         });
+        let refused = if record.is_none() { self.refused(key) } else { None };
         Ok(Some(LiveObject {
             key: key.clone(),
             resource,
             record,
+            refused,
             resource_version,
             signature: None,
             declared_by: None,
             summaries: BTreeSet::new(),
         }))
+    }
+
+    /// What the remote said of a record that it refused to this machine. No branch holds it, and whoever looks wonders why nothing
+    /// happens.
+    fn refused(&self, key: &ResourceKey) -> Option<String> {
+        let index = self.index.get_or_init(|| Index::of_reader(&self.workspace.repo.cache_dir())).as_ref()?;
+        let waits = index.waits_of(key).unwrap_or_default();
+        waits.into_iter().find(|wait| wait.reason == RECORD_REFUSED).map(|wait| wait.message)
     }
 
     /// The objects that the targets select, by namespace, kind and name, each once.

@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::collect::WorkOrder;
+use super::collect::{WorkOrder, changed_file, shown};
 use super::workspace::{Workspaces, fault_of};
 use crate::git::{GitError, LineDepth, NewCommit, ObjectId, Repo, ResultMerge, SwapResult};
-use crate::provider::{BranchMerge, BranchMerger, WorkspaceError};
+use crate::plan::{ChangedFile, PathRules, refusals};
+use crate::provider::{BranchMerge, BranchMerger, WorkspaceError, holds_token};
 
 /// How often a lost race is repeated. Each means that somebody else pushed to the branch in between.
 const ATTEMPTS: usize = 10;
+
+/// The largest file that is looked at; a larger one is refused by every host.
+const LARGEST: u64 = 1 << 30;
 
 /// How far back a commit is searched that brought the work into the branch.
 const SEARCHED: usize = 1_000;
@@ -22,6 +26,8 @@ struct OrderedMerge {
     workspaces: Arc<Workspaces>,
     order: WorkOrder,
     pinned: ObjectId,
+    /// Paths that are denied by default, and that the tasks that made this may change.
+    lifted: Vec<String>,
 }
 
 /// What the history of a branch says of some work.
@@ -37,9 +43,15 @@ enum BranchHistory {
 
 impl Workspaces {
     /// Merges what `order` holds into branches; `pinned` is the commit on which all of it began.
-    pub(super) fn merger(self: &Arc<Self>, order: &WorkOrder, pinned: &str) -> Option<Arc<dyn BranchMerger>> {
+    pub(super) fn merger(
+        self: &Arc<Self>,
+        order: &WorkOrder,
+        pinned: &str,
+        lifted: &[String],
+    ) -> Option<Arc<dyn BranchMerger>> {
         let pinned = pinned.parse().ok()?;
-        Some(Arc::new(OrderedMerge { workspaces: Arc::clone(self), order: order.clone(), pinned }))
+        let (workspaces, order, lifted) = (Arc::clone(self), order.clone(), lifted.to_vec());
+        Some(Arc::new(OrderedMerge { workspaces, order, pinned, lifted }))
     }
 }
 
@@ -91,6 +103,12 @@ impl OrderedMerge {
                 ResultMerge::Commit(merge) => merge,
                 ResultMerge::Conflicts(files) => return Ok(BranchMerge::Conflicts(files)),
             };
+            if let Some(why) = self.denied(repo, tip, merge)? {
+                warn!(branch, %work, %merge, why, "refuse a merge that would change what no work may change");
+                return Ok(BranchMerge::Refused(format!(
+                    "the work {why}; where a task is to change such a file, name it in `config.paths.allow` of its Binding, and retry"
+                )));
+            }
             // The last moment: from here on somebody else sees it.
             if !goes_on() {
                 return Ok(BranchMerge::Stopped);
@@ -107,6 +125,21 @@ impl OrderedMerge {
             }
         }
         Err(GitError::Contended { reference })
+    }
+
+    /// What the merge would change of the branch that no work may change. The results were looked at when they were taken in, but
+    /// what names them is the status branch: whoever can push that could bring a workflow, a manifest or another configuration
+    /// into force without anybody who may merge (Invariant 14).
+    fn denied(&self, repo: &Repo, tip: ObjectId, merge: ObjectId) -> Result<Option<String>, GitError> {
+        let work = repo.work_between(tip, merge)?;
+        let blob = |id| repo.blob(id, LARGEST);
+        let files: Vec<ChangedFile> = (work.changes.iter())
+            .map(|change| changed_file(change, &blob, &holds_token))
+            .collect::<Result<_, _>>()?;
+        let paths: Vec<String> = work.paths.iter().map(|path| shown(path)).collect();
+        // Everything else may change, as far as this is concerned.
+        let allow: Vec<String> = self.lifted.iter().cloned().chain(["**".to_owned()]).collect();
+        Ok(refusals(&files, &paths, &PathRules { allow: &allow, deny: &[], forbid: &[] }))
     }
 
     /// What the branch holds. A shallow clone may not know; then its commits are fetched into a repository of ours, without

@@ -37,6 +37,8 @@ pub(crate) struct Claim {
     pub(crate) record: Arc<StatusRecord>,
     /// The capabilities of the node, as they stand when it starts.
     pub(crate) capabilities: Vec<capability::Capability>,
+    /// Of a delivery: paths that are denied by default, and that the tasks before it may change.
+    pub(crate) lifted: Vec<String>,
 }
 
 /// Makes what providers are given.
@@ -141,7 +143,7 @@ impl AttemptFactory {
             unfinished: unfinished.and_then(|work| work.commit.parse().ok()),
         };
         // What its owner changed is not this plan's to deliver: a branch that does not hold it does not take the work.
-        let merger = self.workspaces.merger(&order, start);
+        let merger = self.workspaces.merger(&order, start, &claim.lifted);
         let upstream = Arc::new(upstream_work(claim, status, state, merger));
         // Nobody holds the lease while remote work goes on; the last one is that under which it was begun.
         let lease = &status.extensions.lease;

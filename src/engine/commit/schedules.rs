@@ -80,7 +80,8 @@ pub(crate) fn schedule_step(
             spec,
         };
         info!(schedule = %key, %at, "start a run");
-        first_record(&key, derived, None, now)
+        let name = DerivedExecution::name(&key.name, &derived.origin);
+        first_record(&ResourceKey::new(Kind::Execution, key.namespace.clone(), name), derived, None, now)
     });
     status.active.extend(started.iter().map(|record| Reference::to(record.metadata.name.clone())));
     let forgotten = runs.into_iter().map(|(_, record)| record);
@@ -119,9 +120,10 @@ fn taken(snapshot: &Snapshot, schedule: &ResourceKey, at: Timestamp) -> Result<O
     Ok(there.then(|| format!("execution `{}` is there already, and is none of its runs", key.name)))
 }
 
-/// The record with which a derived Execution begins; `base` is the commit that it starts from, where it works for a node.
+/// The record with which a derived Execution of this key begins; `base` is the commit that it starts from, where it works for a
+/// node.
 pub(crate) fn first_record(
-    owner: &ResourceKey,
+    key: &ResourceKey,
     derived: DerivedExecution,
     base: Option<String>,
     now: Timestamp,
@@ -133,8 +135,8 @@ pub(crate) fn first_record(
     let mut status = draft.status;
     status.observed_generation = Some(1);
     let metadata = StatusMetadata {
-        name: DerivedExecution::name(&owner.name, &derived.origin),
-        namespace: owner.namespace.clone(),
+        name: key.name.clone(),
+        namespace: key.namespace.clone(),
         uid,
         generation: 1,
         creation_timestamp: whole_millis(now),

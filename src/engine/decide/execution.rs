@@ -24,6 +24,12 @@ pub(super) fn request(actor: &Actor<'_>, comment: Option<&str>) -> PersonRequest
     PersonRequest { by: actor.name.clone(), at: actor.at, comment: comment.map(ToOwned::to_owned) }
 }
 
+/// The same, dated by when it was said: the job of a comment may begin after that of a later one was written, which would else
+/// seem to be the older of the two.
+fn said_at(actor: &Actor<'_>, comment: Option<&str>) -> PersonRequest {
+    PersonRequest { at: actor.made_at(), ..request(actor, comment) }
+}
+
 /// What a person says of the work of a node.
 pub(super) enum HumanWork<'w> {
     /// It is done, with these outputs and, where it changed files, this commit.
@@ -302,6 +308,8 @@ pub(super) fn unlock(
         effect.lines.push(format!("execution/{} is not locked", key.name));
         return Ok(effect);
     };
+    // Another runner drives it by now, or the same one again, whom nobody has asked about (Invariant 11).
+    actor.answers(Some(lease.acquire_time), "the lease")?;
     target.draft.execution(ExecutionChange::Unlock(request(actor, comment)), actor.at);
     let said = format!("unlocked; runner {} held token {}", lease.holder, lease.token);
     target.close_because(&mut effect, actor, ("Unlocked", &said), comment);
@@ -321,8 +329,11 @@ pub(super) fn suspend(
         verdict.lines.push(format!("execution/{} is already suspended", key.name));
         return Ok(verdict);
     }
+    let resumed = case.status().extensions.resumed.as_ref().map(|request| request.at);
+    let restarted = restarted(case.status());
+    actor.answers(restarted.max(resumed), "the last time that the execution was started or resumed")?;
     // The fold refuses it for what is over (Invariant 10).
-    if !case.draft.execution(ExecutionChange::Suspend(request(actor, comment)), actor.at) {
+    if !case.draft.execution(ExecutionChange::Suspend(said_at(actor, comment)), actor.at) {
         return refuse(format!("{key} is already {}", case.status().phase));
     }
     case.close_because(&mut verdict, actor, ("Suspended", "suspended"), comment);
@@ -337,11 +348,12 @@ pub(super) fn resume(
 ) -> Result<DecisionEffect, EngineError> {
     let mut case = DecisionTarget::open(snapshot, key)?;
     let mut verdict = DecisionEffect::default();
-    if case.status().extensions.suspend.is_none() {
+    let Some(suspended) = case.status().extensions.suspend.as_ref().map(|request| request.at) else {
         verdict.lines.push(format!("execution/{} is not suspended", key.name));
         return Ok(verdict);
-    }
-    case.draft.execution(ExecutionChange::Resume(request(actor, None)), actor.at);
+    };
+    actor.answers(Some(suspended), "the suspension")?;
+    case.draft.execution(ExecutionChange::Resume(said_at(actor, None)), actor.at);
     case.close(&mut verdict, actor, "Resumed", "resumed");
     Ok(verdict)
 }

@@ -372,11 +372,13 @@ fn voided_since(
     status: &ExecutionStatus,
     gate: NodeIx,
 ) -> Option<Option<Timestamp>> {
-    let behind = |ix: &NodeIx| compiled.gates_before(*ix).contains(&gate);
+    let is_task = |ix: &NodeIx| compiled.node(*ix).is_some_and(|node| node.kind == NodeKind::Task);
+    let behind = |ix: &NodeIx| is_task(ix) && compiled.gates_before(*ix).contains(&gate);
     let states = (0..compiled.ids.len())
         .filter(behind)
         .filter_map(|ix| status.node_statuses.get(compiled.ids.get(ix)?));
-    let mut waiting = states.filter(|state| state.extensions.reason == Some(NodeReason::ApprovalVoid));
+    // Also where the gate was closed when the task was last planned: its manifest may have been fixed since.
+    let mut waiting = states.filter(|state| state.extensions.reason.is_some_and(NodeReason::stands_at_gate));
     waiting.next().map(|state| state.extensions.blocked_since)
 }
 

@@ -27,10 +27,14 @@ pub(super) fn may_be_done(
             "node `{id}` needs a gate before it: `gates.require` asks for `{gate}` before {provider}; merge a plan that has it there, \
              or end the node with `planspec fail`"
         )),
-        HeldBack::NotApproved(VoidApproval { execution, gate, why }) => refuse(format!(
-            "node `{id}` needs an approval that is valid now: {why}; its reviewers give it with `planspec approve gate/{} --execution \
+        HeldBack::NotApproved(VoidApproval { void, .. }) if void.is_closed => refuse(format!(
+            "node `{id}` needs an approval, which nobody can give now: {}; or end the node with `planspec fail`",
+            void.why
+        )),
+        HeldBack::NotApproved(VoidApproval { execution, gate, void }) => refuse(format!(
+            "node `{id}` needs an approval that is valid now: {}; its reviewers give it with `planspec approve gate/{} --execution \
              {} -n {}`, or end the node with `planspec fail`",
-            gate.name, execution.name, gate.namespace
+            void.why, gate.name, execution.name, gate.namespace
         )),
     }
 }

@@ -13,6 +13,9 @@ use crate::plan::{Dependency, Draft};
 /// The reason of an Execution that another runner drives.
 pub(crate) const LEASED: &str = "Leased";
 
+/// The reason of a resource whose record no branch has, because the remote refuses it.
+pub(crate) const RECORD_REFUSED: &str = "RecordRefused";
+
 pub(crate) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timestamp) -> WaitSet {
     let holder = status.extensions.lease.as_ref().map(|lease| lease.holder.as_str()).unwrap_or_default();
     let message = format!("runner {holder} drives it");

@@ -20,10 +20,11 @@ use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::execution::waiting::wait_set;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::snapshot::child::owners;
+use crate::engine::snapshot::lifted::{DeliveredWork, lifted_paths};
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::engine::snapshot::lookup::capabilities_of;
 use crate::model::{DerivedExecution, Kind, NodeTrait, Origin, ResourceKey, StatusRecord, after};
-use crate::plan::finish;
+use crate::plan::{finish, is_delivery};
 use crate::run::{Change, ExecutionChange};
 
 /// How many records go into one commit at most, so that memory and the size of a push stay bounded in a first pass over
@@ -297,7 +298,7 @@ impl Driver<'_> {
                 origin: Origin::Node(child.node.clone(), child.attempt),
                 spec: child.spec.clone(),
             };
-            assembly.put(None, first_record(key, derived, child.base.clone(), now), None, now);
+            assembly.put(None, first_record(&child.child, derived, child.base.clone(), now), None, now);
         }
         let old = self.queue.get(key).and_then(|active| active.status().map(|status| status.phase));
         assembly.put_execution(old, step, Arc::new(step.record()), now);
@@ -367,6 +368,13 @@ pub(super) fn claims_of(
             let Some(id) = compiled.ids.get(node) else { continue };
             let attempt = step.draft.status.node_statuses.get(id).map_or(0, |state| state.attempt);
             let capabilities = capabilities_of(snapshot, compiled, node)?;
+            let lifted = match (is_delivery(&target.provider), record.execution()) {
+                (true, Some(status)) => {
+                    let work = DeliveredWork { compiled, uid: &record.metadata.uid, status };
+                    lifted_paths(snapshot, work, node)?
+                }
+                _ => Vec::new(),
+            };
             claims.push(Claim {
                 key: key.clone(),
                 node,
@@ -375,6 +383,7 @@ pub(super) fn claims_of(
                 compiled: Arc::clone(compiled),
                 record: Arc::clone(record),
                 capabilities,
+                lifted,
             });
         }
     }

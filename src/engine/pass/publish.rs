@@ -17,10 +17,11 @@ use crate::engine::commit::publisher::PublishOutcome;
 use crate::engine::commit::refusals::RefusalStep;
 use crate::engine::execution::active::{ActiveExecution, terms};
 use crate::engine::execution::step::PreparedStep;
-use crate::engine::execution::waiting::wait_set;
+use crate::engine::execution::waiting::{RECORD_REFUSED, wait_set};
 use crate::event::Event;
 use crate::git::{GitError, ObjectId};
-use crate::model::{ExecutionPhase, Kind, NodeReason, NodeTrait, ResourceKey, StatusRecord};
+use crate::index::WaitSet;
+use crate::model::{ExecutionPhase, Kind, NodeReason, NodeTrait, ResourceKey, StatusRecord, Waiting};
 use crate::record::{Batch, WrittenCommit};
 use crate::run::{Change, ExecutionChange};
 
@@ -303,7 +304,7 @@ impl Driver<'_> {
             let message = format!("the record of {key} was refused and is left out: {error}");
             self.emit(Event::Note { message });
             // Last, because the loop above has just queued it again.
-            self.queue.leave_out(key);
+            self.leave_out(key, &error);
         }
         Ok(())
     }
@@ -324,8 +325,15 @@ impl Driver<'_> {
             // Not even a merge of what was taken before is taken: nothing of the Execution can be recorded here.
             let message = format!("the files of {key} were refused, and its record is left out: {error}");
             self.emit(Event::Note { message });
-            self.queue.leave_out(key);
+            self.leave_out(key, error);
         }
+    }
+
+    /// Leaves a resource out of this pass, of which nothing can be recorded. The next one tries again.
+    fn leave_out(&mut self, key: ResourceKey, error: &GitError) {
+        let wake = Some(self.clock.now());
+        let why = Waiting::of(key.clone(), RECORD_REFUSED, format!("its record was refused: {error}"));
+        self.queue.leave_out(key, WaitSet { wake, waiting: vec![why], ..WaitSet::default() });
     }
 
     /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).

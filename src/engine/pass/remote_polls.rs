@@ -37,6 +37,8 @@ impl Driver<'_> {
                 compiled: Arc::clone(&compiled),
                 record: Arc::clone(&record),
                 capabilities,
+                // What is asked moves no branch.
+                lifted: Vec::new(),
             })
         };
         let leaving = self.asks_nobody();
@@ -119,6 +121,7 @@ impl Driver<'_> {
                 compiled: Arc::clone(&compiled),
                 record: Arc::new(record),
                 capabilities: capabilities_of(&self.snapshot, &compiled, work.node)?,
+                lifted: Vec::new(),
             };
             self.polls.propose(claim, base);
         }

@@ -187,8 +187,9 @@ impl WorkQueue {
         self.left_over.extend(std::mem::take(&mut self.active).into_keys());
     }
 
-    /// Gives up a resource for now, because its record is refused.
-    pub(super) fn leave_out(&mut self, key: ResourceKey) {
+    /// Gives up a resource for now, because its record is refused. That is on no branch, so that this machine keeps what was said.
+    pub(super) fn leave_out(&mut self, key: ResourceKey, waits: WaitSet) {
+        self.unsaved.insert(key.clone(), Some(waits));
         self.active.remove(&key);
         // From every list, or the one that still names it would offer the refused record again.
         self.simple.remove(&key);

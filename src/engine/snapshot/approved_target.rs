@@ -9,14 +9,14 @@ use serde_json::{Map, Value, json};
 use crate::config::ProviderConfig;
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::child::{MOST_NESTED, PlanAtWork, plan_at_work};
+use crate::engine::snapshot::child::{MOST_NESTED, PlanAtWork, execution_at_work, plan_at_work};
 use crate::graph::NodeIx;
 use crate::model::{
     ApprovedTarget, BindingTarget, Digest, ExecutionSpec, ExecutionStatus, JsonMap, Kind, Name, NodeId,
     NodeKind, Resource, ResourceKey, Spec, StatusRecord,
 };
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve};
-use crate::plan::{execution_at_work, plan_named, spec_below};
+use crate::plan::{plan_named, spec_below};
 use crate::run::CompiledPlan;
 use crate::run::gate::approved_target as digest_target;
 
@@ -37,7 +37,7 @@ pub(crate) fn approved_target(
         Some(key) => snapshot.cached(&key)?,
         None => None,
     };
-    let execution = execution_at_work(&compiled.key, status, &node.id);
+    let execution = execution_at_work(snapshot, &compiled.key, status, &node.id)?;
     // Of the same Binding and the same attempt always the same, until the index is brought to other commits.
     let stamp = (binding.as_ref().map(|binding| binding.declared.blob), execution.clone());
     if let Some(known) = snapshot.answers.approved(&compiled.key, ix, &stamp) {
@@ -46,7 +46,8 @@ pub(crate) fn approved_target(
     let at_work = execution.map(|execution| plan_at_work(snapshot, &execution)).transpose()?.flatten();
     let declared = |key: &ResourceKey| Ok(snapshot.cached(key)?.map(|loaded| loaded.resource.clone()));
     let below = |owner: &StatusRecord, node: &NodeId| {
-        let execution = owner.execution().and_then(|status| execution_at_work(&owner.key(), status, node));
+        let Some(status) = owner.execution() else { return Ok(None) };
+        let execution = execution_at_work(snapshot, &owner.key(), status, node)?;
         execution.map_or(Ok(None), |execution| plan_at_work(snapshot, &execution))
     };
     let mut plans = NamedPlans::new(&snapshot.config.providers, task.namespace, (&declared, &below));

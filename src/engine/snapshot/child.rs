@@ -15,7 +15,7 @@ use crate::model::{
     PersonRequest, Resource, ResourceKey, Spec, StatusRecord,
 };
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve};
-use crate::plan::{ChildProgress, EarlierWork, child_key, plan_named};
+use crate::plan::{ChildProgress, EarlierWork, attempt_at_work, child_keys, plan_named};
 use crate::run::CompiledPlan;
 
 /// How deep plans may be nested. Deeper ones are a mistake, or somebody's attempt to fill the branch.
@@ -50,11 +50,55 @@ pub(crate) fn child_progress(
     (node, attempt): (&NodeId, u32),
     plan: &Name,
     merge: &dyn MergeResults,
+) -> Result<(ResourceKey, ChildProgress), EngineError> {
+    let key = child_of(snapshot, (&compiled.key, uid), node, attempt)?;
+    let progress = progress_of(snapshot, (compiled, uid), (&key, node, attempt), plan, merge)?;
+    Ok((key, progress))
+}
+
+/// The Execution of a node's attempt: the one that is recorded, or the one that would be made.
+pub(crate) fn child_of(
+    snapshot: &Snapshot,
+    (owner, uid): (&ResourceKey, &str),
+    node: &NodeId,
+    attempt: u32,
+) -> Result<ResourceKey, EngineError> {
+    let [usual, apart] = child_keys(owner, node, attempt);
+    // Where both are free, the usual one is meant. One that goes on keeps its own, also when the other one becomes free.
+    if usual == apart || snapshot.record(&apart)?.is_some() {
+        return Ok(apart);
+    }
+    // Only of the same Execution: a manifest, or somebody else's Execution, may be given another name by whoever wrote it.
+    let is_of_sibling = snapshot
+        .record(&usual)?
+        .and_then(|record| DerivedExecution::of(&record))
+        .is_some_and(|made| made.owner.uid == uid && made.origin != Origin::Node(node.clone(), attempt));
+    Ok(if is_of_sibling { apart } else { usual })
+}
+
+/// The Execution that does a node now; none where nothing is waited for.
+pub(crate) fn execution_at_work(
+    snapshot: &Snapshot,
+    owner: &ResourceKey,
+    status: &ExecutionStatus,
+    node: &NodeId,
+) -> Result<Option<ResourceKey>, EngineError> {
+    let Some(attempt) = attempt_at_work(status, node) else { return Ok(None) };
+    let record = snapshot.record(owner)?;
+    let uid = record.as_ref().map_or("", |record| record.metadata.uid.as_str());
+    child_of(snapshot, (owner, uid), node, attempt).map(Some)
+}
+
+fn progress_of(
+    snapshot: &Snapshot,
+    (compiled, uid): (&CompiledPlan, &str),
+    (key, node, attempt): (&ResourceKey, &NodeId, u32),
+    plan: &Name,
+    merge: &dyn MergeResults,
 ) -> Result<ChildProgress, EngineError> {
-    let key = child_key(&compiled.key, node, attempt);
-    let Some(record) = snapshot.record(&key)? else {
-        if snapshot.declared(&key)?.is_some() {
-            return Ok(taken(&key, None));
+    let Some(record) = snapshot.record(key)? else {
+        if snapshot.declared(key)?.is_some() {
+            return Ok(taken(key, None));
         }
         let plan = ResourceKey::new(Kind::Plan, compiled.key.namespace.clone(), plan.clone());
         return Ok(
@@ -64,10 +108,10 @@ pub(crate) fn child_progress(
     let origin = Origin::Node(node.clone(), attempt);
     let made = DerivedExecution::of(&record);
     let ours = made.as_ref().is_some_and(|derived| derived.owner.uid == uid && derived.origin == origin);
-    let (true, Some(status)) = (ours, record.execution()) else { return Ok(taken(&key, made)) };
+    let (true, Some(status)) = (ours, record.execution()) else { return Ok(taken(key, made)) };
     let said = status.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
     Ok(match (status.phase, &status.extensions.pinned) {
-        (ExecutionPhase::Succeeded, Some(pinned)) => match program_of(snapshot, &key, (pinned, status))? {
+        (ExecutionPhase::Succeeded, Some(pinned)) => match program_of(snapshot, key, (pinned, status))? {
             Ok(compiled) => gives(&compiled, status, merge),
             Err(why) => ChildProgress::Unusable(why),
         },
@@ -126,7 +170,7 @@ fn gives(compiled: &CompiledPlan, status: &ExecutionStatus, merge: &dyn MergeRes
     }
 }
 
-/// Why an attempt can have no Execution: something else has its name, such as `a-b` that of `a_b`.
+/// Why an attempt can have no Execution: something else has its name.
 fn taken(key: &ResourceKey, there: Option<DerivedExecution>) -> ChildProgress {
     let works = match there {
         Some(DerivedExecution { owner, origin: Origin::Node(node, _), .. }) => {

@@ -28,7 +28,7 @@ use crate::plan::capability::{Capability, check_outputs};
 use crate::plan::required_gates::GateFor;
 use crate::plan::{
     ApprovalAbove, ApprovalLookup, ChildProgress, EarlierWork, GateVerdict, MADE_ELSEWHERE, PlanLookup,
-    ProviderResolution, ResourceProgress, dynamic_assignee,
+    ProviderResolution, ResourceProgress, child_keys, dynamic_assignee,
 };
 use crate::provider::Registry;
 use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan};
@@ -248,10 +248,18 @@ impl PlanLookup for SnapshotLookup<'_> {
         }
     }
 
-    fn child(&self, owner: (&CompiledPlan, &str), attempt: (&NodeId, u32), plan: &Name) -> ChildProgress {
-        let progress = self.keep(child_progress(self.snapshot, owner, attempt, plan, self.merge).map(Some));
-        // The kept failure ends the pass, so that this decides nothing.
-        progress.unwrap_or_else(|| ChildProgress::Ongoing("unknown".to_owned()))
+    fn child(
+        &self,
+        owner: (&CompiledPlan, &str),
+        (node, attempt): (&NodeId, u32),
+        plan: &Name,
+    ) -> (ResourceKey, ChildProgress) {
+        let found = child_progress(self.snapshot, owner, (node, attempt), plan, self.merge);
+        self.keep(found.map(Some)).unwrap_or_else(|| {
+            let [usual, _] = child_keys(&owner.0.key, node, attempt);
+            // The kept failure ends the pass, so that this decides nothing.
+            (usual, ChildProgress::Ongoing("unknown".to_owned()))
+        })
     }
 
     fn carried(

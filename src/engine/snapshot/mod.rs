@@ -8,6 +8,7 @@ mod derived;
 pub(crate) mod gate_in_force;
 pub(crate) mod gates;
 mod lease_memory;
+pub(crate) mod lifted;
 pub(crate) mod lookup;
 pub(crate) mod metadata;
 pub(crate) mod mutex;

@@ -28,7 +28,7 @@ use super::{GitError, ObjectId, Repo, StopSignal};
 
 pub use self::failure::may_come_later;
 pub use self::line_history::LineDepth;
-pub use self::outage::OutagePatience;
+pub use self::outage::{OutageListener, OutageNotice, OutagePatience};
 pub use self::push::{PushFailure, PushResult};
 pub use self::transport::Transport;
 
@@ -77,6 +77,8 @@ pub struct RemoteOptions {
     pub backoff: Duration,
     /// How long an outage is waited for.
     pub patience: OutagePatience,
+    /// Whoever is told of outages that are waited for.
+    pub listener: OutageListener,
     /// Ends runs of the `git` program, and waits for them.
     pub stop: StopSignal,
     /// What carries references in place of the `git` program.
@@ -92,6 +94,7 @@ impl Default for RemoteOptions {
             retries: 4,
             backoff: Duration::from_millis(250),
             patience: OutagePatience::default(),
+            listener: OutageListener::default(),
             stop: StopSignal::default(),
             transport: None,
         }
@@ -108,6 +111,7 @@ impl fmt::Debug for RemoteOptions {
             .field("retries", &self.retries)
             .field("backoff", &self.backoff)
             .field("patience", &self.patience)
+            .field("listener", &self.listener)
             .finish_non_exhaustive()
     }
 }
@@ -214,6 +218,13 @@ impl Remote {
     pub fn bounded(mut self, stop: StopSignal, patience: OutagePatience) -> Self {
         self.options.stop = stop;
         self.options.patience = patience;
+        self
+    }
+
+    /// The same remote, which tells somebody of its outages.
+    #[must_use]
+    pub fn telling(mut self, listener: OutageListener) -> Self {
+        self.options.listener = listener;
         self
     }
 

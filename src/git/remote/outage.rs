@@ -1,9 +1,11 @@
 //! Waiting for a remote that cannot be reached: which failures pass by themselves, how long they are waited for, and how far
 //! apart attempts are.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Remote;
@@ -18,6 +20,55 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// The longest `Retry-After` that is obeyed; hosts name seconds to a few minutes, and a wrong one must not stop this runner.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// From a pause of this length on, people are told of an outage: hosts fail for a moment all the time.
+const TOLD_FROM: Duration = Duration::from_secs(1);
+
+/// What people are told of an outage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutageNotice {
+    /// It goes on.
+    Begun {
+        /// What does not work, with the name of the remote.
+        what: String,
+        /// What was answered last.
+        error: String,
+        /// For how long it has gone on.
+        lasted: Duration,
+        /// When the next attempt is.
+        next: Duration,
+    },
+    /// It is over.
+    Over {
+        /// What works again, with the name of the remote.
+        what: String,
+        /// How long it lasted.
+        lasted: Duration,
+    },
+}
+
+/// Whoever is told of outages: once when one begins, once when it is over.
+#[derive(Clone, Default)]
+pub struct OutageListener(Option<Arc<dyn Fn(OutageNotice) + Send + Sync>>);
+
+impl OutageListener {
+    /// Calls this function, from whatever thread waits.
+    pub fn new(told: impl Fn(OutageNotice) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(told)))
+    }
+
+    fn tell(&self, notice: OutageNotice) {
+        if let Some(told) = &self.0 {
+            told(notice);
+        }
+    }
+}
+
+impl fmt::Debug for OutageListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OutageListener").field(&self.0.is_some()).finish()
+    }
+}
 
 /// How long an outage of a remote is waited for. Not at all by default.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,10 +98,26 @@ impl OutagePatience {
 }
 
 /// What is wanted of the remote. Many tokens may read and not write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RemoteAccess {
     Read,
     Write,
+}
+
+impl RemoteAccess {
+    fn of(self, remote: &str) -> String {
+        match self {
+            Self::Read => format!("reading from {remote}"),
+            Self::Write => format!("pushing to {remote}"),
+        }
+    }
+}
+
+/// An outage that goes on.
+#[derive(Debug, Clone, Copy)]
+struct Outage {
+    began: Instant,
+    is_told: bool,
 }
 
 /// What is known of the connection; shared by the clones of a remote.
@@ -59,6 +126,8 @@ pub(super) struct Connection {
     has_read: AtomicBool,
     has_written: AtomicBool,
     not_before: Mutex<Option<Instant>>,
+    // Reading and writing apart: a remote that is read well may take no push for an hour.
+    outages: Mutex<BTreeMap<RemoteAccess, Outage>>,
 }
 
 impl Connection {
@@ -76,6 +145,25 @@ impl Connection {
         let until = Instant::now() + pause.min(LONGEST_RETRY_AFTER);
         // A poisoned lock still holds a usable time, and a panic in another thread is no reason to hammer the host.
         *self.not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// An attempt failed, and the next one follows after this pause. For how long that has gone on, where it is to be told now:
+    /// several threads may wait for one outage, and one of them says so.
+    fn failed(&self, access: RemoteAccess, pause: Duration) -> Option<Duration> {
+        let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
+        let outage =
+            outages.entry(access).or_insert_with(|| Outage { began: Instant::now(), is_told: false });
+        if outage.is_told || pause < TOLD_FROM {
+            return None;
+        }
+        outage.is_told = true;
+        Some(outage.began.elapsed())
+    }
+
+    /// An attempt succeeded: how long the outage lasted, where it was told.
+    fn recovered(&self, access: RemoteAccess) -> Option<Duration> {
+        let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
+        outages.remove(&access).filter(|outage| outage.is_told).map(|outage| outage.began.elapsed())
     }
 
     fn succeeded_before(&self, access: RemoteAccess) -> bool {
@@ -129,6 +217,10 @@ impl<'r> OutageWait<'r> {
         // The last attempt comes at the end of the patience, not after it.
         let pause = jittered(self.pause).max(asked).min(left);
         tracing::warn!(remote = shown, %error, pause_ms = pause.as_millis(), "cannot reach the remote; trying again");
+        if let Some(lasted) = connection.failed(self.access, pause) {
+            let (what, error) = (self.access.of(shown), error.to_string());
+            options.listener.tell(OutageNotice::Begun { what, error, lasted, next: pause });
+        }
         // A person who interrupts during an outage must not wait for the pause to end.
         if !options.stop.sleep(pause) {
             return Err(GitError::Interrupted);
@@ -140,9 +232,19 @@ impl<'r> OutageWait<'r> {
     /// The operation succeeded.
     pub(super) fn over(self) {
         self.remote.connection.succeeded(self.access);
+        self.answered();
+    }
+
+    /// The remote answers, which need not be what was asked for.
+    pub(super) fn answered(self) {
+        let Remote { connection, options, shown, .. } = self.remote;
         if let Some(began) = self.began {
             let outage_ms = began.elapsed().as_millis();
-            tracing::info!(remote = self.remote.shown, outage_ms, "the remote can be reached again");
+            tracing::info!(remote = shown, outage_ms, "the remote can be reached again");
+        }
+        // Also where the operation that told of it gave up: the next one that succeeds says that it is over.
+        if let Some(lasted) = connection.recovered(self.access) {
+            options.listener.tell(OutageNotice::Over { what: self.access.of(shown), lasted });
         }
     }
 }
@@ -197,6 +299,21 @@ mod tests {
         let pauses: Vec<Duration> = (0..64).map(|_| jittered(Duration::from_secs(4))).collect();
         assert!(pauses.iter().all(|pause| (3..=5).contains(&pause.as_secs())));
         assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+    }
+
+    #[test]
+    fn an_outage_is_told_once_when_it_lasts_and_once_when_it_is_over() {
+        let connection = Connection::default();
+        let long = Duration::from_secs(2);
+        assert_eq!(connection.failed(RemoteAccess::Read, Duration::from_millis(500)), None);
+        assert_eq!(connection.recovered(RemoteAccess::Read), None, "nobody heard of it");
+        assert!(connection.failed(RemoteAccess::Read, long).is_some());
+        assert_eq!(connection.failed(RemoteAccess::Read, long), None);
+        assert_eq!(connection.recovered(RemoteAccess::Write), None);
+        assert!(connection.failed(RemoteAccess::Write, long).is_some());
+        assert!(connection.recovered(RemoteAccess::Read).is_some());
+        assert_eq!(connection.recovered(RemoteAccess::Read), None);
+        assert!(connection.failed(RemoteAccess::Read, long).is_some(), "another one");
     }
 
     #[test]

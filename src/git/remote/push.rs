@@ -110,6 +110,7 @@ impl Remote {
             // The reason of the push is the one to report when the remote cannot be read either.
             if let Ok(tips) = self.read_tips(&references) {
                 if let Some(results) = self.judge(repo, updates, &tips, &failure)? {
+                    outage.answered();
                     return Ok(results);
                 }
                 failure.error = of_two_repositories(failure.error);

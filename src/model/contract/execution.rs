@@ -234,6 +234,10 @@ pub struct ExecutionExtensions {
     /// Somebody asked that no further node starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<PersonRequest>,
+    // What was said before that is about a suspension that is over, also when its job runs once more.
+    /// Somebody let it go on; the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<PersonRequest>,
     /// Somebody accepted what the desired branch holds now in place of a pin that did not hold any more; the last time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin_accepted: Option<PersonRequest>,

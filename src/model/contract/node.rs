@@ -90,8 +90,10 @@ pub enum NodeReason {
     ContentRefused,
     /// Blocked: the remote refused the files of the result.
     ResultRefused,
-    /// Blocked: the results of the nodes before it cannot be merged, with each other or into a branch.
+    /// Blocked: the results of the nodes before it cannot be merged with each other.
     MergeConflict,
+    /// Blocked: what is delivered cannot be merged into a branch of people, who resolve that on the branch.
+    BranchConflict,
     /// Blocked: an artifact of a node before it that it needs is not to be had on this machine.
     ArtifactUnavailable,
     /// Blocked: the place of a delivery does not take the work.
@@ -172,6 +174,7 @@ impl NodeReason {
                 | Self::ContentRefused
                 | Self::ResultRefused
                 | Self::MergeConflict
+                | Self::BranchConflict
                 | Self::ArtifactUnavailable
                 | Self::DeliveryRefused
         )

@@ -4,7 +4,7 @@
 use super::context::PlanContext;
 use super::draft::{Dependency, GateProposal, GateRequest, RemoteWork};
 use super::held_back::ApprovalCase;
-use super::lookup::{ExecutionView, GateVerdict, ProviderResolution, VoidApproval};
+use super::lookup::{ExecutionView, GateVerdict, ProviderResolution, VoidApproval, VoidReason};
 use crate::graph::NodeIx;
 use crate::markup::in_their_words;
 use crate::model::{BindingTarget, Node, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey};
@@ -80,13 +80,16 @@ pub(super) fn hold_back(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
     let passed: Vec<NodeIx> = case(context).passed_before(ix).collect();
     for gate_ix in passed {
         let Some(gate) = gate_key(context, gate_ix) else { continue };
-        let Some(message) = void(context, gate_ix) else { continue };
-        tracing::info!(execution = %context.compiled().key, node = %node.id, gate = %gate, message, "approval is void");
-        ask(context, &gate, gate_ix, node);
+        let Some(void) = void(context, gate_ix) else { continue };
+        tracing::info!(execution = %context.compiled().key, node = %node.id, gate = %gate, ?void, "approval is void");
+        // Nobody is asked for what they could not answer; the manifest wakes the Execution.
+        if !void.is_closed {
+            ask(context, &gate, gate_ix, node);
+        }
         context.draft.on.push(Dependency::Resource(gate));
         // A Binding that comes back to what was approved lets it go on as well.
         context.wait_for_bindings(node);
-        context.block(&node.id, NodeReason::ApprovalVoid, message);
+        context.block(&node.id, void.of_node(), void.why);
         return true;
     }
     hold_back_from_above(context, ix, node)
@@ -94,7 +97,7 @@ pub(super) fn hold_back(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
 
 /// Why the approvals of a gate that was passed do not cover what is behind it. Once for all nodes behind it: thousands may be ready
 /// at once, and each question reads the gate and its record.
-fn void(context: &mut PlanContext<'_>, gate: NodeIx) -> Option<String> {
+fn void(context: &mut PlanContext<'_>, gate: NodeIx) -> Option<VoidReason> {
     if let Some(known) = context.passed.get(&gate) {
         return known.clone();
     }
@@ -130,10 +133,10 @@ fn hold_back_from_above(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
     context.draft.gated_above = true;
     let Some(void) = above.void else { return false };
     tracing::info!(execution = %context.compiled().key, node = %node.id, ?void, "approval above is void");
-    let message = void.told_below();
+    let (reason, message) = (void.void.of_node(), void.told_below());
     context.draft.on.push(Dependency::Resource(void.gate));
     context.wait_for_bindings(node);
-    context.block(&node.id, NodeReason::ApprovalVoid, message);
+    context.block(&node.id, reason, message);
     true
 }
 
@@ -145,13 +148,15 @@ pub(super) fn ask_again(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
     if !passed.into_iter().any(|gate| void(context, gate).is_some()) {
         return None;
     }
-    let VoidApproval { gate, why, .. } = case(context).void_for(ix)?;
+    let VoidApproval { gate, void, .. } = case(context).void_for(ix)?;
     let gates = context.compiled().gates_before(ix).iter().copied();
     let gate_ix = gates.into_iter().find(|&at| gate_key(context, at).as_ref() == Some(&gate))?;
-    ask(context, &gate, gate_ix, node);
+    if !void.is_closed {
+        ask(context, &gate, gate_ix, node);
+    }
     context.draft.on.push(Dependency::Resource(gate));
     context.wait_for_all_bindings();
-    Some(why)
+    Some(void.why)
 }
 
 /// What a gate says while it waits, with what a reviewer of the delivery behind it wants changed: whoever decides there should

@@ -59,22 +59,19 @@ pub(crate) fn spec_below(owner: &ExecutionSpec, plan: Name) -> ExecutionSpec {
     }
 }
 
-/// The key of the Execution of a node's attempt.
+/// The keys that the Execution of a node's attempt may have: the usual one, and the one that it gets where another node of the same
+/// Execution has taken that. Which of them it is, is known from the records.
 #[must_use]
-pub(crate) fn child_key(owner: &ResourceKey, node: &NodeId, attempt: u32) -> ResourceKey {
-    let name = DerivedExecution::name(&owner.name, &Origin::Node(node.clone(), attempt));
-    ResourceKey::new(Kind::Execution, owner.namespace.clone(), name)
+pub(crate) fn child_keys(owner: &ResourceKey, node: &NodeId, attempt: u32) -> [ResourceKey; 2] {
+    let usual = DerivedExecution::name(&owner.name, &Origin::Node(node.clone(), attempt));
+    let apart = DerivedExecution::name_apart(&owner.name, node, attempt);
+    [usual, apart].map(|name| ResourceKey::new(Kind::Execution, owner.namespace.clone(), name))
 }
 
-/// The Execution that does a node now; none where nothing is waited for.
+/// The attempt of a node that an Execution does now; none where nothing is waited for.
 #[must_use]
-pub(crate) fn execution_at_work(
-    owner: &ResourceKey,
-    status: &ExecutionStatus,
-    node: &NodeId,
-) -> Option<ResourceKey> {
-    let state = status.node_statuses.get(node)?;
-    awaits_execution(state).then(|| child_key(owner, node, state.attempt))
+pub(crate) fn attempt_at_work(status: &ExecutionStatus, node: &NodeId) -> Option<u32> {
+    status.node_statuses.get(node).filter(|state| awaits_execution(state)).map(|state| state.attempt)
 }
 
 pub(super) fn plan(
@@ -97,8 +94,8 @@ pub(super) fn plan(
     let Some(state) = context.state(&node.id) else { return };
     let begun = awaits_execution(state);
     let attempt = if begun { state.attempt } else { state.attempt.saturating_add(1) };
-    let child = child_key(&context.compiled().key, &node.id, attempt);
-    let progress = context.lookup.child((context.compiled(), context.view.uid), (&node.id, attempt), &plan);
+    let (child, progress) =
+        context.lookup.child((context.compiled(), context.view.uid), (&node.id, attempt), &plan);
     match progress {
         ChildProgress::Missing if begun => {
             failed(context, node, format!("the record of execution/{} is gone", child.name), true);
@@ -149,6 +146,10 @@ fn ask(
         Err(why) => return context.fail(&node.id, NodeReason::ExpressionError, why),
     };
     let node = node.id.clone();
+    // No record says yet whose it is.
+    let is_taken = context.draft.children.iter().any(|other| other.child == child);
+    let [_, apart] = child_keys(&context.compiled().key, &node, attempt);
+    let child = if is_taken { apart } else { child };
     context.draft.children.push(ChildRequest { ix, node, attempt, spec, binding, child, base: None });
 }
 

@@ -178,6 +178,7 @@ fn on(reason: NodeReason) -> &'static str {
         | NodeReason::ContentRefused
         | NodeReason::ResultRefused
         | NodeReason::MergeConflict
+        | NodeReason::BranchConflict
         | NodeReason::ArtifactUnavailable
         | NodeReason::DeliveryRefused
         | NodeReason::ChangesRequested

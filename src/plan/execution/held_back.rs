@@ -1,7 +1,7 @@
 //! What approvals stand against a node, as one set of questions: planning asks them before a start, and whoever decides for a
 //! person before the work of a node is called done (Invariant 11).
 
-use super::lookup::{ApprovalLookup, GateVerdict, VoidApproval};
+use super::lookup::{ApprovalLookup, GateVerdict, VoidApproval, VoidReason};
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, ExecutionStatus, Kind, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,
@@ -88,17 +88,19 @@ impl ApprovalCase<'_> {
     }
 
     /// Why the approvals of a gate that was passed do not cover what is behind it now.
-    pub(super) fn void(&self, gate: NodeIx) -> Option<String> {
+    pub(super) fn void(&self, gate: NodeIx) -> Option<VoidReason> {
         let key = self.gate_key(gate)?;
         self.void_about(&key, gate, &self.review_binding(gate)?)
     }
 
-    fn void_about(&self, key: &ResourceKey, gate: NodeIx, binding: &ReviewBinding) -> Option<String> {
-        match self.verdict(gate, (key, binding)) {
-            GateVerdict::Approved(_) => None,
-            GateVerdict::Rejected(by) => Some(format!("the gate was rejected since, by {by}")),
-            GateVerdict::Waiting(message) | GateVerdict::Closed(message) => Some(message),
-        }
+    fn void_about(&self, key: &ResourceKey, gate: NodeIx, binding: &ReviewBinding) -> Option<VoidReason> {
+        Some(match self.verdict(gate, (key, binding)) {
+            GateVerdict::Approved(_) => return None,
+            GateVerdict::Rejected(by) => VoidReason::missing(format!("the gate was rejected since, by {by}")),
+            GateVerdict::Waiting(why) => VoidReason::missing(why),
+            // A gate without a manifest was approved, and a broken one was merged since.
+            GateVerdict::Closed(why) => VoidReason { why, is_closed: true },
+        })
     }
 
     /// The gate whose approvals do not cover a task that an Execution does, as that would go on now, with why. Only this task:
@@ -106,13 +108,13 @@ impl ApprovalCase<'_> {
     pub(crate) fn void_for(&self, task: NodeIx) -> Option<VoidApproval> {
         self.passed_before(task).find_map(|gate| {
             let key = self.gate_key(gate)?;
-            let why = self.void_about(&key, gate, &self.binding_about(gate, |ix| ix == task)?)?;
-            Some(self.not_approved(key, why))
+            let void = self.void_about(&key, gate, &self.binding_about(gate, |ix| ix == task)?)?;
+            Some(self.not_approved(key, void))
         })
     }
 
-    fn not_approved(&self, gate: ResourceKey, why: String) -> VoidApproval {
-        VoidApproval { execution: self.compiled.key.clone(), gate, why }
+    fn not_approved(&self, gate: ResourceKey, void: VoidReason) -> VoidApproval {
+        VoidApproval { execution: self.compiled.key.clone(), gate, void }
     }
 
     /// The gates before a task that people have passed: one that was skipped asked nobody.
@@ -141,7 +143,7 @@ impl ApprovalCase<'_> {
                 NodePhase::Succeeded => self.void(gate),
                 // One that was skipped asked nobody, and what comes after one that was rejected runs only where the plan says so.
                 phase if phase.is_terminal() => None,
-                phase => Some(format!("the gate is {phase}")),
+                phase => Some(VoidReason::missing(format!("the gate is {phase}"))),
             };
             if let Some((key, why)) = self.gate_key(gate).zip(why) {
                 return Err(HeldBack::NotApproved(self.not_approved(key, why)));
@@ -163,7 +165,8 @@ impl ApprovalCase<'_> {
         derived && !last && self.passed_before(ix).next().is_none()
     }
 
-    /// Whether a gate that was passed holds back a node that waits for something, since its approvals do not cover it now.
+    /// Whether a gate that was passed holds back a node that waits for something, since its approvals do not cover it now, and its
+    /// reviewers can give others.
     pub(crate) fn is_asked_again(&self, gate: NodeIx) -> bool {
         let waits = |ix: NodeIx| {
             let is_task = self.compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Task);
@@ -176,7 +179,7 @@ impl ApprovalCase<'_> {
         // In this order: the last takes a look at every node and at all reviews.
         self.compiled.phase_of(self.status, gate) == NodePhase::Succeeded
             && (0..self.compiled.ids.len()).any(waits)
-            && self.void(gate).is_some()
+            && self.void(gate).is_some_and(|void| !void.is_closed)
     }
 
     fn state(&self, ix: NodeIx) -> Option<&NodeStatus> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::child::child_keys;
 use super::draft::CancelResult;
 use crate::graph::NodeIx;
 use crate::model::{
@@ -74,15 +75,41 @@ pub(crate) struct VoidApproval {
     pub execution: ResourceKey,
     /// The Gate.
     pub gate: ResourceKey,
+    /// Why.
+    pub void: VoidReason,
+}
+
+/// Why the approvals of a gate do not cover what is behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VoidReason {
     /// What is missing, or what has changed.
     pub why: String,
+    /// Whether nobody can approve it before its manifest is fixed: then nobody must be asked to.
+    pub is_closed: bool,
+}
+
+impl VoidReason {
+    /// What is missing, and a reviewer can give.
+    pub(crate) fn missing(why: String) -> Self {
+        Self { why, is_closed: false }
+    }
+
+    /// The reason of a task that is held back by this.
+    #[must_use]
+    pub(crate) fn of_node(&self) -> NodeReason {
+        if self.is_closed { NodeReason::GateClosed } else { NodeReason::ApprovalVoid }
+    }
 }
 
 impl VoidApproval {
     /// The same in words, for what waits below the Execution that asks.
     #[must_use]
     pub(crate) fn told_below(&self) -> String {
-        format!("{}; execution/{} asks its reviewers again", self.why, self.execution.name)
+        let why = &self.void.why;
+        match self.void.is_closed {
+            true => format!("{why}, which execution/{} waits for", self.execution.name),
+            false => format!("{why}; execution/{} asks its reviewers again", self.execution.name),
+        }
     }
 }
 
@@ -124,9 +151,15 @@ pub(crate) trait PlanLookup: ApprovalLookup {
     /// How far another resource is.
     fn progress(&self, key: &ResourceKey) -> ResourceProgress;
     /// How far the Execution of a node's attempt is, whose owner has this uid; whether it may be made.
-    fn child(&self, _owner: (&CompiledPlan, &str), _attempt: (&NodeId, u32), _plan: &Name) -> ChildProgress {
+    fn child(
+        &self,
+        (owner, _uid): (&CompiledPlan, &str),
+        (node, attempt): (&NodeId, u32),
+        _plan: &Name,
+    ) -> (ResourceKey, ChildProgress) {
+        let [usual, _] = child_keys(&owner.key, node, attempt);
         // What no commit follows, such as a forecast, makes none.
-        ChildProgress::Refused("no execution can be made here".to_owned())
+        (usual, ChildProgress::Refused("no execution can be made here".to_owned()))
     }
     /// What a node changed in an earlier Execution that began on another commit, on top of what comes before the node here; none
     /// where all of it is there already. Or why it has to be made again.

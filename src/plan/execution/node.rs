@@ -135,7 +135,12 @@ fn plan_open(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
 fn timed_out(context: &mut PlanContext<'_>, node: &Node) -> bool {
     let Some(state) = context.state(&node.id) else { return false };
     let (Some(timeout), Some(since)) = (&node.timeout, state.extensions.blocked_since) else { return false };
-    // What is blocked for want of a Binding has not begun, and a person is to decide about a lost runner without haste.
+    // What is blocked for want of a Binding has not begun, and a person is to decide about a lost runner without haste. Nor has a
+    // task behind a gate that is closed since.
+    let has_begun = node.kind == NodeKind::Gate || state.extensions.reason != Some(NodeReason::GateClosed);
+    if !has_begun {
+        return false;
+    }
     if !matches!(
         state.extensions.reason,
         Some(

@@ -85,7 +85,7 @@ impl Verifiers for AgentCommands {
             return refused("is not in the allow-list `providers.allow` of .planspec.yaml");
         }
         if !is_agent {
-            return ToolConfig::check(provider, config, self.context.settings.sandbox).map(drop);
+            return ToolConfig::check(provider, config, self.context.settings.sandbox.as_ref()).map(drop);
         }
         if configured(&self.context.settings, provider).is_some_and(Address::is_in) {
             return refused(
@@ -93,7 +93,7 @@ impl Verifiers for AgentCommands {
             );
         }
         let config = self.settings(provider, config)?;
-        ToolConfig::check(provider, &config, self.context.settings.sandbox).map(drop)
+        ToolConfig::check(provider, &config, self.context.settings.sandbox.as_ref()).map(drop)
     }
 
     fn job(&self, attempt: &Attempt) -> Result<Job, ConfigError> {

@@ -120,7 +120,7 @@ impl Merge {
                     attempt.key.name,
                     attempt.node,
                 );
-                blocked(NodeReason::MergeConflict, message)
+                blocked(NodeReason::BranchConflict, message)
             }
             Ok(BranchMerge::Refused(why)) => refused(why),
             // Nothing moved, so that nobody has to decide whether to do it again.
@@ -258,7 +258,7 @@ mod tests {
         let (outcome, _) =
             run("merge://main", &[], BranchMerge::Conflicts(vec!["a b".to_owned()]), None).await;
         assert!(
-            matches!(&outcome, AttemptOutcome::Blocked { reason: NodeReason::MergeConflict, message, .. } if message.contains("`a b`")),
+            matches!(&outcome, AttemptOutcome::Blocked { reason: NodeReason::BranchConflict, message, .. } if message.contains("`a b`")),
             "{outcome:?}"
         );
         let (outcome, _) = run("merge://main", &[], BranchMerge::Stopped, Some(Stop::Shutdown)).await;

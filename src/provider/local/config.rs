@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::changes::{ChangeSettings, check_globs};
 use super::verify_settings::VerifySettings;
 use super::workspace_settings::read_form;
-use crate::config::SandboxPolicy;
+use crate::config::{SandboxConfig, SandboxPolicy};
 use crate::model::JsonMap;
 use crate::provider::process::{CommandLine, Sandbox};
 use crate::provider::settings::{Settings, has_expression, is_inside};
@@ -84,9 +84,9 @@ impl ToolConfig {
     }
 
     /// What the command is kept from, by the word of the configuration, else by its own.
-    pub(super) fn sandbox(&self, policy: Option<SandboxPolicy>) -> Option<Sandbox> {
+    pub(super) fn sandbox(&self, word: Option<&SandboxConfig>) -> Option<Sandbox> {
         let own = self.sandbox.clone();
-        match policy {
+        match word.map(|word| word.mode) {
             None => own,
             Some(SandboxPolicy::Off) => None,
             Some(SandboxPolicy::Default) if self.unsandboxed => None,
@@ -128,7 +128,7 @@ impl ToolConfig {
     pub(in crate::provider) fn check(
         provider: &str,
         config: &JsonMap,
-        policy: Option<SandboxPolicy>,
+        word: Option<&SandboxConfig>,
     ) -> Result<Option<VerifySettings>, ConfigError> {
         Settings::new(config, &KEYS)?;
         if has_expression_in_shell_line(config) {
@@ -141,8 +141,8 @@ impl ToolConfig {
         // A command that holds an expression is still a command, so it is not missing.
         known.retain(|key, value| key == "command" || !has_expression(value));
         let read = Self::read(provider, &known)?;
-        if let (Some(SandboxPolicy::Required), Some(sandbox)) = (policy, &read.sandbox) {
-            sandbox.check_required()?;
+        if let (Some(word), Some(sandbox)) = (word, &read.sandbox) {
+            sandbox.check_required(provider, word)?;
         }
         Ok(read.verify)
     }
@@ -206,7 +206,11 @@ mod tests {
     }
 
     fn check_with(policy: Option<SandboxPolicy>, config: &Value) -> Result<(), String> {
-        ToolConfig::check("tool://lint", config.as_object().unwrap(), policy)
+        check_word(policy.map(SandboxConfig::from).as_ref(), config)
+    }
+
+    fn check_word(word: Option<&SandboxConfig>, config: &Value) -> Result<(), String> {
+        ToolConfig::check("tool://lint", config.as_object().unwrap(), word)
             .map(drop)
             .map_err(|error| error.to_string())
     }
@@ -222,9 +226,36 @@ mod tests {
                 assert!(refused.starts_with(&expected), "{refused}");
                 assert_eq!(check_with(Some(SandboxPolicy::Default), &config), Ok(()));
             }
-            let config =
-                json!({ "command": "x", "sandbox": { key: ["/data", "~/.cache/x"], "network": true } });
+            let config = json!({ "command": "x", "sandbox": { key: ["/data", "~/.cache/x"] } });
             assert_eq!(check_with(required, &config), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_sandbox_that_is_required_has_the_network_and_sockets_only_where_the_configuration_says_so() {
+        let required = SandboxConfig::from(SandboxPolicy::Required);
+        let listed = |glob: &str| SandboxConfig {
+            network: vec!["service://x".to_owned(), glob.to_owned()],
+            unix_sockets: vec![glob.to_owned()],
+            ..required.clone()
+        };
+        for key in ["network", "unixSockets"] {
+            let config = json!({ "command": "x", "sandbox": { key: true } });
+            let refused = check_word(Some(&required), &config).unwrap_err();
+            assert!(
+                refused.starts_with(&format!("`config.sandbox.{key}` cannot be set for `tool://lint`")),
+                "{refused}"
+            );
+            assert!(refused.contains(&format!("{{mode: required, {key}: [\"tool://lint\"]}}")), "{refused}");
+            assert!(check_word(Some(&listed("tool://other")), &config).is_err());
+            for glob in ["tool://lint", "tool://l*", "*"] {
+                assert_eq!(check_word(Some(&listed(glob)), &config), Ok(()));
+            }
+            for mode in [SandboxPolicy::Default, SandboxPolicy::Off] {
+                assert_eq!(check_with(Some(mode), &config), Ok(()));
+            }
+            let closed = json!({ "command": "x", "sandbox": { key: false } });
+            assert_eq!(check_word(Some(&required), &closed), Ok(()));
         }
     }
 

@@ -85,7 +85,7 @@ pub(super) fn environment(
     if job.brief.is_some() {
         set("PLANSPEC_BRIEF", folder.brief().as_os_str());
     }
-    if job.config.sandbox(settings.sandbox).is_some() {
+    if job.config.sandbox(settings.sandbox.as_ref()).is_some() {
         // Of the folders for temporary files, only this one can be written to.
         set("TMPDIR", OsStr::new("/tmp"));
     }

@@ -54,7 +54,7 @@ impl LocalProcesses {
 
     /// Checks the settings of a command, with those of whoever verifies what it did.
     pub(super) fn check_command(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
-        match ToolConfig::check(provider, config, self.0.common.settings.sandbox)? {
+        match ToolConfig::check(provider, config, self.0.common.settings.sandbox.as_ref())? {
             Some(settings) => check_verifier(&settings, &*self.0.verifiers),
             None => Ok(()),
         }

@@ -17,7 +17,7 @@ use super::job::{Job, environment};
 use super::process_report::ProcessReport;
 use super::run_folder::RunFolder;
 use super::{LocalRunContext, artifacts, stopped_before_start};
-use crate::config::SandboxPolicy;
+use crate::config::SandboxConfig;
 use crate::model::{JsonMap, NodeReason};
 use crate::provider::criteria::check_criteria;
 use crate::provider::output::{AttemptLog, OUTPUT_LIMIT, read_outputs};
@@ -224,9 +224,15 @@ impl<'a> LocalRun<'a> {
         folder: &RunFolder<'_>,
         environment: &EnvVars,
     ) -> Result<Option<SandboxCommand>, AttemptOutcome> {
-        let Some(sandbox) = self.job.config.sandbox(self.shared.common.settings.sandbox) else {
+        let Some(sandbox) = self.job.config.sandbox(self.shared.common.settings.sandbox.as_ref()) else {
             return Ok(None);
         };
+        // What an expression has made of the settings is known only now.
+        if let Some(word) = &self.shared.common.settings.sandbox {
+            sandbox
+                .check_opened(&self.attempt.provider, word)
+                .map_err(|error| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()))?;
+        }
         // The settings are checked for this where they ask for a sandbox themselves.
         if let Some((name, _)) = self.job.config.env.iter().find(|(name, _)| name.starts_with("LD_")) {
             let message = format!("`config.env.{name}` cannot be set for a command in a sandbox");
@@ -244,10 +250,10 @@ impl<'a> LocalRun<'a> {
             .map(|(name, value)| (name.into(), value.clone()))
             .collect();
         let settings = &self.shared.common.settings;
-        let closed = match settings.sandbox {
-            Some(SandboxPolicy::Required) => ClosedPlaces::of(&runner, &settings.private),
+        let closed = match settings.sandbox.as_ref().is_some_and(SandboxConfig::is_required) {
+            true => ClosedPlaces::of(&runner, &settings.private),
             // Here a Binding may do without a sandbox, and so it may open one as it likes.
-            _ => ClosedPlaces::default(),
+            false => ClosedPlaces::default(),
         };
         let enclosure = sandbox
             .enclosure(&OwnPaths { writable, readable, hidden }, (&runner, environment), &closed)

@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use crate::config::SandboxPolicy;
+use crate::config::SandboxConfig;
 use crate::model::JsonMap;
 use crate::provider::local::ToolConfig;
 use crate::provider::settings::Settings;
@@ -34,7 +34,7 @@ impl Server {
             // Fewer than a command has: a server always gets a checkout and never a sandbox, and a `sandbox` that has
             // no effect must not be taken in silence.
             Settings::new(settings, &["command", "args", "env", "shell", "grace"])?;
-            if all.sandbox == Some(SandboxPolicy::Required) {
+            if all.sandbox.as_ref().is_some_and(SandboxConfig::is_required) {
                 return Err(ConfigError::Invalid {
                     key: "command".to_owned(),
                     why: "names a program, which cannot run in a sandbox, and `providers.sandbox` is `required`; use `url`"

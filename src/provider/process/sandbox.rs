@@ -14,7 +14,8 @@ use super::closed_places::{ClosedPlaces, shown_anywhere};
 use super::command_line::{EnvVars, find_program};
 use super::socket_filter::own_filter;
 use super::visible_paths::VisiblePaths;
-use crate::provider::settings::{ConfigError, Settings};
+use crate::config::SandboxConfig;
+use crate::provider::settings::{ConfigError, Settings, is_allowed, provider_globs};
 
 /// What a sandbox lets through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,9 +112,42 @@ impl Sandbox {
         }))
     }
 
-    /// Refuses settings by which a sandbox that is required would show what it is there to hide, as far as that is known without
-    /// the machine.
-    pub(in crate::provider) fn check_required(&self) -> Result<(), ConfigError> {
+    /// Refuses settings by which a sandbox that is required would be opened to more than the configuration lets this provider
+    /// have: whoever merges a Binding need not be whoever decides about that.
+    pub(in crate::provider) fn check_opened(
+        &self,
+        provider: &str,
+        word: &SandboxConfig,
+    ) -> Result<(), ConfigError> {
+        if !word.is_required() {
+            return Ok(());
+        }
+        let opened = [
+            ("network", self.network, &word.network),
+            ("unixSockets", self.unix_sockets, &word.unix_sockets),
+        ];
+        let is_listed = |globs: &[String]| is_allowed(Some(&provider_globs(globs)), provider);
+        if let Some((key, ..)) = opened.into_iter().find(|(_, asked, listed)| *asked && !is_listed(listed)) {
+            let why = format!(
+                "cannot be set for `{provider}`: `providers.sandbox` is `required`; whoever owns .planspec.yaml can allow it there with \
+                 `sandbox: {{mode: required, {key}: [\"{provider}\"]}}`"
+            );
+            return Err(ConfigError::Invalid { key: format!("sandbox.{key}"), why });
+        }
+        Ok(())
+    }
+
+    /// The same, and refuses settings by which it would show what it is there to hide, as far as that is known without the
+    /// machine.
+    pub(in crate::provider) fn check_required(
+        &self,
+        provider: &str,
+        word: &SandboxConfig,
+    ) -> Result<(), ConfigError> {
+        self.check_opened(provider, word)?;
+        if !word.is_required() {
+            return Ok(());
+        }
         for (key, paths) in [("read", &self.read), ("write", &self.write)] {
             let shown = paths.iter().find_map(|path| Some((path, shown_anywhere(path)?)));
             if let Some((path, what)) = shown {

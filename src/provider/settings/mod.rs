@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use globset::GlobSet;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::Value;
 
 pub use self::reader::{ConfigError, SectionError};
 pub(super) use self::reader::{Settings, did_you_mean, has_expression};
 pub(super) use self::relative_path::{is_inside, resolve};
-use crate::config::SandboxPolicy;
+use crate::config::SandboxConfig;
 use crate::host::{HostConnection, RepoName};
 use crate::model::JsonMap;
 
@@ -35,8 +35,8 @@ pub struct ProviderSettings {
     /// Secrets of the runner that no command gets, and that are redacted all the same: the keys of an object store, and the
     /// token of the Git host. A task that came by one nevertheless must not spread it.
     pub withheld: Vec<String>,
-    /// Whether local commands run in a sandbox: `providers.sandbox`.
-    pub sandbox: Option<SandboxPolicy>,
+    /// Whether local commands run in a sandbox, and what one that is required may be opened to: `providers.sandbox`.
+    pub sandbox: Option<SandboxConfig>,
     /// Private addresses that requests may go to: `providers.network.allowPrivate`.
     pub allow_private: Vec<String>,
     /// The sections below `providers` that belong to one provider each, as they were written; their keys are checked.
@@ -64,6 +64,15 @@ impl ProviderSettings {
     pub(super) fn section(&self, section: &str, name: &str) -> Option<&Value> {
         self.sections.get(section)?.get(name)
     }
+}
+
+/// Globs of provider strings. Those that are malformed are left out, so that a list of nothing else lets nothing in.
+pub(super) fn provider_globs(globs: &[String]) -> GlobSet {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs.iter().filter_map(|glob| GlobBuilder::new(glob).build().ok()) {
+        set.add(glob);
+    }
+    set.build().unwrap_or_default()
 }
 
 /// Whether an allow-list lets a provider string in. A plain word is `tool://WORD` in other words, so a glob for either form does.

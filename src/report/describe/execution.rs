@@ -57,6 +57,7 @@ pub(super) fn describe(
     for (name, request) in [
         ("Cancel", &status.extensions.cancel),
         ("Suspended", &status.extensions.suspend),
+        ("Resumed", &status.extensions.resumed),
         ("Unlocked", &status.extensions.unlocked),
         ("Pin accepted", &status.extensions.pin_accepted),
     ] {
@@ -209,6 +210,9 @@ fn waits_for(reason: Option<NodeReason>) -> &'static str {
         Some(NodeReason::ContentRefused) => "waits for a decision, because the remote rejected its result",
         Some(NodeReason::ResultRefused) => "waits for a decision, because the remote rejected its files",
         Some(NodeReason::MergeConflict) => "waits for a decision, because files conflict",
+        Some(NodeReason::BranchConflict) => {
+            "waits for a decision, because its work conflicts with the branch"
+        }
         Some(NodeReason::ArtifactUnavailable) => {
             "waits for a decision, because a file of an earlier node is not here"
         }

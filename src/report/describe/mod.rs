@@ -73,7 +73,15 @@ pub(crate) fn describe(
             }
         }
         Some(ResourceStatus::Plan(_)) => {}
-        None => page.out.push_str("\nNot reconciled yet; run `planspec reconcile`.\n"),
+        None => match &object.refused {
+            Some(why) => {
+                page.out.push('\n');
+                page.sentence(&format!(
+                    "Not recorded: {why}. Change what it refuses, and run `planspec reconcile`."
+                ));
+            }
+            None => page.out.push_str("\nNot reconciled yet; run `planspec reconcile`.\n"),
+        },
     }
     conditions(conditions_of(object), now, &mut page);
     if !events.is_empty() {

@@ -21,6 +21,7 @@ use crate::cli::view::inventory::Inventory;
 use crate::cli::view::selector::ExecutionTarget;
 use crate::config::Actions;
 use crate::engine::{Decision, people_of};
+use crate::git::Commit;
 use crate::host::{Account, Comment, HostError, Reaction, RepoPermission};
 use crate::markup::{code, sentence};
 use crate::model::{JsonMap, NodeId, ResourceKey, ReviewAction};
@@ -239,8 +240,28 @@ fn carry_out(
     };
     match decision {
         Some(decision) => record(&decision, &permit, &source, context).map(CommandAnswer::Done),
-        None => Ok(CommandAnswer::Pass(choices.with_mass_delete())),
+        None => deletions(&source, &view, choices),
     }
+}
+
+/// A pass that carries out the deletions that were held back when somebody allowed that. What was merged since may delete more,
+/// which nobody has seen: the job of an old comment may run again (Invariant 11).
+fn deletions(
+    source: &DecisionSource,
+    view: &PassView,
+    choices: &CiOptions,
+) -> Result<CommandAnswer, CliError> {
+    let desired = view.tips().desired.map(|tip| view.workspace().repo.commit(tip)).transpose()?;
+    // GitHub gives times in whole seconds.
+    let is_newer = |made: &Commit| made.committer_time.as_second() > source.at.as_second();
+    if let Some(newer) = desired.filter(is_newer) {
+        let commit = newer.id.short();
+        return Ok(CommandAnswer::No(format!(
+            "The desired branch is at {} now, which is newer than the comment. Look at what the last pass held back, and allow it again.",
+            code(&commit.to_string(), 63)
+        )));
+    }
+    Ok(CommandAnswer::Pass(choices.with_mass_delete()))
 }
 
 /// The progress of everything, for whoever may read the repository: the status branch shows them the same.

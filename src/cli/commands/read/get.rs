@@ -95,6 +95,10 @@ pub(crate) fn run(arguments: &GetArguments, context: &mut Context) -> Result<Exi
     }
     if form.counts_nodes() {
         warn_of_broken(&inventory, &targets, context)?;
+        let refused = objects.iter().filter_map(|object| Some((&object.key, object.refused.as_ref()?)));
+        for (key, why) in refused.take(BROKEN) {
+            context.out.warning(text::line(&format!("{}: {why}", short_name(key))))?;
+        }
     }
     Ok(Exit::Done)
 }

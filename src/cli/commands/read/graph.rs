@@ -9,11 +9,11 @@ use crate::cli::view::pinned_plan::pinned_plan;
 use crate::cli::view::resolve;
 use crate::cli::view::selector::{self, ResourceSelector, nearest};
 use crate::model::{
-    ExecutionSpec, ExecutionStatus, Kind, Node, NodeId, PlanGraph, PlanSpec, Resource, ResourceKey, Spec,
-    StatusRecord, StringMap,
+    DerivedExecution, ExecutionSpec, ExecutionStatus, Kind, Node, NodeId, Origin, PlanGraph, PlanSpec,
+    Resource, ResourceKey, Spec, StatusRecord, StringMap,
 };
 use crate::plan::binding::{TaskToBind, binding_for};
-use crate::plan::{child_key, plan_named};
+use crate::plan::{child_keys, plan_named};
 use crate::report::graph::{GraphFormat, GraphView, failures};
 use crate::report::object::LiveObject;
 use clap::{Args, ValueEnum};
@@ -117,11 +117,15 @@ fn open(
     let states = graph.status.as_ref().map(|status| &status.node_statuses);
     let state = states.and_then(|states| states.get(node));
     if let (Some(state), Ok(id)) = (state, NodeId::new(node)) {
-        let child = inventory.object(&child_key(&object.key, &id, state.attempt))?;
-        // By its record: an Execution of that name which somebody declared works for nothing here.
-        let made = child.filter(|child| child.record.as_ref().is_some_and(|record| is_owned(record, object)));
-        if let Some(made) = made {
-            return Ok(made);
+        for key in child_keys(&object.key, &id, state.attempt) {
+            let child = inventory.object(&key)?;
+            // By its record: an Execution of that name which somebody declared works for nothing here.
+            let made = |child: &LiveObject| {
+                child.record.as_ref().is_some_and(|record| works_for(record, object, (&id, state.attempt)))
+            };
+            if let Some(made) = child.filter(made) {
+                return Ok(made);
+            }
         }
     }
     let nodes = &graph.plan.graph.nodes;
@@ -148,10 +152,12 @@ fn open(
     inventory.object(&plan)?.ok_or_else(missing)
 }
 
-fn is_owned(record: &StatusRecord, object: &LiveObject) -> bool {
-    let owner = record.metadata.owner_references.first();
+fn works_for(record: &StatusRecord, object: &LiveObject, (node, attempt): (&NodeId, u32)) -> bool {
     let uid = object.record.as_ref().map(|record| record.metadata.uid.as_str());
-    owner.is_some_and(|owner| Some(owner.uid.as_str()) == uid)
+    let made = DerivedExecution::of(record);
+    made.is_some_and(|made| {
+        Some(made.owner.uid.as_str()) == uid && made.origin == Origin::Node(node.clone(), attempt)
+    })
 }
 
 /// The provider that a node would have now, by the Bindings as they are declared.

@@ -130,7 +130,10 @@ fn sections(
     let mut failures = 0;
     for object in &objects {
         let Some(status) = object.record.as_ref().and_then(|record| record.execution()) else {
-            unseen.push(NodeReport::unseen(&object.key, start));
+            match &object.refused {
+                Some(why) => waiting.push(NodeReport::whole(&object.key, why)),
+                None => unseen.push(NodeReport::unseen(&object.key, start)),
+            }
             continue;
         };
         let over = status.phase.is_terminal();

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
-use crate::engine::snapshot::child::MOST_NESTED;
+use crate::engine::snapshot::child::{MOST_NESTED, execution_at_work};
 use crate::engine::snapshot::pin::program_of;
 use crate::graph::NodeIx;
 use crate::model::{
     DerivedExecution, ExecutionStatus, NodeId, NodeReason, Origin, ResourceKey, StatusRecord,
 };
-use crate::plan::{ApprovalAbove, ApprovalCase, ApprovalLookup, execution_at_work};
+use crate::plan::{ApprovalAbove, ApprovalCase, ApprovalLookup};
 use crate::run::CompiledPlan;
 
 /// The node that an Execution works for.
@@ -68,7 +68,7 @@ pub(crate) fn void_below(
     (status, node): (&ExecutionStatus, &NodeId),
 ) -> Result<Option<Timestamp>, EngineError> {
     let mut open: Vec<(ResourceKey, usize)> =
-        execution_at_work(owner, status, node).into_iter().map(|key| (key, 0)).collect();
+        execution_at_work(snapshot, owner, status, node)?.into_iter().map(|key| (key, 0)).collect();
     let mut since = None;
     while let Some((key, depth)) = open.pop().filter(|(_, depth)| *depth <= MOST_NESTED) {
         let Some(record) = snapshot.record(&key)? else { continue };
@@ -80,7 +80,8 @@ pub(crate) fn void_below(
             if state.extensions.reason == Some(NodeReason::ApprovalVoid) {
                 since = since.max(state.extensions.blocked_since);
             }
-            open.extend(execution_at_work(&key, status, node).map(|below| (below, depth + 1)));
+            let below = execution_at_work(snapshot, &key, status, node)?;
+            open.extend(below.map(|below| (below, depth + 1)));
         }
     }
     Ok(since)

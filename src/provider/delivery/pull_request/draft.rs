@@ -54,11 +54,7 @@ impl PullTask {
     /// The draft, and the branch that it is to be merged into: what reviewers are shown is the difference to that, so a person
     /// who retargets it does not change what the approval is for.
     async fn drafted(&self, branch: &str) -> Result<(PullRequest, String), HostError> {
-        let recorded = PullHandle::read(self.attempt.handle.as_deref()).and_then(|handle| handle.into);
-        let into = match self.base.clone().or(recorded) {
-            Some(into) => into,
-            None => self.host.default_branch(&self.home.repo).await?,
-        };
+        let into = self.ask_into().await?;
         let mut pull = match self.known(branch).await? {
             Some(pull) => pull,
             None => self.opened(branch, true).await?,

@@ -61,7 +61,9 @@ impl PullRequests {
         let settings = DeliverySettings::read(&attempt.config).map_err(|error| unavailable(&error))?;
         let redactor = self.0.redactor.clone();
         let requested = OnceLock::new();
-        Ok(PullTask { attempt, home, host, base, redactor, settings, requested })
+        let recorded = PullHandle::read(attempt.handle.as_deref()).and_then(|handle| handle.into);
+        let default = recorded.filter(|_| base.is_none()).map_or_else(OnceLock::new, OnceLock::from);
+        Ok(PullTask { attempt, home, host, base, default, redactor, settings, requested })
     }
 }
 

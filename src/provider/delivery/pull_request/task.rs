@@ -24,7 +24,8 @@ const APPEARS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), 
 pub(crate) struct PullHandle {
     /// Its number.
     pub(crate) pull: u64,
-    /// The branch that it is to be merged into, of a draft: what reviewers see is the difference to it.
+    /// The branch that it is to be merged into, of a draft, and where that is the host's default branch: what reviewers see is the
+    /// difference to it, and whoever may write can give the pull request another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) into: Option<String>,
 }
@@ -43,6 +44,8 @@ pub(super) struct PullTask {
     pub(super) host: Arc<dyn GitHost>,
     /// Into which branch; the host's default when absent.
     pub(super) base: Option<String>,
+    /// What that default was when the pull request was opened, as far as it is known.
+    pub(super) default: OnceLock<String>,
     pub(super) redactor: Arc<Redactor>,
     /// What the Binding says.
     pub(super) settings: DeliverySettings,
@@ -78,9 +81,25 @@ impl PullTask {
         }
     }
 
+    /// The branch that the work is meant for.
+    fn into(&self) -> Option<&str> {
+        self.base.as_deref().or_else(|| self.default.get().map(String::as_str))
+    }
+
+    /// The same; the host is asked for its default branch where that is not known yet.
+    pub(super) async fn ask_into(&self) -> Result<String, HostError> {
+        if let Some(into) = self.into() {
+            return Ok(into.to_owned());
+        }
+        let default = self.host.default_branch(&self.home.repo).await?;
+        Ok(self.default.get_or_init(|| default).clone())
+    }
+
     /// The pull request, ready to be merged: the draft that was reviewed, where there is one.
     async fn ready(&self, branch: &str) -> Result<PullRequest, HostError> {
+        // One that another attempt has opened may have been given another base since.
         let mut pull = self.opened(branch, false).await?;
+        self.ask_into().await?;
         let is_ours = Some(&pull.head.sha) == self.attempt.upstream.commit.as_ref();
         // Its text first: whoever is told that it is ready reads who approved it.
         pull = self.brought_up_to_date(pull, false).await?;
@@ -100,10 +119,7 @@ impl PullTask {
         if let Some(pull) = self.find(&me, branch).await? {
             return Ok(pull);
         }
-        let base = match &self.base {
-            Some(base) => base.clone(),
-            None => self.host.default_branch(repo).await?,
-        };
+        let base = self.ask_into().await?;
         let title = self.title();
         let body = self.body(draft);
         let new = NewPullRequest { title, body, head: branch.to_owned(), base, draft };
@@ -150,7 +166,7 @@ impl PullTask {
     /// Whether it has just this work as its head, into the right branch: a draft that somebody made ready and merged, while the
     /// approval was on its way.
     fn holds_this_work(&self, pull: &PullRequest) -> bool {
-        let base = self.base.as_ref().is_none_or(|base| *base == pull.base.branch);
+        let base = self.into().is_none_or(|base| *base == pull.base.branch);
         base && Some(&pull.head.sha) == self.attempt.upstream.commit.as_ref()
     }
 
@@ -215,7 +231,7 @@ impl PullTask {
     async fn judged(&self, pull: &PullRequest) -> Option<AttemptOutcome> {
         let commit = self.attempt.upstream.commit.as_deref().unwrap_or_default();
         let is_ours = pull.head.sha == commit;
-        let base = self.base.as_ref().filter(|base| **base != pull.base.branch);
+        let base = self.into().filter(|base| *base != pull.base.branch);
         if pull.merged_at.is_some() {
             let other = |what: String| Some(AttemptOutcome::permanent(NodeReason::DeliveredOther, what));
             return match base {
@@ -309,7 +325,12 @@ impl PullTask {
         AttemptOutcome::Blocked {
             reason,
             message: format!("{message}: {url}"),
-            handle: serde_json::to_string(&PullHandle { pull: pull.number, into: None }).ok(),
+            // A base that the provider names is known without it.
+            handle: serde_json::to_string(&PullHandle {
+                pull: pull.number,
+                into: self.default.get().cloned(),
+            })
+            .ok(),
             poll_after: Some(self.settings.poll_after),
         }
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::json;
 
 use super::{Bench, PATH, shell, skip};
-use crate::config::SandboxPolicy;
+use crate::config::{SandboxConfig, SandboxPolicy};
 use crate::model::NodeReason;
 use crate::provider::AttemptOutcome;
 
@@ -200,7 +200,7 @@ fn the_configuration_decides_whether_there_is_a_sandbox() {
     let line = format!("echo x >> {}/file", outside.path().display());
     let runs = |policy: Option<SandboxPolicy>, own: Option<serde_json::Value>| {
         let mut bench = shell(&line);
-        bench.settings.sandbox = policy;
+        bench.settings.sandbox = policy.map(SandboxConfig::from);
         bench.attempt.config.extend(own.map(|own| ("sandbox".to_owned(), own)));
         matches!(bench.run().outcome, AttemptOutcome::Succeeded { .. })
     };
@@ -231,9 +231,9 @@ fn no_setting_opens_a_sandbox_that_is_required_to_keys_the_repository_or_process
     let program = root.path().join("bwrap");
     std::fs::write(&program, "#!/bin/sh\n").unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let outcome = |policy, sandbox: serde_json::Value, home: Option<&str>| {
+    let outcome = |policy: SandboxPolicy, sandbox: serde_json::Value, home: Option<&str>| {
         let mut bench = sandboxed("true", sandbox);
-        bench.settings.sandbox = Some(policy);
+        bench.settings.sandbox = Some(policy.into());
         bench.settings.private = vec![place("repo/.git").into()];
         let path = format!("{}:{PATH}", root.path().display());
         bench.settings.environment.insert("PATH".to_owned(), path.into());
