@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
@@ -16,7 +16,9 @@ use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::signals;
 use crate::config::{Config, Environment};
-use crate::engine::{Clock, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
+use crate::engine::{
+    Branches, Clock, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile,
+};
 use crate::event::Event;
 use crate::git::{OutageListener, OutageNotice, OutagePatience, StopSignal};
 use crate::index::Index;
@@ -140,13 +142,8 @@ pub(crate) fn drive_with(
                 broken_pipe.send_replace(true);
             }
         });
-        let runs = cache.join("runs");
-        let private: Vec<PathBuf> =
-            std::iter::once(repo.common_dir().to_owned()).chain(options.work_dir.clone()).collect();
-        let branch = branches.branch().to_owned();
-        let registry = Box::new(move |config: &Config| {
-            registry(config, &environment, &RunnerPlaces { runs: &runs, private: &private, branch: &branch })
-        });
+        let places = RunnerPlaces::of(&branches, options.work_dir.clone());
+        let registry = Box::new(move |config: &Config| registry(config, &environment, &places));
         let index = Index::open_to_read(&cache)?;
         reconcile(
             ReconcileInputs { branches, index, registry, clock: Arc::new(SystemClock), stop, sink },
@@ -229,17 +226,26 @@ fn progress(context: &Context, dry_run: bool) -> Result<Box<dyn ProgressReporter
 }
 
 /// What of this machine providers are told.
-pub(crate) struct RunnerPlaces<'a> {
+pub(crate) struct RunnerPlaces {
     /// The folder of all runs.
-    pub(crate) runs: &'a Path,
+    runs: PathBuf,
     /// What the runner keeps for itself.
-    pub(crate) private: &'a [PathBuf],
+    private: Vec<PathBuf>,
     /// The desired branch, as it was found.
-    pub(crate) branch: &'a str,
+    branch: String,
+}
+
+impl RunnerPlaces {
+    /// Those of a runner whose workspaces are in `work_dir`, if not beside its other caches.
+    pub(crate) fn of(branches: &Branches, work_dir: Option<PathBuf>) -> Self {
+        let repo = branches.repo();
+        let private = std::iter::once(repo.common_dir().to_owned()).chain(work_dir).collect();
+        Self { runs: repo.cache_dir().join("runs"), private, branch: branches.branch().to_owned() }
+    }
 }
 
 /// The providers, with what the configuration lets through of the environment.
-pub(crate) fn registry(config: &Config, environment: &Environment, places: &RunnerPlaces<'_>) -> Registry {
+pub(crate) fn registry(config: &Config, environment: &Environment, places: &RunnerPlaces) -> Registry {
     let named = |names: &[String]| -> BTreeMap<String, std::ffi::OsString> {
         names.iter().filter_map(|name| Some((name.clone(), environment.os(name)?.to_owned()))).collect()
     };
@@ -257,9 +263,9 @@ pub(crate) fn registry(config: &Config, environment: &Environment, places: &Runn
         sandbox: config.providers.sandbox.clone(),
         allow_private: config.providers.network.allow_private.clone(),
         sections: config.providers.sections.clone(),
-        runs: places.runs.to_owned(),
-        private: places.private.to_vec(),
-        branch: Some(config.desired_branch.clone().unwrap_or_else(|| places.branch.to_owned())),
+        runs: places.runs.clone(),
+        private: places.private.clone(),
+        branch: Some(config.desired_branch.clone().unwrap_or_else(|| places.branch.clone())),
         host: git_host::connection(environment),
         home: git_host::home(environment, &config.status_branch),
     })

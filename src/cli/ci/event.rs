@@ -542,6 +542,13 @@ mod tests {
         ] {
             assert!(matches!(event("workflow_run", &other), Ok(HostEvent::Nothing(_))), "{other}");
         }
+        // What a pass started is over: another one looks.
+        let work = run("completed", "workflow_dispatch", "acme/app");
+        assert_eq!(event("workflow_run", &work), Ok(HostEvent::Answer(None)));
+        assert!(matches!(
+            event("workflow_run", &run("requested", "workflow_dispatch", "a/b")),
+            Ok(HostEvent::Nothing(_))
+        ));
     }
 
     #[test]

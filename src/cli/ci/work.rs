@@ -100,18 +100,15 @@ fn claimed(
 ) -> Result<ClaimedAttempt, CliError> {
     let workspace = RepoContext::open(context)?;
     let cache = workspace.repo.cache_dir();
-    let common = workspace.repo.common_dir().to_owned();
     let branches = workspace.branches(context)?;
     let environment = context.environment.clone();
     let root = environment.work_home();
-    let private: Vec<PathBuf> = std::iter::once(common).chain(root.clone()).collect();
-    let branch = branches.branch().to_owned();
-    let runs = cache.join("runs");
+    let places = RunnerPlaces::of(&branches, root.clone());
     let providers = Box::new(move |config: &Config| {
         let mut config = config.clone();
         // This is where the commands run.
         config.providers.sections = without_worker(&config.providers.sections);
-        registry(&config, &environment, &RunnerPlaces { runs: &runs, private: &private, branch: &branch })
+        registry(&config, &environment, &places)
     });
     let index = Index::open_to_read(&cache)?;
     let bucket = context.environment.bucket_access();
