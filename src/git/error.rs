@@ -57,6 +57,26 @@ pub enum GitError {
         /// Whether history is cut off here.
         shallow: bool,
     },
+    /// A submodule that no machine can check out.
+    #[error("submodule `{path}`: {problem}")]
+    BadSubmodule {
+        /// Where it is.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The commit of a submodule is not to be had.
+    #[error(
+        "submodule `{path}` cannot be fetched from {address}; this runner has to have access, and its commit to be pushed there"
+    )]
+    Submodule {
+        /// Where it is.
+        path: String,
+        /// Where it comes from, without credentials.
+        address: String,
+        /// Why not.
+        source: Box<Self>,
+    },
     /// The common ancestor of two commits lies beyond the boundary of a shallow clone.
     #[error("this clone is too shallow to find the common ancestor of {ours} and {theirs}")]
     CutOff {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use git2::Oid;
@@ -10,6 +11,9 @@ use super::{GitError, ObjectId};
 
 /// How many bytes are held back at most; what goes beyond is written as it comes.
 pub(super) const MOST_BYTES: usize = 64 << 20;
+
+/// How many bytes of trees are remembered at most. Those of a plan of 10,000 nodes are half a megabyte.
+const MOST_KNOWN: usize = 8 << 20;
 
 /// An object that is held back.
 pub(super) struct GatheredObject {
@@ -27,7 +31,22 @@ impl GatheredObject {
 
 #[derive(Default)]
 struct Gathering {
-    objects: HashMap<ObjectId, GatheredObject>,
+    /// In the order in which they were made, which keeps together what is alike.
+    objects: Vec<(ObjectId, GatheredObject)>,
+    places: HashMap<ObjectId, usize>,
+    size: usize,
+}
+
+impl Gathering {
+    fn get(&self, id: ObjectId) -> Option<&GatheredObject> {
+        self.objects.get(*self.places.get(&id)?).map(|found| &found.1)
+    }
+}
+
+/// Trees that were written a moment ago.
+#[derive(Default)]
+struct KnownTrees {
+    trees: HashMap<ObjectId, Arc<[u8]>>,
     size: usize,
 }
 
@@ -35,9 +54,9 @@ struct Gathering {
 #[derive(Default)]
 pub(super) struct GatheredObjects {
     held: RefCell<Option<Gathering>>,
-    /// The trees of the last small gathering: the next commit begins by reading most of them, and a file for each would be opened,
-    /// inflated and checked again. What the id of a tree says never changes, so nobody has to be asked whether it is still so.
-    last_trees: RefCell<HashMap<ObjectId, Arc<[u8]>>>,
+    /// The trees of the last gatherings: the next commit begins by reading some of them, and each would be looked for, inflated and
+    /// checked again. What the id of a tree says never changes, so nobody has to be asked whether it is still so.
+    last_trees: RefCell<KnownTrees>,
 }
 
 impl GatheredObjects {
@@ -49,28 +68,39 @@ impl GatheredObjects {
         };
         let id = Oid::hash_object(kind, bytes).map_err(GitError::doing(format!("cannot hash a {kind}")))?;
         let id = ObjectId::from_oid(id);
-        gathering.objects.entry(id).or_insert_with(|| {
+        if let Entry::Vacant(place) = gathering.places.entry(id) {
+            place.insert(gathering.objects.len());
             gathering.size += bytes.len();
-            GatheredObject { kind, bytes: bytes.into() }
-        });
+            gathering.objects.push((id, GatheredObject { kind, bytes: bytes.into() }));
+        }
         Ok(Some(id))
     }
 
     pub(super) fn contains(&self, id: ObjectId) -> bool {
-        self.held.borrow().as_ref().is_some_and(|gathering| gathering.objects.contains_key(&id))
+        self.held.borrow().as_ref().is_some_and(|gathering| gathering.get(id).is_some())
     }
 
     /// The bytes of a tree that is held back, or was until a moment ago.
     pub(super) fn tree(&self, id: ObjectId) -> Option<Arc<[u8]>> {
         let gathering = self.held.borrow();
-        let held = gathering.as_ref().and_then(|gathering| gathering.objects.get(&id)?.tree());
-        held.or_else(|| self.last_trees.borrow().get(&id).map(Arc::clone))
+        let held = gathering.as_ref().and_then(|gathering| gathering.get(id)?.tree());
+        held.or_else(|| self.last_trees.borrow().trees.get(&id).map(Arc::clone))
     }
 
     /// Remembers the trees among these objects, which are written by now.
-    pub(super) fn remember(&self, objects: &HashMap<ObjectId, GatheredObject>) {
+    pub(super) fn remember(&self, objects: &[(ObjectId, GatheredObject)]) {
+        let known = &mut *self.last_trees.borrow_mut();
         let trees = objects.iter().filter_map(|(id, object)| Some((*id, object.tree()?)));
-        *self.last_trees.borrow_mut() = trees.collect();
+        let trees: Vec<(ObjectId, Arc<[u8]>)> = trees.collect();
+        let size: usize = trees.iter().map(|(_, bytes)| bytes.len()).sum();
+        // Forgotten together: which of them the next commit builds upon is not known, and what is missing is read.
+        if known.size + size > MOST_KNOWN {
+            *known = KnownTrees::default();
+        }
+        if size <= MOST_KNOWN {
+            known.size += size;
+            known.trees.extend(trees);
+        }
     }
 
     /// Whether objects are held back.
@@ -84,7 +114,7 @@ impl GatheredObjects {
     }
 
     /// Ends that, and gives what was held back.
-    pub(super) fn end(&self) -> HashMap<ObjectId, GatheredObject> {
+    pub(super) fn end(&self) -> Vec<(ObjectId, GatheredObject)> {
         self.held.take().map(|gathering| gathering.objects).unwrap_or_default()
     }
 }

@@ -38,5 +38,5 @@ pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
 pub use workspace::{
     ChangedPaths, CheckoutForm, CommittedWork, FileChange, HandedOverFile, JudgedCommit, Leftovers,
-    NewCommit, ObjectCache, Quarantine, ResultMerge, WorkingCopy, holds_marker, remove_kept,
+    NewCommit, ObjectCache, Quarantine, ResultMerge, Submodule, WorkingCopy, holds_marker, remove_kept,
 };

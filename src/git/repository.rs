@@ -1,5 +1,6 @@
 //! Opening and initialising repositories: paths, the checked-out branch, configured remotes, the identity that commits.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository, RepositoryInitOptions, RepositoryOpenFlags};
@@ -33,7 +34,9 @@ pub struct Repo {
     identity: Option<Signature>,
     /// What status commits are signed with, where that is not the user's own key.
     signing_key: Option<SigningKey>,
-    gathered: GatheredObjects,
+    gathered: Box<GatheredObjects>,
+    /// Whether the user wants each object on the disk before anything else happens, once somebody asked.
+    syncs_objects: OnceCell<bool>,
 }
 
 impl Repo {
@@ -54,7 +57,8 @@ impl Repo {
     }
 
     fn around(inner: Repository) -> Self {
-        Self { inner, identity: None, signing_key: None, gathered: GatheredObjects::default() }
+        let gathered = Box::default();
+        Self { inner, identity: None, signing_key: None, gathered, syncs_objects: OnceCell::new() }
     }
 
     fn open_with(path: &Path, flags: RepositoryOpenFlags) -> Result<Self, GitError> {
@@ -304,6 +308,15 @@ impl Repo {
             return Ok(Some(remote));
         }
         Ok(None)
+    }
+
+    /// Whether the user wants each object on the disk before anything else happens. Looked up once: every commit asks, and to find
+    /// out, the configuration files of user and system are looked at anew.
+    pub(super) fn syncs_objects(&self) -> bool {
+        *self.syncs_objects.get_or_init(|| {
+            let wanted = self.inner.config().and_then(|config| config.get_bool("core.fsyncObjectFiles"));
+            wanted.unwrap_or(false)
+        })
     }
 
     pub(super) fn gathered(&self) -> &GatheredObjects {

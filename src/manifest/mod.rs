@@ -74,7 +74,7 @@ pub fn is_candidate(path: &str) -> bool {
 pub fn parse(path: &str, bytes: &[u8], limits: &Limits) -> Parsed {
     // Before anything is decoded: a repository may hold any number of large files of other programs.
     let large = bytes.len() as u64 > limits.file_bytes;
-    if !mentions_group(bytes) || (large && !declares_group(&String::from_utf8_lossy(bytes))) {
+    if !may_declare(bytes) || (large && !declares_group(&String::from_utf8_lossy(bytes))) {
         return Parsed::default();
     }
     let mut parsed = Parsed::default();
@@ -208,7 +208,8 @@ impl Parsed {
 }
 
 /// Whether the text could hold a PlanSpec document: most files of a repository do not, and are not parsed.
-fn mentions_group(bytes: &[u8]) -> bool {
+#[must_use]
+pub fn may_declare(bytes: &[u8]) -> bool {
     let group = API_GROUP.as_bytes();
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         // UTF-16: every other byte is zero.

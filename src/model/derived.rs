@@ -89,9 +89,18 @@ impl DerivedExecution {
     /// The name of what an owner makes for an attempt of a node whose usual name another node has taken: a name holds no
     /// underscores, and `load_all` is told from `load-all` by digits alone. No other node, owner or attempt has it.
     #[must_use]
-    pub fn name_apart(owner: &Name, node: &NodeId, attempt: u32) -> Name {
+    fn name_apart(owner: &Name, node: &NodeId, attempt: u32) -> Name {
         let whole = format!("{owner}-{}", Origin::Node(node.clone(), attempt).suffix());
         with_digits(owner, &whole, &Digest::of_value(&json!([owner, node, attempt])))
+    }
+
+    /// The keys that the Execution of a node's attempt may have: the usual one, and the one that it gets where another node of the
+    /// same Execution has taken that. Which of them it is, is known from the records.
+    #[must_use]
+    pub fn keys(owner: &ResourceKey, node: &NodeId, attempt: u32) -> [ResourceKey; 2] {
+        let usual = Self::name(&owner.name, &Origin::Node(node.clone(), attempt));
+        let apart = Self::name_apart(&owner.name, node, attempt);
+        [usual, apart].map(|name| ResourceKey::new(Kind::Execution, owner.namespace.clone(), name))
     }
 
     /// The key of the owner, which is in the namespace of what it owns.

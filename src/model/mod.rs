@@ -23,7 +23,7 @@ pub(crate) use duration::after;
 pub use duration::{Duration, DurationError};
 pub use kind::{API_GROUP, API_VERSION, Kind, NotAKey, Reference, ResourceKey, UnknownKind};
 pub use metadata::{Metadata, OwnerReference, StatusMetadata};
-pub use name::{Name, NameError, NodeId};
+pub use name::{Name, NameError, NodeId, WORK_BRANCHES, is_work_branch, work_branch};
 pub use next_step::{NextStep, NodeSituation, Waiting, next_steps, required_step, step_on_host};
 pub use record::{RecordFile, RecordParts, ResourceStatus, StatusRecord};
 pub use resource::{Resource, SourceLocation, Spec};

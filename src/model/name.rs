@@ -1,5 +1,5 @@
 //! Validated names: resource names and namespaces (RFC 1123 labels), and node ids.
-//! A value of these types is safe as a path component; nothing else may become one.
+//! A value of these types is safe as a path component; nothing else may become one. Also the branches that are made of them.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::ResourceKey;
 
 /// The longest name, in bytes (contract: RFC 1123 label, 63).
 const MAX_LEN: usize = 63;
@@ -126,6 +128,23 @@ macro_rules! string_newtype {
 string_newtype!(Name, false, "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$");
 string_newtype!(NodeId, true, "^[a-z0-9]([-a-z0-9_]*[a-z0-9])?$");
 
+/// How the branches begin that show people work, without `refs/heads/`.
+pub const WORK_BRANCHES: &str = "planspec/work/";
+
+/// The branch, without `refs/heads/`, that shows people what a node asks them about.
+#[must_use]
+pub fn work_branch(execution: &ResourceKey, node: &NodeId) -> String {
+    format!("{WORK_BRANCHES}{}/{}/{node}", execution.namespace, execution.name)
+}
+
+/// Whether a branch, without `refs/heads/`, is one that shows people work of this Execution. Its name stands in the record, which
+/// anybody who can push the status branch may have written: no other branch is moved or offered for it (Invariant 14).
+#[must_use]
+pub fn is_work_branch(execution: &ResourceKey, branch: &str) -> bool {
+    let below = format!("{WORK_BRANCHES}{}/{}/", execution.namespace, execution.name);
+    branch.strip_prefix(&below).is_some_and(|node| NodeId::new(node).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +163,20 @@ mod tests {
     fn node_ids_may_hold_underscores() {
         assert!(NodeId::new("build_all").is_ok());
         assert!(NodeId::new("_build").is_err());
+    }
+
+    #[test]
+    fn no_branch_but_those_of_the_execution_shows_its_work() {
+        let key: ResourceKey = "team-a/execution/run-1".parse().unwrap();
+        let node = NodeId::new("look").unwrap();
+        assert!(is_work_branch(&key, &work_branch(&key, &node)));
+        for other in [
+            "main",
+            "planspec/work/team-a/run-1",
+            "planspec/work/team-a/run-2/look",
+            "planspec/work/team-a/run-1/../x",
+        ] {
+            assert!(!is_work_branch(&key, other), "{other}");
+        }
     }
 }

@@ -24,9 +24,9 @@ pub(crate) use execution::{
     ApprovalAbove, ApprovalCase, ApprovalLookup, CancelResult, ChildProgress, Dependency, Draft, EarlierWork,
     ExecutionView, GateProposal, GateRequest, GateVerdict, HeldBack, MADE_ELSEWHERE, PULL_REQUEST,
     PlanLookup, ProviderResolution, RemoteWork, ResourceProgress, ReuseSource, SettledNodes, VoidApproval,
-    after_attempt, after_poll, attempt_at_work, child_keys, child_spec, dynamic_assignee, explain,
-    fingerprint, finish, has_begun, hold, inputs, is_delivery, plan_changed, plan_execution, plan_named,
-    poll_applies, provider, settings, spec_below, sum_groups, with_conflict,
+    after_attempt, after_poll, attempt_at_work, child_spec, dynamic_assignee, explain, fingerprint, finish,
+    has_begun, hold, inputs, is_delivery, plan_changed, plan_execution, plan_named, poll_applies, provider,
+    settings, spec_below, sum_groups, with_conflict,
 };
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};

@@ -68,6 +68,8 @@ pub struct WorkspaceForm {
     pub sparse: Vec<String>,
     /// How many commits of the history are to be seen; all that are on this machine when absent.
     pub depth: Option<NonZeroU32>,
+    /// Whether submodules are there, at the commits that belong to this one.
+    pub submodules: bool,
 }
 
 /// What is to be judged.

@@ -83,15 +83,6 @@ pub fn execution_of(rest: &str) -> Option<ResourceKey> {
     Some(ResourceKey::new(Kind::Execution, Name::new(namespace).ok()?, Name::new(name).ok()?))
 }
 
-/// How the branches begin that show people work, without `refs/heads/`.
-pub const WORK_BRANCHES: &str = "planspec/work/";
-
-/// The branch, without `refs/heads/`, that shows people what a node asks them about.
-#[must_use]
-pub fn work_branch(execution: &ResourceKey, node: &NodeId) -> String {
-    format!("{WORK_BRANCHES}{}/{}/{node}", execution.namespace, execution.name)
-}
-
 /// What a path of the status tree holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatusPath {

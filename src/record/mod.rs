@@ -20,8 +20,8 @@ pub use batch::{Batch, RecordEdit};
 pub use dashboard::{DashboardInput, EXECUTION_LIMIT, ExecutionCard, WaitingFor, dashboard};
 pub use gc::{Squash, squash, squash_with};
 pub use layout::{
-    ARTIFACT_REFS, DASHBOARD, MAX_RECORD_BYTES, PinKind, RESULT_REFS, SPLIT_LIMIT, StatusPath, WORK_BRANCHES,
-    artifacts_ref, execution_of, key_of_path, may_hold_records, record_path, results_ref, work_branch,
+    ARTIFACT_REFS, DASHBOARD, MAX_RECORD_BYTES, PinKind, RESULT_REFS, SPLIT_LIMIT, StatusPath, artifacts_ref,
+    execution_of, key_of_path, may_hold_records, record_path, results_ref,
 };
 pub use message::{
     DESIRED_BRANCH, DESIRED_COMMIT, RESOURCE, RESOURCE_COUNT, RESOURCE_LIMIT, RUNNER, SQUASHED,

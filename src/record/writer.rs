@@ -76,7 +76,19 @@ impl Writer {
         author: &Signature,
     ) -> Result<Option<WrittenCommit>, RecordError> {
         // A commit of a large Execution may hold some hundred nodes.
-        repo.gather(|| self.write_objects(repo, base, batch, author))
+        let started = Instant::now();
+        let written = repo.gather(|| self.write_objects(repo, base, batch, author))?;
+        if let Some(WrittenCommit { commit, .. }) = &written {
+            tracing::debug!(
+                %commit,
+                parent = ?base.commit,
+                records = batch.changes.len(),
+                transitions = batch.transitions.len(),
+                duration_ms = started.elapsed().as_millis(),
+                "status commit written"
+            );
+        }
+        Ok(written)
     }
 
     /// What the commit says, and which branch it speaks of.
@@ -96,7 +108,6 @@ impl Writer {
         batch: &Batch,
         author: &Signature,
     ) -> Result<Option<WrittenCommit>, RecordError> {
-        let started = Instant::now();
         let mut directories = Directories::default();
         let mut edits = PathEdits::default();
         let mut blobs = HashMap::new();
@@ -146,14 +157,6 @@ impl Writer {
         let parents: Vec<ObjectId> = base.commit.into_iter().collect();
         let message = self.message(batch);
         let commit = repo.write_commit(tree, &parents, &message, author, batch.at)?;
-        tracing::debug!(
-            %commit,
-            parent = ?base.commit,
-            records = batch.changes.len(),
-            transitions = batch.transitions.len(),
-            duration_ms = started.elapsed().as_millis(),
-            "status commit written"
-        );
         let subject = message.lines().next().unwrap_or_default().to_owned();
         Ok(Some(WrittenCommit { commit, tree, subject, records }))
     }

@@ -119,7 +119,7 @@ pub enum UnfinishedChanges {
     #[default]
     AsFound,
     /// These; none where every file is as in the base.
-    Left(Option<UnfinishedWork>),
+    Left(Option<Arc<UnfinishedWork>>),
 }
 
 /// What was seen of an attempt besides its outcome.

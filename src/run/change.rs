@@ -13,6 +13,7 @@ use crate::model::{
 
 /// One change to an Execution or to one of its nodes.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "few exist at a time, and nearly all of them are of nodes")]
 pub(crate) enum Change {
     /// To the execution as a whole.
     Execution(ExecutionChange),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, UnfinishedChanges, next_phase,
+    Change, Evidence, ExecutionChange, IllegalTransition, NodeChange, next_phase, reused, unfinished,
 };
 use crate::model::{
-    BudgetGrant, ExecutionPhase, ExecutionStatus, Lease, NodeDecision, NodeExtensions, NodeId, NodePhase,
-    NodeReason, NodeStatus, PIN_MISMATCH, Reuse, Rework, Usage, WorkProposal,
+    BudgetGrant, ExecutionPhase, ExecutionStatus, JsonMap, Lease, NodeDecision, NodeExtensions, NodeId,
+    NodeReason, NodeStatus, PIN_MISMATCH, Rework, Usage, WorkProposal,
 };
 
 /// A change that does not fit the status.
@@ -115,7 +115,7 @@ fn apply_execution(
         ExecutionChange::RequestCancel(request) => status.extensions.cancel = Some(request.clone()),
         ExecutionChange::Suspend(request) => status.extensions.suspend = Some(request.clone()),
         ExecutionChange::Exclude(mutex) => status.extensions.mutex = Some(mutex.clone()),
-        ExecutionChange::Reuse(reuse) => take_note(status, reuse),
+        ExecutionChange::Reuse(reuse) => reused::take_note(status, reuse),
         ExecutionChange::Resume(request) => {
             status.extensions.suspend = None;
             status.extensions.resumed = Some(request.clone());
@@ -168,20 +168,6 @@ fn collapse(status: &mut ExecutionStatus, id: &NodeId, instances: &[NodeId]) -> 
         node.extensions.instance_attempts = node.extensions.instance_attempts.max(attempts);
     }
     Ok(())
-}
-
-/// Keeps what was decided about reuse; a node that is still to come says for itself why it was not reused.
-fn take_note(status: &mut ExecutionStatus, reuse: &Reuse) {
-    for (id, verdict) in &reuse.nodes {
-        if let Some(node) = status.node_statuses.get_mut(id)
-            && node.phase == NodePhase::Pending
-            // A node that already says something more important, such as what it waits for, keeps that.
-            && node.message.is_empty()
-        {
-            node.message = format!("not reused: {verdict}");
-        }
-    }
-    status.extensions.reuse = Some(reuse.clone());
 }
 
 fn apply_lease(status: &mut ExecutionStatus, change: &ExecutionChange) -> Result<(), IllegalChange> {
@@ -237,7 +223,7 @@ fn apply_node(
     if matches!(change, NodeChange::Start { .. }) {
         // The first start of any node starts the Execution; queueing and pinning do not count as running.
         status.start_time = status.start_time.or(Some(at));
-        drop_unfinished_on_another_base(status, id);
+        unfinished::drop_on_another_base(status, id);
     }
     // Artifacts are listed on the Execution by contract, not on the node, and those of a reused node are as good as its
     // own.
@@ -263,20 +249,6 @@ fn apply_node(
     Ok(())
 }
 
-/// Changes to other files than those that the attempt works on would undo what came since. Dropped, and said (Invariant 15).
-fn drop_unfinished_on_another_base(status: &mut ExecutionStatus, id: &NodeId) {
-    let Some(node) = status.node_statuses.get(id) else { return };
-    let Some(unfinished) = node.extensions.unfinished.as_deref() else { return };
-    let base = node.extensions.base.as_deref().or(status.start_commit());
-    if base == Some(&unfinished.base) {
-        return;
-    }
-    let message = format!("{} is dropped: it was made on other files", unfinished.summary());
-    if let Some(node) = status.node_statuses.get_mut(id) {
-        (node.message, node.extensions.unfinished) = (message, None);
-    }
-}
-
 fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
     let say = |node: &mut NodeStatus, reason: Option<NodeReason>, message: &str| {
         node.extensions.reason = reason;
@@ -291,14 +263,9 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
         }
         NodeChange::Succeed { reason, message, outputs, evidence } => {
             say(node, *reason, message);
-            keep(node, evidence);
-            node.outputs.clone_from(outputs);
-            // Only of work that succeeded: what a failed attempt changed is nobody's base.
-            (node.extensions.result, node.extensions.answer) = (evidence.result.clone().map(Arc::new), None);
-            // Part of the result by now, or taken back.
-            node.extensions.unfinished = None;
+            succeed(node, outputs, evidence);
         }
-        NodeChange::Reuse { message, state, .. } => take_over(node, state, message),
+        NodeChange::Reuse { message, state, .. } => reused::take_over(node, state, message),
         NodeChange::Fail { reason, message, evidence } => {
             say(node, Some(*reason), message);
             keep(node, evidence);
@@ -319,7 +286,7 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
         }
         NodeChange::Block { reason, message, retry_at, handle, usage, unfinished } => {
             spend(node, *usage);
-            leave(node, unfinished);
+            unfinished::leave(node, unfinished);
             // Timeouts of waits count from when the wait began. A new message for the same reason (1 of 2 approvals)
             // does not begin it again.
             let same = node.extensions.reason == Some(*reason);
@@ -349,21 +316,14 @@ fn change_node(node: &mut NodeStatus, change: &NodeChange, at: Timestamp) {
     }
 }
 
-/// What came of the node in an earlier execution comes along, but for its times and its runner.
-fn take_over(node: &mut NodeStatus, state: &NodeStatus, message: &str) {
-    node.extensions.reason = Some(NodeReason::Reused);
-    message.clone_into(&mut node.message);
-    node.outputs.clone_from(&state.outputs);
-    let there = &state.extensions;
-    node.extensions.binding.clone_from(&there.binding);
-    // The fingerprint comes along, so that a third Execution can compare itself with the work that was really done.
-    node.extensions.basis.clone_from(&there.basis);
-    node.extensions.exit_code = there.exit_code;
-    node.extensions.log.clone_from(&there.log);
-    node.extensions.stored.clone_from(&there.stored);
-    node.extensions.criteria.clone_from(&there.criteria);
-    node.extensions.result.clone_from(&there.result);
-    node.extensions.discarded = there.discarded;
+/// What came of work that is done.
+fn succeed(node: &mut NodeStatus, outputs: &JsonMap, evidence: &Evidence) {
+    keep(node, evidence);
+    node.outputs.clone_from(outputs);
+    // Only of work that succeeded: what a failed attempt changed is nobody's base.
+    node.extensions.result = evidence.result.clone().map(Arc::new);
+    // What was unfinished is part of the result by now, or was taken back.
+    (node.extensions.unfinished, node.extensions.answer) = (None, None);
 }
 
 /// What was used up counts anew from here.
@@ -403,9 +363,8 @@ fn reset(node: &mut NodeStatus, message: &str, at: Timestamp) {
         granted: node.extensions.granted.take(),
         ..NodeExtensions::default()
     };
-    let attempt = node.attempt;
     let message = message.to_owned();
-    *node = NodeStatus { attempt, message, extensions, ..NodeStatus::default() };
+    *node = NodeStatus { attempt: node.attempt, message, extensions, ..NodeStatus::default() };
 }
 
 /// What an attempt before it left for this one stays: its handle, and the answer to its question.
@@ -434,36 +393,25 @@ fn start(node: &mut NodeStatus, at: Timestamp) {
 
 /// Adds what an attempt used up.
 fn spend(node: &mut NodeStatus, usage: Option<Usage>) {
-    if let Some(usage) = usage {
-        node.extensions.usage = Some(node.extensions.usage.unwrap_or_default().plus(usage));
-    }
-}
-
-/// Keeps what an attempt had changed that goes on later.
-fn leave(node: &mut NodeStatus, changes: &UnfinishedChanges) {
-    if let UnfinishedChanges::Left(left) = changes {
-        node.extensions.unfinished = left.clone().map(Arc::new);
-    }
+    let before = node.extensions.usage;
+    node.extensions.usage = usage.map(|usage| before.unwrap_or_default().plus(usage)).or(before);
 }
 
 fn keep(node: &mut NodeStatus, evidence: &Evidence) {
     spend(node, evidence.usage);
-    leave(node, &evidence.unfinished);
-    node.extensions.exit_code = evidence.exit_code;
+    unfinished::leave(node, &evidence.unfinished);
+    (node.extensions.exit_code, node.extensions.discarded) = (evidence.exit_code, evidence.discarded);
     node.extensions.log.clone_from(&evidence.log);
     node.extensions.stored.clone_from(&evidence.stored);
     node.extensions.criteria.clone_from(&evidence.criteria);
-    node.extensions.discarded = evidence.discarded;
-    node.extensions.retry_at = None;
-    node.extensions.blocked_since = None;
-    node.extensions.handle = None;
-    node.extensions.decided = None;
+    (node.extensions.retry_at, node.extensions.blocked_since) = (None, None);
+    (node.extensions.handle, node.extensions.decided) = (None, None);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::UnfinishedWork;
+    use crate::model::NodePhase;
 
     fn status() -> (ExecutionStatus, NodeId) {
         let id = NodeId::new("a").unwrap();
@@ -531,37 +479,5 @@ mod tests {
             .unwrap();
         assert_eq!(status.node_statuses[&id].attempt, 2);
         assert_eq!(status.node_statuses[&id].extensions.failures, 0);
-    }
-
-    #[test]
-    fn unfinished_changes_outlive_lost_runners_and_go_when_the_base_is_another_one() {
-        let (mut status, id) = status();
-        let at = Timestamp::UNIX_EPOCH;
-        let mut change = |change: NodeChange| {
-            apply(&mut status, &Change::Node(id.clone(), change), at).unwrap();
-            status.node_statuses[&id].clone()
-        };
-        let start = |base: &str| {
-            let base = Some(base.to_owned());
-            NodeChange::Start { binding: None, basis: None, base, runner: "r".into(), token: None }
-        };
-        let retry = |unfinished| {
-            let (reason, message) = (NodeReason::RetryBackoff, String::new());
-            let evidence = Evidence { unfinished, ..Evidence::default() };
-            NodeChange::Retry { reason, message, at, counted: false, evidence }
-        };
-        let work = UnfinishedWork { commit: "c".into(), base: "b".into(), files: 2, attempt: 1 };
-        change(start("b"));
-        change(retry(UnfinishedChanges::Left(Some(work.clone()))));
-        change(start("b"));
-        let lost = change(retry(UnfinishedChanges::AsFound));
-        assert_eq!(lost.extensions.unfinished.as_deref(), Some(&work));
-        let begun = change(start("d"));
-        assert_eq!(begun.extensions.unfinished, None);
-        let said = "what attempt 1 had left unfinished (2 files) is dropped: it was made on other files";
-        assert_eq!(begun.message, said);
-        change(retry(UnfinishedChanges::Left(Some(work))));
-        change(start("b"));
-        assert_eq!(change(retry(UnfinishedChanges::Left(None))).extensions.unfinished, None, "put back");
     }
 }

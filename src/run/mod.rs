@@ -13,8 +13,10 @@ pub(crate) mod json;
 pub(crate) mod parameter;
 mod phase;
 mod reads;
+mod reused;
 pub(crate) mod shell_line;
 mod transition;
+mod unfinished;
 
 pub(crate) use attempt::{AttemptName, DISK_FULL, cause_first};
 pub use attempt::{AttemptOutcome, AttemptReport, Evidence, RunnerFault, Stop, UnfinishedChanges};

@@ -207,7 +207,9 @@ fn a_person_resolves_a_conflict_with_the_branch_and_the_merge_is_found() {
     assert!(land.message.contains("`planspec checkout ship/land`"), "{}", land.message);
     let tree = stage.outside("by-hand");
     let arguments = ["checkout", "ship/land", tree.to_str().unwrap(), "-n", "team"];
-    stage.environment.planspec_in(&clone, &arguments).succeeds();
+    let said = stage.environment.planspec_in(&clone, &arguments).succeeds().stdout;
+    assert!(said.contains("`land` takes no commits") && !said.contains("--commit"), "{said}");
+    let retry = said.split("and then: planspec ").nth(1).unwrap().trim().to_owned();
     git(&stage, &clone, &["fetch", "--quiet", "origin", "main"]);
     git(&stage, &clone, &["checkout", "--quiet", "--detach", "FETCH_HEAD"]);
     let work = land.extensions.base.unwrap();
@@ -218,7 +220,7 @@ fn a_person_resolves_a_conflict_with_the_branch_and_the_merge_is_found() {
     git(&stage, &clone, &["push", "--quiet", "origin", "HEAD:main"]);
     git(&stage, &clone, &["checkout", "--quiet", "main"]);
     let both = git(&stage, &bare, &["rev-parse", "main"]);
-    stage.environment.planspec_in(&clone, &["retry", "ship", "--from", "land", "-n", "team"]).succeeds();
+    stage.environment.planspec_in(&clone, &retry.split(' ').collect::<Vec<_>>()).succeeds();
     stage.reconcile_in(&clone, &[]).succeeds();
     let status = status_in(&bare, "ship");
     assert_eq!(status.phase, ExecutionPhase::Succeeded, "{status:#?}");

@@ -155,3 +155,27 @@ fn a_review_of_a_draft_that_was_retargeted_answers_nothing() {
     offer.check_gate(NodePhase::Blocked, "0 of 1");
     offer.check(NodePhase::Pending, None, "its base is `develop` instead of `main`: https://");
 }
+
+/// Whoever can push the status branch names the branch of a gate there. A pull request of this account, which says who approved it,
+/// would lead people to merge theirs.
+#[test]
+fn no_branch_of_somebody_else_is_offered_for_what_a_gate_has_shown() {
+    let offer = Offer::drafted();
+    let forger = offer.stage.clone_to(offer.bare.to_str().unwrap(), "forger");
+    let git = |arguments: &[&str]| offer.stage.environment.git_in(&forger, arguments).succeeds();
+    git(&["push", "--quiet", "origin", "HEAD:refs/heads/evil"]);
+    git(&["checkout", "--quiet", "planspec/status"]);
+    let path = forger.join("team/executions/ship.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("workBranch: planspec/work/team/ship/review"), "{text}");
+    std::fs::write(&path, text.replace("planspec/work/team/ship/review", "evil")).unwrap();
+    git(&["commit", "--quiet", "--all", "-m", "Forge"]);
+    git(&["push", "--quiet", "origin", "planspec/status"]);
+    offer.run(&["approve", "ok", "-n", "team"]);
+    offer.reconcile();
+    let heads: Vec<String> = offer.host.with(|state| {
+        state.pulls.iter().map(|pull| pull["head"]["ref"].as_str().unwrap_or_default().to_owned()).collect()
+    });
+    assert!(!heads.contains(&"evil".to_owned()), "{heads:?}");
+    assert!(offer.node().extensions.work_branch.is_some_and(|branch| branch.starts_with("planspec/work/")));
+}

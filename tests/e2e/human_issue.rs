@@ -213,6 +213,42 @@ fn closing_an_issue_decides_nothing_of_what_was_not_merged() {
     assert_eq!(world.node()["outputs"], json!({ "width": 3 }));
 }
 
+/// The number of the issue stands in the record, which anybody who can push the status branch may have written.
+#[test]
+fn no_other_issue_is_touched_or_answers_whatever_number_a_record_names() {
+    let world = World::new("mia", "");
+    world.pass();
+    world.host.with(|state| {
+        let mut other = state.issues.all.iter().find(|issue| issue["number"] == 40).cloned().unwrap();
+        other["number"] = json!(39);
+        other["body"] = json!("Something else\n");
+        other["user"]["login"] = json!("eve");
+        state.issues.all.push(other);
+        state.issues.turn(39, "closed", Some("completed"), "mia");
+    });
+    world.host.comment(39, "mia", "```yaml\nwidth: 9999\n```");
+    forge_in(&world.environment, |tree| {
+        let path = tree.join("team/executions/e.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let forged = text.replace("\"issue\":40", "\"issue\":39");
+        assert_ne!(text, forged, "{text}");
+        std::fs::write(&path, forged).unwrap();
+    });
+    let changes = world.host.changes();
+    world.pass();
+    let node = world.node();
+    assert_eq!(node["phase"], "Blocked");
+    assert!(
+        node["message"].as_str().unwrap().contains("does not begin with the mark of this task"),
+        "{node}"
+    );
+    world.host.with(|state| state.issues.turn(39, "open", None, "eve"));
+    world.environment.planspec(&["cancel", "e", "-n", "team"]).succeeds();
+    world.pass();
+    assert_eq!(world.host.changes(), changes, "the host was told something");
+    assert_eq!(world.issue(39)["state"], "open");
+}
+
 #[test]
 fn a_wrong_answer_is_told_once_and_the_issue_is_open_again() {
     let world = World::new("mia", "");

@@ -111,6 +111,7 @@ mod skip;
 mod split;
 mod status_edits;
 mod status_history;
+mod submodules;
 mod terminal;
 mod unfinished;
 mod validate;

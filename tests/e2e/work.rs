@@ -174,6 +174,15 @@ fn a_result_holds_nothing_that_decides_what_runs_next() {
         "`sub.yaml` (a manifest)",
     );
     check_refused("rm work.yaml", &json!({}), "`work.yaml` (a manifest)");
+    // Whatever the reader of manifests takes for one: other letters, a name that is nothing but the ending, a text that is put
+    // together from lines, or one in UTF-16.
+    check_refused(
+        "for file in a.YAML b.Yml .json; do echo 'apiVersion: planspec.io/v1alpha1' > $file; done
+         printf 'apiVersion: \"planspec.io\\\\\n  /v1alpha1\"\n' > c.yaml
+         printf '\\377\\376p\\0l\\0a\\0n\\0s\\0p\\0e\\0c\\0.\\0i\\0o\\0' > d.yaml",
+        &json!({}),
+        "`.json` (a manifest), `a.YAML` (a manifest), `b.Yml` (a manifest), `c.yaml` (a manifest), `d.yaml` (a manifest)",
+    );
     check_refused("ln -s /etc/passwd link", &json!({}), "`link` (a symbolic link that leads out");
     check_refused("printf 'ghp_%036d\\n' 7 > notes", &json!({}), "`notes` (it holds a secret)");
     check_refused("git init -q inner && echo x > inner/x", &json!({}), "`inner`");

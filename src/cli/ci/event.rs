@@ -8,7 +8,7 @@ use crate::cli::error::CliError;
 use crate::config::Actions;
 use crate::git::is_branch_name;
 use crate::host::{Account, PullRequest};
-use crate::record::WORK_BRANCHES;
+use crate::model::WORK_BRANCHES;
 use crate::report::text;
 
 /// The events that a workflow may start `planspec ci` on.

@@ -13,7 +13,7 @@ use crate::engine::{NodeBase, ResultConflict, ResultTerms, SystemClock, WorkPlac
 use crate::git::ObjectId;
 use crate::graph::Topology;
 use crate::model::{
-    ExecutionStatus, Node, NodeExtensions, NodeId, NodeKind, PlanGraph, Resource, ResourceKey, Spec,
+    ExecutionStatus, NodeExtensions, NodeId, NodeKind, NodeReason, PlanGraph, Resource, ResourceKey, Spec,
     UnfinishedWork,
 };
 use crate::plan::binding::{TaskToBind, binding_for};
@@ -31,6 +31,8 @@ pub(crate) struct ShownWork {
     pub(crate) conflict: Option<ResultConflict>,
     /// Whether a person may hand in commits for it.
     pub(crate) takes_commits: bool,
+    /// Whether it is what a delivery could not bring into a branch that conflicts with it.
+    pub(crate) is_undelivered: bool,
     /// What an attempt has left that goes on later, where it is shown to be worked on; its commit is in the repository.
     pub(crate) unfinished: Option<Arc<UnfinishedWork>>,
 }
@@ -72,14 +74,16 @@ impl ShownWork {
         };
         let reference = results_ref(&key);
         let workspaces = workspaces(workspace, context);
-        let (mut conflict, mut takes_commits) = (None, false);
         let pinned = status.start_commit().unwrap_or_default();
         let own = own_state(status, target.node.as_ref(), &key)?;
-        let unfinished = own.filter(|_| to_work).and_then(|own| own.unfinished.clone());
+        let to_work_on = own.filter(|_| to_work);
+        let unfinished = to_work_on.and_then(|own| own.unfinished.clone());
         // As it was claimed: what a node is made again on for a reviewer, or with a branch that conflicts, is more than what comes
         // before it, and commits that are handed in have to stand on it.
-        let claimed = own.filter(|_| to_work).and_then(|own| own.base.as_ref());
+        let claimed = to_work_on.and_then(|own| own.base.as_ref());
         let result = own.and_then(|own| own.result.as_deref());
+        let mut conflict = None;
+        let mut takes_commits = false;
         let (base, commit) = match (result, claimed) {
             (Some(result), _) => (result.base.clone(), result.commit.clone()),
             (None, Some(claimed)) => (pinned.to_owned(), claimed.clone()),
@@ -87,24 +91,19 @@ impl ShownWork {
                 let tree = workspace.status(&tips)?;
                 let plan = pinned_plan(&workspace.repo, &tips.config, &tree, &key, status)?;
                 let plan = plan.ok_or_else(|| CliError::no(format!("the plan of {key} is not at hand")))?;
-                let graph = graph_of(&plan)?;
-                let commit = match merged(&workspaces, graph, (&key, status), target.node.as_ref())? {
-                    NodeBase::Commit(commit) => commit,
-                    NodeBase::Pinned if to_work => pinned.to_owned(),
-                    NodeBase::Pinned => return Err(nothing(&key, target.node.as_ref(), status)),
-                    NodeBase::Conflict(found) if to_work => {
-                        let [ours, theirs] = found.sides;
-                        workspaces.ensure(theirs, &reference)?;
-                        conflict = Some(found);
-                        let node = target.node.as_ref().and_then(|node| graph.declared(node));
-                        takes_commits = match node {
-                            Some(node) => takes_work(&inventory, &object, &plan, node)?,
-                            None => false,
-                        };
-                        ours.to_string()
-                    }
-                    NodeBase::Conflict(found) => return Err(in_conflict(&found, target)),
-                };
+                let commit =
+                    match merged(&workspaces, graph_of(&plan)?, (&key, status), target.node.as_ref())? {
+                        NodeBase::Commit(commit) => commit,
+                        NodeBase::Pinned if to_work => pinned.to_owned(),
+                        NodeBase::Pinned => return Err(nothing(&key, target.node.as_ref(), status)),
+                        NodeBase::Conflict(found) if to_work => {
+                            takes_commits = takes_work(&inventory, &object, &plan, target)?;
+                            let ours = found.sides[0].to_string();
+                            conflict = Some(found);
+                            ours
+                        }
+                        NodeBase::Conflict(found) => return Err(in_conflict(&found, target)),
+                    };
                 (pinned.to_owned(), commit)
             }
         };
@@ -114,10 +113,12 @@ impl ShownWork {
         let base = parse(&base)?;
         let commit = parse(&commit)?;
         let left = unfinished.as_ref().map(|work| parse(&work.commit)).transpose()?;
-        for needed in [base, commit].into_iter().chain(left) {
+        let theirs = conflict.as_ref().map(|ResultConflict { sides: [_, theirs], .. }| *theirs);
+        for needed in [base, commit].into_iter().chain(left).chain(theirs) {
             workspaces.ensure(needed, &reference)?;
         }
-        Ok(Self { key, base, commit, conflict, takes_commits, unfinished })
+        let is_undelivered = to_work_on.is_some_and(|own| own.reason == Some(NodeReason::BranchConflict));
+        Ok(Self { key, base, commit, conflict, takes_commits, is_undelivered, unfinished })
     }
 }
 
@@ -164,8 +165,10 @@ fn takes_work(
     inventory: &Inventory<'_>,
     object: &LiveObject,
     plan: &Resource,
-    node: &Node,
+    target: &ExecutionTarget,
 ) -> Result<bool, CliError> {
+    let graph = graph_of(plan)?;
+    let Some(node) = target.node.as_ref().and_then(|node| graph.declared(node)) else { return Ok(false) };
     let spec = object.resource.as_ref().map(|resource| &resource.spec);
     let Some(Spec::Execution(execution)) = spec.filter(|_| node.kind == NodeKind::Task) else {
         return Ok(node.kind == NodeKind::Task);

@@ -10,7 +10,8 @@ use crate::git::{
     ChangedPaths, EntryMode, FileChange, GitError, HandedOverFile, NewCommit, ObjectCache, ObjectId,
     Quarantine, Repo, Signature, WorkingCopy, holds_marker,
 };
-use crate::model::{API_GROUP, DiscardedChanges, NodeResult};
+use crate::manifest::{is_candidate, may_declare};
+use crate::model::{DiscardedChanges, NodeResult};
 use crate::plan::{ChangedFile, PathRules, protected, refusals};
 use crate::provider::{ChangePolicy, ChangeRules, CollectError, CollectedChanges};
 
@@ -66,14 +67,15 @@ pub(super) fn collect(
         ChangePolicy::Commit if files == 0 => unchanged(cache, order, rules),
         _ if files == 0 => Ok(CollectedChanges::None),
         ChangePolicy::Discard => {
-            let paths: Vec<String> = changed.paths.iter().map(|path| shown(path)).collect();
+            let paths = changed.paths.iter().chain(&changed.in_submodules);
+            let paths: Vec<String> = paths.map(|path| shown(path)).collect();
             match protected(paths.iter().map(String::as_str), &rules.forbid) {
                 Some(message) => Err(CollectError::Refused(message)),
                 None => Ok(CollectedChanges::Discarded(DiscardedChanges { files })),
             }
         }
         ChangePolicy::Forbid => {
-            let paths = changed.paths.iter().chain(&changed.repositories);
+            let paths = changed.paths.iter().chain(&changed.repositories).chain(&changed.in_submodules);
             let list = named(paths.map(|path| shown(path)), changed.count());
             Err(CollectError::Refused(format!("changed files, and `config.changes` is `forbid`: {list}")))
         }
@@ -89,6 +91,12 @@ fn check_size(limits: &ResultLimits, copy: &WorkingCopy, changed: &ChangedPaths)
     if !changed.repositories.is_empty() {
         let list = named(changed.repositories.iter().map(|path| shown(path)), changed.count());
         return Err(CollectError::Refused(format!("made Git repositories inside of the workspace: {list}")));
+    }
+    if !changed.in_submodules.is_empty() {
+        let list = named(changed.in_submodules.iter().map(|path| shown(path)), changed.count());
+        return Err(CollectError::Refused(format!(
+            "changed files of submodules, which belong to other repositories: {list}"
+        )));
     }
     check_count(limits, changed.count(), changed.is_cut)?;
     let tree = copy.tree();
@@ -308,19 +316,13 @@ pub(crate) fn changed_file(
     if is(change.after, EntryMode::Symlink) {
         fact.link = after.as_deref().map(|target| String::from_utf8_lossy(target).into_owned());
     }
-    let ends = ["yaml", "yml", "json"];
-    let may_be_manifest =
-        Path::new(&fact.path).extension().is_some_and(|end| ends.iter().any(|known| end == *known));
-    let declares = |content: &Vec<u8>| mentions(content, format!("{API_GROUP}/").as_bytes());
-    fact.is_manifest = may_be_manifest && before.iter().chain(&after).any(declares);
+    // As the reader of manifests asks: what it would read is one, however its name or its text is written.
+    let declares = |content: &Vec<u8>| may_declare(content);
+    fact.is_manifest = is_candidate(&fact.path) && before.iter().chain(&after).any(declares);
     // What was there before is not this task's doing, and may be a made-up token of a test.
     let held = before.as_deref().is_some_and(is_secret);
     fact.holds_secret = !held && after.as_deref().is_some_and(is_secret);
     Ok(fact)
-}
-
-fn mentions(content: &[u8], word: &[u8]) -> bool {
-    content.windows(word.len()).any(|window| window == word)
 }
 
 /// A path of a tree, for people: hostile bytes are replaced.

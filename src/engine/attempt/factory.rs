@@ -15,7 +15,7 @@ use crate::git::{ObjectId, Signature};
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, Digest, Duration, ExecutionStatus, Node, NodeId, NodeKind, NodePhase, NodeReason,
-    NodeStatus, ResourceKey, StatusRecord,
+    NodeStatus, ResourceKey, StatusRecord, is_work_branch,
 };
 use crate::plan::{capability, changed_nodes, inputs, provider, settings, unapproved};
 use crate::provider::{Attempt, BranchMerger, Brief, OutputContract, UpstreamNode, UpstreamWork};
@@ -105,6 +105,28 @@ impl AttemptFactory {
         (run_dir, files)
     }
 
+    /// What its workspace is made for.
+    fn order(
+        &self,
+        (claim, node): (&Claim, &Node),
+        base: ObjectId,
+        state: Option<&NodeStatus>,
+        message: String,
+    ) -> WorkOrder {
+        let more = state.map(|state| &state.extensions);
+        // The fold has dropped what was made on anything else than the base.
+        let unfinished = more.and_then(|more| more.unfinished.as_deref());
+        WorkOrder {
+            base,
+            reference: results_ref(&claim.key),
+            author: self.author(&claim.target.provider),
+            message,
+            whose: whose(claim, &node.id),
+            is_rework: more.is_some_and(|more| more.rework.is_some()),
+            unfinished: unfinished.and_then(|work| work.commit.parse().ok()),
+        }
+    }
+
     /// Everything the provider gets, with all expressions replaced.
     pub(crate) fn attempt(&self, claim: &Claim, id: &NodeId) -> Result<Attempt, (NodeReason, String)> {
         // For good: what an expression reads is pinned or recorded, so another attempt comes to the same.
@@ -129,19 +151,9 @@ impl AttemptFactory {
         let base = state.and_then(|state| state.extensions.base.as_deref()).unwrap_or(start);
         let base: ObjectId =
             base.parse().map_err(|_| broken("the commit to work on is malformed".to_owned()))?;
-        // The fold has dropped what was made on anything else.
-        let unfinished = state.and_then(|state| state.extensions.unfinished.as_deref());
         let idempotency_key = format!("{uid}/{id}/{}", claim.attempt_id());
         let work = work_key(uid, id, state, start);
-        let order = WorkOrder {
-            base,
-            reference: results_ref(&claim.key),
-            author: self.author(&claim.target.provider),
-            message: message(claim, node, &idempotency_key, &work),
-            whose: whose(claim, id),
-            is_rework: state.is_some_and(|state| state.extensions.rework.is_some()),
-            unfinished: unfinished.and_then(|work| work.commit.parse().ok()),
-        };
+        let order = self.order((claim, node), base, state, message(claim, node, &idempotency_key, &work));
         // What its owner changed is not this plan's to deliver: a branch that does not hold it does not take the work.
         let merger = self.workspaces.merger(&order, start, &claim.lifted);
         let upstream = Arc::new(upstream_work(claim, status, state, merger));
@@ -197,7 +209,9 @@ fn upstream_work(
     UpstreamWork {
         merger: merger.filter(|_| commit.is_some()),
         commit,
-        branch: state.and_then(|state| state.extensions.work_branch.clone()),
+        branch: state
+            .and_then(|state| state.extensions.work_branch.clone())
+            .filter(|branch| is_work_branch(&claim.key, branch)),
         nodes: upstream_nodes(&claim.compiled, status, claim.node),
         unapproved: unapproved(&claim.compiled, status, claim.node),
     }

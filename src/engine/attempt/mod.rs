@@ -14,4 +14,5 @@ mod handed_over;
 pub(crate) mod health;
 pub(crate) mod owners;
 pub(crate) mod running;
+mod submodules;
 pub(crate) mod workspace;

@@ -46,6 +46,14 @@ pub(crate) struct Workspaces {
     pub(super) merges: Mutex<HashMap<Vec<ObjectId>, ResultMerge>>,
 }
 
+/// A workspace that a task can begin in.
+struct ReadyWorkspace {
+    copy: WorkingCopy,
+    cache: ObjectCache,
+    /// Where the objects are that Git in it reads.
+    objects: Vec<PathBuf>,
+}
+
 /// Where attempts work.
 pub(crate) struct WorkPlace<'a> {
     /// The folder of the workspaces of all repositories.
@@ -139,11 +147,7 @@ impl Workspaces {
         self.with_repo(|repo| self.bring_in(repo, commit, reference))
     }
 
-    fn check_out(
-        &self,
-        order: &WorkOrder,
-        form: &CheckoutForm<'_>,
-    ) -> Result<(WorkingCopy, ObjectCache), GitError> {
+    fn check_out(&self, order: &WorkOrder, form: &WorkspaceForm) -> Result<ReadyWorkspace, GitError> {
         let cache = self.cache()?;
         self.with_repo(|repo| -> Result<_, GitError> {
             for commit in [Some(order.base), order.unfinished].into_iter().flatten() {
@@ -152,14 +156,33 @@ impl Workspaces {
             }
             Ok(())
         })?;
-        let copy = match form.leftovers {
-            Leftovers::Remove => self.check_out_cached(&cache, order.base, form)?,
-            Leftovers::KeepIgnored => self.check_out_kept(&cache, order, form)?,
-        };
+        let ready = self.write_out(cache, order, order.base, form)?;
         if let Some(unfinished) = order.unfinished {
-            copy.put_over(&cache, (order.base, unfinished))?;
+            ready.copy.put_over(&ready.cache, (order.base, unfinished))?;
         }
-        Ok((copy, cache))
+        Ok(ready)
+    }
+
+    /// A workspace that holds a commit of the cache, in this form.
+    fn write_out(
+        &self,
+        cache: ObjectCache,
+        order: &WorkOrder,
+        commit: ObjectId,
+        form: &WorkspaceForm,
+    ) -> Result<ReadyWorkspace, GitError> {
+        let git = git_form(form);
+        let modules = match form.submodules {
+            true => self.fetch_modules(&cache, commit, &form.sparse)?,
+            false => Vec::new(),
+        };
+        let copy = match git.leftovers {
+            _ if !modules.is_empty() => self.check_out_with_modules(&cache, commit, &git, &modules)?,
+            Leftovers::Remove => self.check_out_cached(&cache, commit, &git)?,
+            Leftovers::KeepIgnored => self.check_out_kept(&cache, order, &git)?,
+        };
+        let objects = Self::objects_of(&cache, &modules);
+        Ok(ReadyWorkspace { copy, cache, objects })
     }
 
     /// A workspace that nobody but earlier attempts at the same node of the same plan has worked in, with what they left of
@@ -213,20 +236,27 @@ impl Workspaces {
         &self,
         order: &WorkOrder,
         work: &JudgedWork<'_>,
-    ) -> Result<(WorkingCopy, ObjectCache, JudgedCommit), GitError> {
+    ) -> Result<(ReadyWorkspace, JudgedCommit), GitError> {
         let cache = self.cache()?;
         let result = work.result.map_or(Ok(order.base), |result| parse_commit(&result.commit))?;
         // From the cache alone, where taking the work in has put it: nobody else has these commits yet.
         let judged = cache.restore(order.base, result, &among(work.restore))?;
         // Nobody finds in it what the worker left, ignored files included.
-        let form = CheckoutForm { leftovers: Leftovers::Remove, ..git_form(work.form) };
-        let copy = self.check_out_cached(&cache, judged.commit, &form)?;
-        Ok((copy, cache, judged))
+        let form = WorkspaceForm { keep_ignored: false, ..work.form.clone() };
+        let ready = self.write_out(cache, order, judged.commit, &form)?;
+        Ok((ready, judged))
     }
 
     fn give_back(&self, mut copy: WorkingCopy, leftovers: Leftovers) {
         if copy.is_in_use() {
             return copy.spoil();
+        }
+        if copy.has_modules() {
+            if let Err(error) = copy.empty() {
+                warn!(%error, "a workspace with submodules cannot be removed");
+                copy.spoil();
+            }
+            return;
         }
         // One whose ignored files stay is let go of: it waits in its own pool, for its own node.
         if leftovers == Leftovers::Remove {
@@ -293,9 +323,9 @@ struct OrderedWorkspace {
 }
 
 impl OrderedWorkspace {
-    fn hand_out(&self, form: &CheckoutForm<'_>) -> Result<PrivateCheckout, WorkspaceError> {
-        let leftovers = form.leftovers;
-        let (copy, cache) = (self.workspaces.check_out(&self.order, form))
+    fn hand_out(&self, form: &WorkspaceForm) -> Result<PrivateCheckout, WorkspaceError> {
+        let leftovers = git_form(form).leftovers;
+        let ReadyWorkspace { copy, cache, objects } = (self.workspaces.check_out(&self.order, form))
             .map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
         let tree = copy.tree();
         debug!(workspace = %tree.display(), base = %self.order.base, "workspace handed out");
@@ -309,31 +339,29 @@ impl OrderedWorkspace {
         };
         let workspaces = Arc::clone(&self.workspaces);
         let order = Arc::clone(&self.order);
-        let objects = cache.objects();
-        let checkout =
-            PrivateCheckout::new(tree, give_back).reading(vec![objects]).collecting(move |rules| {
-                let mut used = lock(&shared);
-                let copy = used.as_mut().ok_or_else(|| {
-                    CollectError::Runner("the workspace was given back already".to_owned().into())
-                })?;
-                let at = workspaces.clock.now();
-                let collected = workspaces
-                    .with_repo(|repo| collect((repo, &cache, copy), &workspaces.terms, &order, rules, at));
-                match &collected {
-                    Ok(CollectedChanges::Result(result)) => copy.set_holds(result.commit.parse().ok()),
-                    Ok(_) => {}
-                    // What was refused is in the index all the same.
-                    Err(_) => copy.set_holds(None),
-                }
-                collected
-            });
+        let checkout = PrivateCheckout::new(tree, give_back).reading(objects).collecting(move |rules| {
+            let mut used = lock(&shared);
+            let copy = used.as_mut().ok_or_else(|| {
+                CollectError::Runner("the workspace was given back already".to_owned().into())
+            })?;
+            let at = workspaces.clock.now();
+            let collected = workspaces
+                .with_repo(|repo| collect((repo, &cache, copy), &workspaces.terms, &order, rules, at));
+            match &collected {
+                Ok(CollectedChanges::Result(result)) => copy.set_holds(result.commit.parse().ok()),
+                Ok(_) => {}
+                // What was refused is in the index all the same.
+                Err(_) => copy.set_holds(None),
+            }
+            collected
+        });
         Ok(checkout)
     }
 }
 
 impl Workspace for OrderedWorkspace {
     fn prepare_as(&self, form: &WorkspaceForm) -> Result<PrivateCheckout, WorkspaceError> {
-        self.hand_out(&git_form(form))
+        self.hand_out(form)
     }
 
     fn take_in(
@@ -351,15 +379,16 @@ impl Workspace for OrderedWorkspace {
     }
 
     fn prepare_judged(&self, work: &JudgedWork<'_>) -> Result<Option<JudgedCheckout>, WorkspaceError> {
-        let (copy, cache, judged) = (self.workspaces.check_out_judged(&self.order, work))
+        let (ready, judged) = (self.workspaces.check_out_judged(&self.order, work))
             .map_err(|error| WorkspaceError::new(fault_of(&error), error))?;
+        let ReadyWorkspace { copy, objects, .. } = ready;
         let tree = copy.tree();
         let workspaces = Arc::clone(&self.workspaces);
         debug!(workspace = %tree.display(), commit = %judged.commit, "workspace handed out to judge work");
         let checkout = PrivateCheckout::new(tree, move |_| workspaces.give_back(copy, Leftovers::Remove));
         let base = || self.order.base.to_string();
         Ok(Some(JudgedCheckout {
-            checkout: checkout.reading(vec![cache.objects()]),
+            checkout: checkout.reading(objects),
             commit: work.result.map_or_else(base, |result| result.commit.clone()),
             tree: judged.tree.to_string(),
             restored: judged.restored,
@@ -372,9 +401,10 @@ impl Workspace for OrderedWorkspace {
 pub(super) fn fault_of(error: &GitError) -> WorkspaceFault {
     match error {
         GitError::Interrupted => WorkspaceFault::Interrupted,
-        GitError::BadTree { .. } | GitError::BadPath { .. } | GitError::RefusedEntry { .. } => {
-            WorkspaceFault::Commit
-        }
+        GitError::BadTree { .. }
+        | GitError::BadPath { .. }
+        | GitError::BadSubmodule { .. }
+        | GitError::RefusedEntry { .. } => WorkspaceFault::Commit,
         // Names that differ only in case, or are too long for this file system.
         GitError::Io { source, .. }
             if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::InvalidFilename) =>
@@ -382,6 +412,7 @@ pub(super) fn fault_of(error: &GitError) -> WorkspaceFault {
             WorkspaceFault::Commit
         }
         GitError::Missing { .. }
+        | GitError::Submodule { .. }
         | GitError::TimedOut { .. }
         | GitError::Authentication { .. }
         | GitError::Permission { .. }

@@ -9,7 +9,7 @@ use tracing::info;
 use crate::engine::attempt::files::sources::references;
 use crate::engine::{Branches, EngineError};
 use crate::git::{ObjectId, RefUpdate, Signature};
-use crate::model::{ExecutionStatus, NodeTrait, ResourceKey, StatusRecord};
+use crate::model::{ExecutionStatus, NodeTrait, ResourceKey, StatusRecord, is_work_branch};
 use crate::plan::new_work;
 use crate::record::{artifacts_ref, results_ref};
 
@@ -48,7 +48,7 @@ impl KeptWork {
             let old = old.as_ref().and_then(|old| old.execution());
             let commits: Vec<ObjectId> =
                 new_work(old, next).iter().filter_map(|commit| commit.parse().ok()).collect();
-            let branches = moved_branches(old, next);
+            let branches = moved_branches(key, old, next);
             let files = new_files(old, next);
             if !commits.is_empty() || !branches.is_empty() || !files.is_empty() {
                 let has_earlier = old.is_some_and(names_work);
@@ -207,6 +207,7 @@ fn new_files(old: Option<&ExecutionStatus>, next: &ExecutionStatus) -> Vec<(Stri
 
 /// The branches of gates and deliveries that show another commit than before.
 fn moved_branches(
+    key: &ResourceKey,
     old: Option<&ExecutionStatus>,
     next: &ExecutionStatus,
 ) -> Vec<(String, Option<ObjectId>, ObjectId)> {
@@ -216,7 +217,9 @@ fn moved_branches(
     };
     let mut moved = Vec::new();
     for (id, _) in next.node_statuses.having(NodeTrait::ShowsWork) {
-        let Some((name, new)) = shown(next, id) else { continue };
+        let Some((name, new)) = shown(next, id).filter(|(name, _)| is_work_branch(key, name)) else {
+            continue;
+        };
         let before = old.and_then(|old| shown(old, id)).map(|(_, commit)| commit);
         // A delivery takes over the branch of a gate as it is. Moved once more, it would undo what somebody pushed there since.
         let is_there = old.is_some_and(|old| {

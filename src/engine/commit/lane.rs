@@ -148,7 +148,7 @@ impl CommitLane {
 
     /// How long work may go ahead of the next commit of a local repository; nothing else waits for it.
     pub(crate) fn local_pause(&mut self) -> Duration {
-        if self.limiter.is_some() { Duration::ZERO } else { self.local.pause(Instant::now()) }
+        if self.limiter.is_some() { Duration::ZERO } else { self.local.pause(Instant::now(), self.pacer) }
     }
 
     /// How many runners share the budget of pushes, this one included.
@@ -284,7 +284,7 @@ impl CommitLane {
     pub(crate) fn count_push(&mut self) {
         match &mut self.limiter {
             Some(limiter) => limiter.take(Instant::now()),
-            None => self.local.take(Instant::now()),
+            None => self.local.take(Instant::now(), self.pacer),
         }
     }
 

@@ -8,9 +8,9 @@ use tracing::info;
 
 use crate::engine::{Branches, EngineError};
 use crate::git::{GitError, ObjectId, SwapResult};
-use crate::model::{ExecutionPhase, ExecutionStatus, NodePhase, ResourceKey};
+use crate::model::{ExecutionPhase, ExecutionStatus, NodePhase, ResourceKey, WORK_BRANCHES};
 use crate::plan::is_delivery;
-use crate::record::{ARTIFACT_REFS, RESULT_REFS, StatusTree, WORK_BRANCHES, execution_of};
+use crate::record::{ARTIFACT_REFS, RESULT_REFS, StatusTree, execution_of};
 
 /// How many references go with one push; the arguments of a program are limited.
 const BATCH: usize = 200;

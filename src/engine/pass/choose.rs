@@ -19,11 +19,11 @@ use crate::engine::snapshot::gate_in_force::in_force;
 use crate::engine::snapshot::lookup::capabilities_of;
 use crate::git::GitError;
 use crate::graph::NodeIx;
-use crate::model::{GateSpec, Name, NodeId, NodePhase, NodeReason, ResourceKey, after};
+use crate::model::{GateSpec, Name, NodeId, NodePhase, NodeReason, ResourceKey, after, work_branch};
 use crate::plan::{
     Capacity, PULL_REQUEST, StartCandidate, fingerprint, schedule, shown_branch, with_conflict,
 };
-use crate::record::{results_ref, work_branch};
+use crate::record::results_ref;
 use crate::run::NodeChange;
 
 /// After how long a base is tried again that could not be made here, such as without a network.

@@ -97,9 +97,8 @@ impl Driver<'_> {
             // A gate without files before it has no branch, and a delivery of nothing opens nothing.
             let gate = status.node_statuses.get(&gate).map(|state| &state.extensions);
             let Some(base) = gate.and_then(|gate| gate.base.clone()) else { continue };
-            let Some(branch) = shown_branch(&compiled, status, work.node, &base).map(str::to_owned) else {
-                continue;
-            };
+            let shown = shown_branch(&compiled, status, work.node, &base);
+            let Some(branch) = shown.map(str::to_owned) else { continue };
             let due = self.polls.due(&step.metadata.uid, &work.id, &base, now);
             if due > now {
                 step.draft.wake_at(due);

@@ -107,7 +107,7 @@ fn put_off(NodeResult { commit, base, files, .. }: NodeResult) -> AttemptReport 
     let message = "it asks to be run again later".to_owned();
     let mut report = AttemptReport::from(AttemptOutcome::Postponed { message, retry_after: None });
     let left = UnfinishedWork { commit, base, files, attempt: 1 };
-    report.evidence.unfinished = UnfinishedChanges::Left(Some(left));
+    report.evidence.unfinished = UnfinishedChanges::Left(Some(Arc::new(left)));
     report
 }
 

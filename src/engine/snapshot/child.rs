@@ -15,7 +15,7 @@ use crate::model::{
     PersonRequest, Resource, ResourceKey, Spec, StatusRecord,
 };
 use crate::plan::binding::{BindingView, Resolution, TaskToBind, binding_for, resolve};
-use crate::plan::{ChildProgress, EarlierWork, attempt_at_work, child_keys, plan_named};
+use crate::plan::{ChildProgress, EarlierWork, attempt_at_work, plan_named};
 use crate::run::CompiledPlan;
 
 /// How deep plans may be nested. Deeper ones are a mistake, or somebody's attempt to fill the branch.
@@ -63,7 +63,7 @@ pub(crate) fn child_of(
     node: &NodeId,
     attempt: u32,
 ) -> Result<ResourceKey, EngineError> {
-    let [usual, apart] = child_keys(owner, node, attempt);
+    let [usual, apart] = DerivedExecution::keys(owner, node, attempt);
     // Where both are free, the usual one is meant. One that goes on keeps its own, also when the other one becomes free.
     if usual == apart || snapshot.record(&apart)?.is_some() {
         return Ok(apart);

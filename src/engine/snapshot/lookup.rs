@@ -20,15 +20,16 @@ use crate::git::{GitError, may_come_later};
 use crate::graph::NodeIx;
 use crate::index::Topic;
 use crate::model::{
-    ApprovedTarget, BindingTarget, ExecutionPhase, ExecutionStatus, ExternalRef, GoalPhase, Kind, Name, Node,
-    NodeId, NodeReason, NodeResult, ResourceKey, ResourceStatus, ReviewBinding, Spec, WorkBudget,
+    ApprovedTarget, BindingTarget, DerivedExecution, ExecutionPhase, ExecutionStatus, ExternalRef, GoalPhase,
+    Kind, Name, Node, NodeId, NodeReason, NodeResult, ResourceKey, ResourceStatus, ReviewBinding, Spec,
+    WorkBudget,
 };
 use crate::plan::binding::{BindingView, TaskToBind, binding_for, resolve, without_binding};
 use crate::plan::capability::{Capability, check_outputs};
 use crate::plan::required_gates::GateFor;
 use crate::plan::{
     ApprovalAbove, ApprovalLookup, ChildProgress, EarlierWork, GateVerdict, MADE_ELSEWHERE, PlanLookup,
-    ProviderResolution, ResourceProgress, child_keys, dynamic_assignee,
+    ProviderResolution, ResourceProgress, dynamic_assignee,
 };
 use crate::provider::Registry;
 use crate::run::{AttemptOutcome, AttemptReport, CompiledPlan};
@@ -256,7 +257,7 @@ impl PlanLookup for SnapshotLookup<'_> {
     ) -> (ResourceKey, ChildProgress) {
         let found = child_progress(self.snapshot, owner, (node, attempt), plan, self.merge);
         self.keep(found.map(Some)).unwrap_or_else(|| {
-            let [usual, _] = child_keys(&owner.0.key, node, attempt);
+            let [usual, _] = DerivedExecution::keys(&owner.0.key, node, attempt);
             // The kept failure ends the pass, so that this decides nothing.
             (usual, ChildProgress::Ongoing("unknown".to_owned()))
         })

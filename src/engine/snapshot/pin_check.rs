@@ -13,7 +13,7 @@ use crate::model::{
     DerivedExecution, ExecutionSpec, ExecutionStatus, Kind, NodeId, NodePhase, NodeStatus, Origin,
     PinnedGraph, ResourceKey, Spec, StatusMetadata,
 };
-use crate::plan::{child_keys, child_spec};
+use crate::plan::child_spec;
 use crate::run::CompiledPlan;
 
 /// What a check of the pin of an Execution came to.
@@ -183,7 +183,7 @@ pub(super) fn expected_of_owner(
         PinCheck::Mismatch(why) => return mismatch(format!("{owner_key}, which made it: {why}")),
         unknown => return Ok(Err(unknown)),
     };
-    if !child_keys(&owner_key, node, *attempt).contains(key)
+    if !DerivedExecution::keys(&owner_key, node, *attempt).contains(key)
         || derived_uid(&derived.owner.uid, &derived.origin) != uid
     {
         return mismatch(format!("its name or its uid is not that of node `{node}` of {owner_key}"));

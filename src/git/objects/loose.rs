@@ -42,12 +42,6 @@ impl Repo {
         }
         Ok(())
     }
-
-    /// Whether the user wants each object on the disk before anything else happens. libgit2 sees to that.
-    fn syncs_objects(&self) -> bool {
-        let wanted = self.git2().config().and_then(|config| config.get_bool("core.fsyncObjectFiles"));
-        wanted.unwrap_or(false)
-    }
 }
 
 /// Writes one object under another name first: a reader never sees half of it, and `git gc` removes what a killed process leaves

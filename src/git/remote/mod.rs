@@ -8,6 +8,7 @@ mod line_history;
 mod outage;
 mod partial;
 mod push;
+mod submodule;
 mod transport;
 
 use std::ffi::OsString;
@@ -218,13 +219,6 @@ impl Remote {
     pub fn bounded(mut self, stop: StopSignal, patience: OutagePatience) -> Self {
         self.options.stop = stop;
         self.options.patience = patience;
-        self
-    }
-
-    /// The same remote, which tells somebody of its outages.
-    #[must_use]
-    pub fn telling(mut self, listener: OutageListener) -> Self {
-        self.options.listener = listener;
         self
     }
 

@@ -250,6 +250,13 @@ impl<'r> OutageWait<'r> {
 }
 
 impl Remote {
+    /// The same remote, which tells somebody of its outages.
+    #[must_use]
+    pub fn telling(mut self, listener: OutageListener) -> Self {
+        self.options.listener = listener;
+        self
+    }
+
     /// Repeats `attempt` through an outage.
     pub(super) fn patiently<T>(
         &self,

@@ -6,8 +6,16 @@ use std::io::ErrorKind;
 use std::num::NonZeroU32;
 
 use super::object_cache::{ObjectCache, io};
-use super::working_copy::Leftovers;
 use crate::git::{GitError, ObjectId, Repo};
+
+/// What becomes of the files that an earlier task left in a workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftovers {
+    /// All of them are removed.
+    Remove,
+    /// Ignored ones stay, such as what a build keeps for the next one.
+    KeepIgnored,
+}
 
 /// What a workspace is to be like.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +103,10 @@ fn only_tags(tags: &str, is_seen: impl Fn(&str) -> bool) -> String {
     while let Some(line) = lines.next() {
         // An annotated tag has the commit that it names on a line of its own.
         let peeled = lines.next_if(|next| next.starts_with('^'));
-        let id = peeled.map(|peeled| &peeled[1..]).or_else(|| line.split(' ').next()).unwrap_or_default();
+        let id = peeled
+            .and_then(|peeled| peeled.strip_prefix('^'))
+            .or_else(|| line.split(' ').next())
+            .unwrap_or_default();
         if line.starts_with('#') || is_seen(id) {
             for line in std::iter::once(line).chain(peeled) {
                 kept.push_str(line);

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
-use super::working_copy::remove_all;
+use super::slot::remove_all;
 
 /// How many of them stay, those that were used last. A build cache may have gigabytes, and every change of a node's provider
 /// begins a new one.

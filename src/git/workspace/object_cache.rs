@@ -60,7 +60,9 @@ impl ObjectCache {
         })
     }
 
-    pub(super) fn dir(&self) -> &Path {
+    /// The repository's directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
         &self.dir
     }
 

@@ -22,6 +22,7 @@ const FOLDERS: [&str; 7] =
     ["info", "objects", "objects/info", "objects/pack", "refs", "refs/heads", "refs/tags"];
 
 /// What a task's `.git` holds at the start.
+#[derive(Debug)]
 pub(super) struct TaskGitDir {
     files: Vec<(&'static str, Vec<u8>)>,
 }

@@ -3,49 +3,35 @@
 //! longer than the first time.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::fs::{FlockOperation, flock};
 use tempfile::NamedTempFile;
 
-use super::form::{CheckoutForm, EVERYTHING, VisibleHistory, patterns};
+use super::form::{CheckoutForm, EVERYTHING, Leftovers, VisibleHistory, patterns};
 use super::left_behind::ProcessWatch;
 use super::object_cache::{ObjectCache, io, set_own_files};
+use super::slot::{Slot, remove_all};
+use super::submodules::{ModuleTree, Submodule, announce};
 use super::task_git_dir::{TaskGitDir, remove, write};
 use super::untouched::TrackedFilesCache;
 use crate::git::command::GitCommand;
 use crate::git::{GitError, ObjectId, Repo};
 
-/// How many workspaces there may be side by side.
-const SLOTS: u32 = 10_000;
-/// How long a spoiled workspace stays: a process that was left behind may still write to its path.
-const SPOILED: Duration = Duration::from_secs(24 * 3600);
-
 /// A working tree that nobody else uses.
 #[derive(Debug)]
 pub struct WorkingCopy {
-    slot: PathBuf,
-    /// Released by the kernel when this process ends, however it ends.
-    _lock: File,
+    slot: Slot,
     /// The commit to which the runner's index was set, if it still is; the files may differ by now.
     holds: Option<ObjectId>,
     /// Which paths the runner's index says are to be there, as patterns of Git; all when empty.
     sparse: Vec<u8>,
+    /// The submodules in it.
+    modules: Vec<ModuleTree>,
     processes: ProcessWatch,
     tracked: TrackedFilesCache,
-}
-
-/// What becomes of the files that an earlier task left in a workspace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leftovers {
-    /// All of them are removed.
-    Remove,
-    /// Ignored ones stay, such as what a build keeps for the next one.
-    KeepIgnored,
 }
 
 /// What differs from the commit that was checked out.
@@ -55,6 +41,8 @@ pub struct ChangedPaths {
     pub paths: BTreeSet<Vec<u8>>,
     /// Repositories that were made inside.
     pub repositories: BTreeSet<Vec<u8>>,
+    /// Files inside of submodules, which belong to other repositories.
+    pub in_submodules: BTreeSet<Vec<u8>>,
     /// Whether there were more than can be listed.
     pub is_cut: bool,
 }
@@ -65,55 +53,29 @@ impl WorkingCopy {
     /// # Errors
     /// When none can be made.
     pub fn take(pool: &Path) -> Result<Self, GitError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(pool)
-            .map_err(io("make the directory", pool))?;
-        for number in 0..SLOTS {
-            let slot = pool.join(number.to_string());
-            fs::create_dir_all(&slot).map_err(io("make the directory", &slot))?;
-            let path = slot.join("lock");
-            let lock = match OpenOptions::new().create(true).truncate(false).write(true).open(&path) {
-                // A collection removed the slot in this moment.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                lock => lock.map_err(io("open", &path))?,
-            };
-            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err()
-                || !is_at(&lock, &path)
-                || !is_usable(&slot)
-            {
-                continue;
-            }
-            // What was not taken for long is collected; by the length alone, the time would stay.
-            (&lock).write_all(b"\n").map_err(io("write", &path))?;
-            tracing::trace!(workspace = %slot.display(), "workspace taken");
-            return Ok(Self {
-                slot,
-                _lock: lock,
-                holds: None,
-                sparse: Vec::new(),
-                processes: ProcessWatch::default(),
-                tracked: TrackedFilesCache::default(),
-            });
-        }
-        let source = std::io::Error::other("every workspace is in use");
-        Err(GitError::Io { doing: "find a workspace in", path: pool.to_owned(), source })
+        Ok(Self {
+            slot: Slot::take(pool)?,
+            holds: None,
+            sparse: Vec::new(),
+            modules: Vec::new(),
+            processes: ProcessWatch::default(),
+            tracked: TrackedFilesCache::default(),
+        })
     }
 
     /// The working tree.
     #[must_use]
     pub fn tree(&self) -> PathBuf {
-        self.slot.join("tree")
+        self.slot().join("tree")
     }
 
     pub(super) fn slot(&self) -> &Path {
-        &self.slot
+        self.slot.path()
     }
 
     /// The runner's own Git directory of this workspace.
     fn runner(&self) -> PathBuf {
-        self.slot.join("runner")
+        self.slot().join("runner")
     }
 
     /// Makes the working tree hold the files of a commit and nothing else, with a fresh `.git` at that commit. `tags` are
@@ -149,7 +111,7 @@ impl WorkingCopy {
         TaskGitDir::new(cache, commit, history, (&index, &self.sparse))?.renew(&self.tree())?;
         self.holds = Some(commit);
         let duration_ms = started.elapsed().as_millis();
-        tracing::debug!(%commit, workspace = %self.slot.display(), reset, duration_ms, "workspace ready");
+        tracing::debug!(%commit, workspace = %self.slot().display(), reset, duration_ms, "workspace ready");
         Ok(())
     }
 
@@ -202,7 +164,7 @@ impl WorkingCopy {
         (base, commit): (ObjectId, ObjectId),
     ) -> Result<(), GitError> {
         // A copy, so that only what differs is written, and both indexes of the workspace stay those of the base.
-        let index = NamedTempFile::new_in(&self.slot).map_err(io("make a file in", &self.slot))?;
+        let index = NamedTempFile::new_in(self.slot()).map_err(io("make a file in", self.slot()))?;
         fs::copy(self.runner().join("index"), index.path()).map_err(io("copy", index.path()))?;
         let git = || self.git(base).env("GIT_INDEX_FILE", index.path());
         let run = |program: GitCommand| {
@@ -226,7 +188,7 @@ impl WorkingCopy {
         if cache.is_partial() {
             self.refuse_gaps(git())?;
         }
-        tracing::debug!(%base, %commit, workspace = %self.slot.display(), "unfinished changes put back");
+        tracing::debug!(%base, %commit, workspace = %self.slot().display(), "unfinished changes put back");
         Ok(())
     }
 
@@ -267,11 +229,11 @@ impl WorkingCopy {
 
     /// Gives it up: nobody gets it again before a day has passed.
     pub fn spoil(self) {
-        tracing::info!(workspace = %self.slot.display(), "workspace spoiled; it is not used again");
+        tracing::info!(workspace = %self.slot().display(), "workspace spoiled; it is not used again");
         // The mark first: without it, the next runner would reset what somebody may still write to.
-        let marked = File::create(self.slot.join("spoiled"));
-        if marked.is_err() || !remove_all(&self.tree()) {
-            tracing::debug!(workspace = %self.slot.display(), "the spoiled workspace cannot be removed yet");
+        let marked = self.slot.spoil();
+        if !marked || !remove_all(&self.tree()) {
+            tracing::debug!(workspace = %self.slot().display(), "the spoiled workspace cannot be removed yet");
         }
     }
 
@@ -346,9 +308,17 @@ impl WorkingCopy {
     /// # Errors
     /// When the working tree cannot be read.
     pub fn changed(&self, base: ObjectId) -> Result<ChangedPaths, GitError> {
-        if self.is_untouched() {
+        if self.modules.is_empty() && self.is_untouched() {
             return Ok(ChangedPaths::default());
         }
+        // What is in them belongs to the task by now, and Git would read there which commit it is.
+        self.modules.iter().try_for_each(ModuleTree::hide_git_dir)?;
+        let changed = self.list_changed(base);
+        self.modules.iter().try_for_each(ModuleTree::show_git_dir)?;
+        changed
+    }
+
+    fn list_changed(&self, base: ObjectId) -> Result<ChangedPaths, GitError> {
         // Not `status` or `add`: both start Git inside submodules, with the configuration that is found there.
         let args = ["ls-files", "-z", "--modified", "--deleted", "--others", "--exclude-standard"];
         let output = self.git(base).args(args).run()?;
@@ -362,7 +332,52 @@ impl WorkingCopy {
                 None => changed.paths.insert(path.to_vec()),
             };
         }
+        for module in &self.modules {
+            changed.in_submodules.extend(module.changed()?);
+        }
         Ok(changed)
+    }
+
+    /// Writes submodules into the working tree, whose commit was just checked out where nothing was: each with the cache of its
+    /// objects, and with its address for the task's Git.
+    ///
+    /// # Errors
+    /// When an object is missing, or a file cannot be written.
+    pub fn check_out_modules(
+        &mut self,
+        modules: &[(&Submodule, &ObjectCache, &str)],
+    ) -> Result<(), GitError> {
+        let folder = self.slot().join("modules");
+        fs::create_dir_all(&folder).map_err(io("make the directory", &folder))?;
+        for (number, (module, cache, _)) in modules.iter().enumerate() {
+            let runner = folder.join(number.to_string());
+            self.modules.push(ModuleTree::check_out(&self.tree(), runner, module, cache)?);
+        }
+        announce(&self.tree(), modules.iter().map(|(module, _, address)| (module.name.as_str(), *address)))
+    }
+
+    /// Whether there are submodules in it.
+    #[must_use]
+    pub fn has_modules(&self) -> bool {
+        !self.modules.is_empty()
+    }
+
+    /// Removes all that is in it, also what a runner has left that was killed.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn empty(&mut self) -> Result<(), GitError> {
+        self.holds = None;
+        self.sparse.clear();
+        self.modules.clear();
+        for part in ["tree", "runner", "modules"] {
+            let path = self.slot().join(part);
+            if !remove_all(&path) {
+                let source = std::io::Error::other("a task has left what cannot be removed");
+                return Err(GitError::Io { doing: "remove", path, source });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -370,44 +385,8 @@ impl ChangedPaths {
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> u64 {
-        u64::try_from(self.paths.len() + self.repositories.len()).unwrap_or(u64::MAX)
-    }
-}
-
-/// Whether an open file is still the one at its path: a lock on one that was removed keeps nobody out.
-fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(open), Ok(found)) = (file.metadata(), fs::metadata(path)) else { return false };
-    (open.dev(), open.ino()) == (found.dev(), found.ino())
-}
-
-/// Whether a slot was not spoiled, or so long ago that it can be made anew.
-fn is_usable(slot: &Path) -> bool {
-    let mark = slot.join("spoiled");
-    let Ok(found) = fs::metadata(&mark) else { return true };
-    let age = found.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
-    age > SPOILED
-        && remove_all(&slot.join("tree"))
-        && remove_all(&slot.join("runner"))
-        && fs::remove_file(mark).is_ok()
-}
-
-/// Removes a directory, also where a task took permissions away. Whether it is gone.
-pub(super) fn remove_all(path: &Path) -> bool {
-    if fs::remove_dir_all(path).is_ok() || !path.exists() {
-        return true;
-    }
-    open_up(path);
-    fs::remove_dir_all(path).is_ok()
-}
-
-fn open_up(directory: &Path) {
-    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        // Links are not followed: `file_type` is that of the entry itself.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
+        let count = self.paths.len() + self.repositories.len() + self.in_submodules.len();
+        u64::try_from(count).unwrap_or(u64::MAX)
     }
 }
 

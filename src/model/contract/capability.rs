@@ -138,3 +138,12 @@ pub struct CapabilityStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deprecation_message: Option<String>,
 }
+
+/// A capability as it was when an attempt started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedCapability {
+    /// `NAMESPACE/NAME` of the Capability.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
+}

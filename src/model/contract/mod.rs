@@ -21,7 +21,7 @@ pub use binding::{
 };
 pub use capability::{
     CapabilityParameter, CapabilityPhase, CapabilityRequirement, CapabilitySpec, CapabilityStatus,
-    DEPRECATED, ParameterType, REPLACEMENT,
+    DEPRECATED, ParameterType, REPLACEMENT, ResolvedCapability,
 };
 pub use criterion::{AcceptanceCriterion, CriterionCheck, ExpectedResponse};
 pub use execution::{
@@ -36,17 +36,14 @@ pub use gate::{
     ReviewAction, ReviewBinding, ReviewSubject, means_code_owners,
 };
 pub use goal::{ContextFormat, ContextItem, GoalCriterion, GoalPhase, GoalSpec, GoalStatus};
-pub use node::{
-    InputFingerprint, NodeExtensions, NodePhase, NodeReason, NodeStatus, OMITTED, ResolvedBinding,
-    ResolvedCapability,
-};
+pub use node::{InputFingerprint, NodeExtensions, NodePhase, NodeReason, NodeStatus, ResolvedBinding};
 pub use node_statuses::NodeStatuses;
 pub(crate) use node_statuses::same;
 pub(crate) use node_trait::NodeTrait;
 pub use node_work::{
     BudgetGrant, ChangeRequest, CheckedFiles, CriterionResult, DiscardedChanges, LeftOutFile, LogSummary,
-    NodeDecision, NodeResult, QuestionAnswer, Rework, StoredFiles, UnfinishedWork, Usage, WorkBudget,
-    WorkProposal,
+    NodeDecision, NodeResult, OMITTED, QuestionAnswer, Rework, StoredFiles, UnfinishedWork, Usage,
+    WorkBudget, WorkProposal,
 };
 pub use plan::{
     Edge, EdgeType, Effort, GroupMode, Node, NodeKind, PlanGraph, PlanPhase, PlanSpec, PlanStatus, RunSpec,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
+use super::capability::ResolvedCapability;
 use super::node_work::{
     BudgetGrant, ChangeRequest, CriterionResult, DiscardedChanges, LogSummary, NodeDecision, NodeResult,
     QuestionAnswer, Rework, StoredFiles, UnfinishedWork, Usage, WorkProposal,
@@ -180,10 +181,6 @@ impl NodeReason {
         )
     }
 }
-
-/// What stands, in the summary of a finished execution, for an output that was too large to keep: an object with this
-/// key, and the size in bytes of JSON.
-pub const OMITTED: &str = "omittedBytes";
 
 /// The status of one node.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -397,13 +394,4 @@ pub struct InputFingerprint {
     /// The capabilities that were found for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<ResolvedCapability>,
-}
-
-/// A capability as it was when an attempt started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResolvedCapability {
-    /// `NAMESPACE/NAME` of the Capability.
-    pub name: String,
-    /// Its generation.
-    pub generation: u64,
 }

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, JsonMap, NodeId};
 
+/// What stands, in the summary of a finished execution, for an output that was too large to keep: an object with this
+/// key, and the size in bytes of JSON.
+pub const OMITTED: &str = "omittedBytes";
+
 /// What an attempt had changed when it asked to be run again later, or asked a person: the next attempt finds it as changes that
 /// are not committed. It is no result, and nothing builds on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

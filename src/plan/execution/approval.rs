@@ -4,7 +4,7 @@
 use super::context::PlanContext;
 use super::draft::{Dependency, GateProposal, GateRequest, RemoteWork};
 use super::held_back::ApprovalCase;
-use super::lookup::{ExecutionView, GateVerdict, ProviderResolution, VoidApproval, VoidReason};
+use super::lookup::{ApprovalGap, ExecutionView, GateVerdict, ProviderResolution, VoidApproval};
 use crate::graph::NodeIx;
 use crate::markup::in_their_words;
 use crate::model::{BindingTarget, Node, NodeId, NodeKind, NodePhase, NodeReason, ResourceKey};
@@ -97,7 +97,7 @@ pub(super) fn hold_back(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) 
 
 /// Why the approvals of a gate that was passed do not cover what is behind it. Once for all nodes behind it: thousands may be ready
 /// at once, and each question reads the gate and its record.
-fn void(context: &mut PlanContext<'_>, gate: NodeIx) -> Option<VoidReason> {
+fn void(context: &mut PlanContext<'_>, gate: NodeIx) -> Option<ApprovalGap> {
     if let Some(known) = context.passed.get(&gate) {
         return known.clone();
     }

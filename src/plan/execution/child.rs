@@ -11,8 +11,8 @@ use super::lookup::ChildProgress;
 use super::outcome::after_attempt;
 use crate::graph::NodeIx;
 use crate::model::{
-    BindingTarget, DerivedExecution, ExecutionSpec, ExecutionStatus, JsonMap, Kind, Name, Node, NodeId,
-    NodeReason, Origin, Reference, ResolvedBinding, ResourceKey, after,
+    BindingTarget, DerivedExecution, ExecutionSpec, ExecutionStatus, JsonMap, Name, Node, NodeId, NodeReason,
+    Reference, ResolvedBinding, ResourceKey, after,
 };
 use crate::run::{AttemptOutcome, CompiledPlan, Evidence, NodeChange};
 
@@ -57,15 +57,6 @@ pub(crate) fn spec_below(owner: &ExecutionSpec, plan: Name) -> ExecutionSpec {
         // For itself: what it uses up is in its own record.
         budget: owner.budget.clone(),
     }
-}
-
-/// The keys that the Execution of a node's attempt may have: the usual one, and the one that it gets where another node of the same
-/// Execution has taken that. Which of them it is, is known from the records.
-#[must_use]
-pub(crate) fn child_keys(owner: &ResourceKey, node: &NodeId, attempt: u32) -> [ResourceKey; 2] {
-    let usual = DerivedExecution::name(&owner.name, &Origin::Node(node.clone(), attempt));
-    let apart = DerivedExecution::name_apart(&owner.name, node, attempt);
-    [usual, apart].map(|name| ResourceKey::new(Kind::Execution, owner.namespace.clone(), name))
 }
 
 /// The attempt of a node that an Execution does now; none where nothing is waited for.
@@ -148,7 +139,7 @@ fn ask(
     let node = node.id.clone();
     // No record says yet whose it is.
     let is_taken = context.draft.children.iter().any(|other| other.child == child);
-    let [_, apart] = child_keys(&context.compiled().key, &node, attempt);
+    let [_, apart] = DerivedExecution::keys(&context.compiled().key, &node, attempt);
     let child = if is_taken { apart } else { child };
     context.draft.children.push(ChildRequest { ix, node, attempt, spec, binding, child, base: None });
 }

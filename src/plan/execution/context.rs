@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::draft::{Dependency, Draft, ReadyNode};
-use super::lookup::{ApprovalAbove, ExecutionView, PlanLookup, VoidReason};
+use super::lookup::{ApprovalAbove, ApprovalGap, ExecutionView, PlanLookup};
 use super::outcome::LONGEST_DELAY;
 use crate::graph::NodeIx;
 use crate::model::{
@@ -26,7 +26,7 @@ pub(super) struct PlanContext<'a> {
     pub(super) now: Timestamp,
     /// The gates that were passed, as far as somebody asked in this planning: why the approvals of one do not cover what
     /// would run now.
-    pub(super) passed: HashMap<NodeIx, Option<VoidReason>>,
+    pub(super) passed: HashMap<NodeIx, Option<ApprovalGap>>,
     /// What was approved above the Execution, once somebody asked.
     pub(super) above: Option<Option<ApprovalAbove>>,
 }

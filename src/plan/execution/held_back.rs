@@ -1,7 +1,7 @@
 //! What approvals stand against a node, as one set of questions: planning asks them before a start, and whoever decides for a
 //! person before the work of a node is called done (Invariant 11).
 
-use super::lookup::{ApprovalLookup, GateVerdict, VoidApproval, VoidReason};
+use super::lookup::{ApprovalGap, ApprovalLookup, GateVerdict, VoidApproval};
 use crate::graph::NodeIx;
 use crate::model::{
     BindingTarget, ExecutionStatus, Kind, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey,
@@ -88,18 +88,20 @@ impl ApprovalCase<'_> {
     }
 
     /// Why the approvals of a gate that was passed do not cover what is behind it now.
-    pub(super) fn void(&self, gate: NodeIx) -> Option<VoidReason> {
+    pub(super) fn void(&self, gate: NodeIx) -> Option<ApprovalGap> {
         let key = self.gate_key(gate)?;
         self.void_about(&key, gate, &self.review_binding(gate)?)
     }
 
-    fn void_about(&self, key: &ResourceKey, gate: NodeIx, binding: &ReviewBinding) -> Option<VoidReason> {
+    fn void_about(&self, key: &ResourceKey, gate: NodeIx, binding: &ReviewBinding) -> Option<ApprovalGap> {
         Some(match self.verdict(gate, (key, binding)) {
             GateVerdict::Approved(_) => return None,
-            GateVerdict::Rejected(by) => VoidReason::missing(format!("the gate was rejected since, by {by}")),
-            GateVerdict::Waiting(why) => VoidReason::missing(why),
+            GateVerdict::Rejected(by) => {
+                ApprovalGap::missing(format!("the gate was rejected since, by {by}"))
+            }
+            GateVerdict::Waiting(why) => ApprovalGap::missing(why),
             // A gate without a manifest was approved, and a broken one was merged since.
-            GateVerdict::Closed(why) => VoidReason { why, is_closed: true },
+            GateVerdict::Closed(why) => ApprovalGap { why, is_closed: true },
         })
     }
 
@@ -113,7 +115,7 @@ impl ApprovalCase<'_> {
         })
     }
 
-    fn not_approved(&self, gate: ResourceKey, void: VoidReason) -> VoidApproval {
+    fn not_approved(&self, gate: ResourceKey, void: ApprovalGap) -> VoidApproval {
         VoidApproval { execution: self.compiled.key.clone(), gate, void }
     }
 
@@ -143,7 +145,7 @@ impl ApprovalCase<'_> {
                 NodePhase::Succeeded => self.void(gate),
                 // One that was skipped asked nobody, and what comes after one that was rejected runs only where the plan says so.
                 phase if phase.is_terminal() => None,
-                phase => Some(VoidReason::missing(format!("the gate is {phase}"))),
+                phase => Some(ApprovalGap::missing(format!("the gate is {phase}"))),
             };
             if let Some((key, why)) = self.gate_key(gate).zip(why) {
                 return Err(HeldBack::NotApproved(self.not_approved(key, why)));

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::child::child_keys;
 use super::draft::CancelResult;
 use crate::graph::NodeIx;
 use crate::model::{
-    ApprovedTarget, BindingTarget, ExecutionStatus, JsonMap, Name, NodeId, NodeReason, NodeResult,
-    ResolvedBinding, ResourceKey, ReviewBinding, WorkBudget,
+    ApprovedTarget, BindingTarget, DerivedExecution, ExecutionStatus, JsonMap, Name, NodeId, NodeReason,
+    NodeResult, ResolvedBinding, ResourceKey, ReviewBinding, WorkBudget,
 };
 use crate::plan::binding::Resolution;
 use crate::plan::binding::capability::Capability;
@@ -76,19 +75,19 @@ pub(crate) struct VoidApproval {
     /// The Gate.
     pub gate: ResourceKey,
     /// Why.
-    pub void: VoidReason,
+    pub void: ApprovalGap,
 }
 
 /// Why the approvals of a gate do not cover what is behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct VoidReason {
+pub(crate) struct ApprovalGap {
     /// What is missing, or what has changed.
     pub why: String,
     /// Whether nobody can approve it before its manifest is fixed: then nobody must be asked to.
     pub is_closed: bool,
 }
 
-impl VoidReason {
+impl ApprovalGap {
     /// What is missing, and a reviewer can give.
     pub(crate) fn missing(why: String) -> Self {
         Self { why, is_closed: false }
@@ -157,7 +156,7 @@ pub(crate) trait PlanLookup: ApprovalLookup {
         (node, attempt): (&NodeId, u32),
         _plan: &Name,
     ) -> (ResourceKey, ChildProgress) {
-        let [usual, _] = child_keys(&owner.key, node, attempt);
+        let [usual, _] = DerivedExecution::keys(&owner.key, node, attempt);
         // What no commit follows, such as a forecast, makes none.
         (usual, ChildProgress::Refused("no execution can be made here".to_owned()))
     }

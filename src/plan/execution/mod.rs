@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 pub(crate) use self::approval::{PULL_REQUEST, is_delivery, with_conflict};
-pub(crate) use self::child::{attempt_at_work, child_keys, child_spec, plan_named, spec_below};
+pub(crate) use self::child::{attempt_at_work, child_spec, plan_named, spec_below};
 pub(crate) use self::draft::{CancelResult, Dependency, Draft, GateProposal, GateRequest, RemoteWork};
 pub(crate) use self::fingerprint::{dynamic_assignee, fingerprint, inputs, provider, settings};
 pub(crate) use self::held_back::{ApprovalCase, HeldBack};

@@ -29,20 +29,17 @@ pub(crate) fn after_attempt(
     now: Timestamp,
 ) -> NodeChange {
     let AttemptReport { outcome, evidence } = report;
-    let lost = |message: String, at: Timestamp, evidence: Evidence| NodeChange::Retry {
-        reason: NodeReason::RunnerLost,
-        message,
-        at,
-        counted: false,
-        evidence,
+    let lost = |message: String, at: Timestamp, evidence: Evidence| {
+        let reason = NodeReason::RunnerLost;
+        NodeChange::Retry { reason, message, at, counted: false, evidence }
     };
     match outcome {
         AttemptOutcome::Succeeded { outputs } => {
             NodeChange::Succeed { reason: None, message: String::new(), outputs, evidence }
         }
         AttemptOutcome::Blocked { reason, message, handle, poll_after } => {
-            let retry_at = poll_after.map(|span| after(now, span));
             let Evidence { usage, unfinished, .. } = evidence;
+            let retry_at = poll_after.map(|span| after(now, span));
             NodeChange::Block { reason, message, retry_at, handle, usage, unfinished }
         }
         // Also where the node is not repeatable: whoever does the work asks to be begun again.

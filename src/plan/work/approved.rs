@@ -2,7 +2,7 @@
 
 use super::bases::changed_nodes;
 use crate::graph::NodeIx;
-use crate::model::{ExecutionStatus, NodeId, NodeKind, NodePhase};
+use crate::model::{ExecutionStatus, NodeId, NodeKind, NodePhase, is_work_branch};
 use crate::run::CompiledPlan;
 
 /// The nodes before `node` whose changes no approved Gate between the two has seen.
@@ -51,7 +51,9 @@ pub(crate) fn shown_branch<'s>(
     let gates = compiled.topology.order().iter().copied().filter(is_gate);
     let shown = gates.filter_map(|ix| status.node_statuses.get(compiled.ids.get(ix)?));
     let mut shown = shown.filter(|state| state.extensions.base.as_deref() == Some(base));
-    shown.find_map(|state| state.extensions.work_branch.as_deref())
+    let branch = shown.find_map(|state| state.extensions.work_branch.as_deref());
+    // One of somebody else's would be offered in the name of this account, with who approved it.
+    branch.filter(|branch| is_work_branch(&compiled.key, branch))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::host::{
     Account, Comment, GitHost, HostError, Issue, IssueChange, IssueEnd, NewIssue, TokenIdentity,
 };
 use crate::markup::{code, cut, sentence};
-use crate::model::{JsonMap, NodeReason};
+use crate::model::{JsonMap, NextStep, NodeReason};
 use crate::provider::output::{OutputForm, check_outputs, plain_line};
 use crate::provider::{Attempt, AttemptOutcome};
 
@@ -155,6 +155,9 @@ impl IssueTask {
             }
             Err(error) => return Err(error),
         };
+        if !self.is_ours(&issue) {
+            return Ok(self.cannot_tell(handle));
+        }
         // First, for nearly every poll ends here and costs one request.
         if issue.is_open {
             return self.remind(&issue, handle).await;
@@ -181,6 +184,29 @@ impl IssueTask {
             Ok(outputs) => Ok(AttemptOutcome::Succeeded { outputs }),
             Err(why) => self.reopen(&issue, &comments, handle, &why).await,
         }
+    }
+
+    /// Whether an issue was opened for this task. Its number comes from a record, which anybody who can push the status branch may
+    /// have written: no other issue is closed, opened or commented on, and nothing there is an answer (Invariant 14).
+    fn is_ours(&self, issue: &Issue) -> bool {
+        let mark = issue.body.as_deref().and_then(IssueMarker::read);
+        let ours = mark.is_some_and(|mark| mark.is_of(&self.attempt));
+        if !ours {
+            tracing::warn!(node = %self.attempt.node, issue = issue.number, "the issue lacks the mark of this task");
+        }
+        ours
+    }
+
+    /// What the node waits for while its issue does not say that it is that of this task.
+    fn cannot_tell(&self, handle: &IssueHandle) -> AttemptOutcome {
+        let mut outcome = self.waits(handle, AGAIN);
+        if let AttemptOutcome::Blocked { message, .. } = &mut outcome {
+            let complete = NextStep::complete(&self.attempt.key, &self.attempt.node);
+            message.push_str(&format!(
+                "; its text does not begin with the mark of this task, so that nothing counts there: restore that hidden line, or use `{complete}`"
+            ));
+        }
+        outcome
     }
 
     /// What was answered, or what is wrong with it.
@@ -301,6 +327,9 @@ impl IssueTask {
             Err(error) if is_gone(&error) => return Ok(()),
             answer => answer?,
         };
+        if !self.is_ours(&issue) {
+            return Ok(());
+        }
         if issue.is_open {
             let comments = self.host.comments(repo, issue.number).await?;
             if !self.said(&comments, OFF).await? {
@@ -331,7 +360,10 @@ impl IssueTask {
     /// concern but the host's, unless it may be done later.
     pub(super) async fn end(&self, handle: &IssueHandle) -> Result<(), HostError> {
         let repo = &self.office.home.repo;
-        let marked = async { self.close(&self.host.issue(repo, handle.issue).await?).await };
+        let marked = async {
+            let issue = self.host.issue(repo, handle.issue).await?;
+            if self.is_ours(&issue) { self.close(&issue).await } else { Ok(()) }
+        };
         match marked.await {
             Err(error) if error.is_passing() => Err(error),
             _ => Ok(()),

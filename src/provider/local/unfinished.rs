@@ -1,6 +1,8 @@
 //! What becomes of the files that a command changed which asks to be run again later, or asks a person: they are kept for the
 //! next attempt, and are no result.
 
+use std::sync::Arc;
+
 use tracing::{debug, info};
 
 use super::run::{LocalRun, WorkingFolder};
@@ -47,6 +49,6 @@ impl LocalRun<'_> {
     }
 }
 
-fn unfinished(NodeResult { commit, base, files, .. }: NodeResult, attempt: u32) -> UnfinishedWork {
-    UnfinishedWork { commit, base, files, attempt }
+fn unfinished(NodeResult { commit, base, files, .. }: NodeResult, attempt: u32) -> Arc<UnfinishedWork> {
+    Arc::new(UnfinishedWork { commit, base, files, attempt })
 }

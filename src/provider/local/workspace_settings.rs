@@ -18,7 +18,7 @@ pub(super) fn read_form(settings: &Settings<'_>) -> Result<WorkspaceForm, Config
         None => return Ok(WorkspaceForm::default()),
         Some(Value::Object(workspace)) => workspace,
         Some(_) => {
-            let expected = "a map with `clean`, `sparse` and `depth`";
+            let expected = "a map with `clean`, `sparse`, `depth` and `submodules`";
             return Err(ConfigError::WrongType { key: "workspace".to_owned(), expected });
         }
     };
@@ -27,11 +27,6 @@ pub(super) fn read_form(settings: &Settings<'_>) -> Result<WorkspaceForm, Config
 
 fn read_keys(workspace: &JsonMap) -> Result<WorkspaceForm, ConfigError> {
     let settings = Settings::new(workspace, &KEYS)?;
-    // Known and not there: whoever writes it is told what happens instead, and not that the word is unknown.
-    if settings.value("submodules").is_some() {
-        let why = "is not supported: they are left out; let the command fetch what it needs".to_owned();
-        return Err(ConfigError::Invalid { key: "submodules".to_owned(), why });
-    }
     let keep_ignored = match settings.text("clean")?.as_deref() {
         None | Some("all") => false,
         Some("keep-ignored") => true,
@@ -40,7 +35,14 @@ fn read_keys(workspace: &JsonMap) -> Result<WorkspaceForm, ConfigError> {
             return Err(ConfigError::WrongType { key: "clean".to_owned(), expected });
         }
     };
-    Ok(WorkspaceForm { keep_ignored, sparse: sparse(&settings)?, depth: depth(&settings)? })
+    let submodules = settings.flag("submodules")?.unwrap_or_default();
+    if submodules && keep_ignored {
+        let why = "does not go with `clean: keep-ignored`: a workspace with submodules is not used again"
+            .to_owned();
+        return Err(ConfigError::Invalid { key: "submodules".to_owned(), why });
+    }
+    let (sparse, depth) = (sparse(&settings)?, depth(&settings)?);
+    Ok(WorkspaceForm { keep_ignored, sparse, depth, submodules })
 }
 
 /// The paths of `sparse`, as Git has them.
@@ -86,7 +88,10 @@ mod tests {
     fn a_part_of_the_files_and_of_the_history_may_be_asked_for() {
         let form = read(&json!({ "clean": "keep-ignored", "sparse": ["./src/", "a b"], "depth": 3 }));
         let sparse = vec!["src".to_owned(), "a b".to_owned()];
-        assert_eq!(form, Ok(WorkspaceForm { keep_ignored: true, sparse, depth: NonZeroU32::new(3) }));
+        let expected =
+            WorkspaceForm { keep_ignored: true, sparse, depth: NonZeroU32::new(3), submodules: false };
+        assert_eq!(form, Ok(expected));
+        assert!(read(&json!({ "submodules": true })).unwrap().submodules);
         assert_eq!(read(&json!({ "clean": "all" })), Ok(WorkspaceForm::default()));
     }
 
@@ -94,8 +99,8 @@ mod tests {
     fn what_cannot_be_used_is_refused() {
         let refused = |workspace: Value| read(&workspace).unwrap_err();
         assert_eq!(
-            refused(json!({ "submodules": true })),
-            "`config.workspace.submodules` is not supported: they are left out; let the command fetch what it needs"
+            refused(json!({ "submodules": true, "clean": "keep-ignored" })),
+            "`config.workspace.submodules` does not go with `clean: keep-ignored`: a workspace with submodules is not used again"
         );
         assert_eq!(
             refused(json!({ "clean": "some" })),

@@ -73,15 +73,7 @@ pub(crate) fn describe(
             }
         }
         Some(ResourceStatus::Plan(_)) => {}
-        None => match &object.refused {
-            Some(why) => {
-                page.out.push('\n');
-                page.sentence(&format!(
-                    "Not recorded: {why}. Change what it refuses, and run `planspec reconcile`."
-                ));
-            }
-            None => page.out.push_str("\nNot reconciled yet; run `planspec reconcile`.\n"),
-        },
+        None => page.unrecorded(object.refused.as_deref()),
     }
     conditions(conditions_of(object), now, &mut page);
     if !events.is_empty() {
@@ -117,6 +109,17 @@ impl DescribePage {
     }
 
     /// A sentence of a safe text, indented, as long as the terminal is wide.
+    /// Why there is nothing to show.
+    fn unrecorded(&mut self, refused: Option<&str>) {
+        self.out.push('\n');
+        match refused {
+            Some(why) => self.sentence(&format!(
+                "Not recorded: {why}. Change what it refuses, and run `planspec reconcile`."
+            )),
+            None => self.out.push_str("Not reconciled yet; run `planspec reconcile`.\n"),
+        }
+    }
+
     fn sentence(&mut self, sentence: &str) {
         let sentence = text::line(sentence);
         let lines = match self.width {

@@ -26,7 +26,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::repo_context::RepoContext;
 use crate::config::Actions;
 use crate::engine::{ReconcileOptions, ReconcileSummary, forget_poll_times};
-use crate::record::WORK_BRANCHES;
+use crate::model::WORK_BRANCHES;
 use crate::report::text;
 
 /// Drives everything and reports it.

@@ -69,6 +69,14 @@ pub(crate) fn run(arguments: &CheckoutArguments, context: &mut Context) -> Resul
         let line = format!("{}, and a merge of them is under way there; {next}", conflict.what);
         context.out.line(text::line(&line))?;
     }
+    if let Some(node) = target.node.as_ref().filter(|_| work.is_undelivered) {
+        let retry = NextStep::retry(&work.key, node);
+        let line = format!(
+            "`{node}` takes no commits: merge {} into the branch that it conflicts with, push that, and then: {retry}",
+            work.commit.short()
+        );
+        context.out.line(text::line(&line))?;
+    }
     if let Some(unfinished) = &work.unfinished {
         let UnfinishedWork { commit, .. } = unfinished.as_ref();
         let line = format!(

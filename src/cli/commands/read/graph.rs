@@ -13,7 +13,7 @@ use crate::model::{
     Resource, ResourceKey, Spec, StatusRecord, StringMap,
 };
 use crate::plan::binding::{TaskToBind, binding_for};
-use crate::plan::{child_keys, plan_named};
+use crate::plan::plan_named;
 use crate::report::graph::{GraphFormat, GraphView, failures};
 use crate::report::object::LiveObject;
 use clap::{Args, ValueEnum};
@@ -117,7 +117,7 @@ fn open(
     let states = graph.status.as_ref().map(|status| &status.node_statuses);
     let state = states.and_then(|states| states.get(node));
     if let (Some(state), Ok(id)) = (state, NodeId::new(node)) {
-        for key in child_keys(&object.key, &id, state.attempt) {
+        for key in DerivedExecution::keys(&object.key, &id, state.attempt) {
             let child = inventory.object(&key)?;
             // By its record: an Execution of that name which somebody declared works for nothing here.
             let made = |child: &LiveObject| {

@@ -130,10 +130,7 @@ fn sections(
     let mut failures = 0;
     for object in &objects {
         let Some(status) = object.record.as_ref().and_then(|record| record.execution()) else {
-            match &object.refused {
-                Some(why) => waiting.push(NodeReport::whole(&object.key, why)),
-                None => unseen.push(NodeReport::unseen(&object.key, start)),
-            }
+            unseen.push(NodeReport::unseen(object, start));
             continue;
         };
         let over = status.phase.is_terminal();
@@ -188,10 +185,11 @@ fn stands_still(status: &ExecutionStatus) -> bool {
 }
 
 impl NodeReport {
-    /// Committed since the last pass: whoever ran it wonders why nothing happens.
-    fn unseen(execution: &ResourceKey, start: Option<&str>) -> Self {
+    /// Committed since the last pass, or recorded nowhere: whoever ran it wonders why nothing happens.
+    fn unseen(object: &LiveObject, start: Option<&str>) -> Self {
         let next = start.map(str::to_owned).into_iter().collect();
-        Self { next, ..Self::whole(execution, "committed, and no reconcile has seen it yet") }
+        let why = object.refused.as_deref().unwrap_or("committed, and no reconcile has seen it yet");
+        Self { next, ..Self::whole(&object.key, why) }
     }
 
     fn resting(execution: &ResourceKey) -> Self {

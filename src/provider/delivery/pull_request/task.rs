@@ -11,7 +11,7 @@ use super::page::{body, title, work_of};
 use crate::host::{
     GitHost, HostError, MergeObstacle, NewPullRequest, PullRequest, PullRequestChange, TokenIdentity,
 };
-use crate::model::{ChangeRequest, JsonMap, NodeReason};
+use crate::model::{ChangeRequest, JsonMap, NodeReason, is_work_branch};
 use crate::provider::delivery::{refused, succeeded};
 use crate::provider::output::{Redactor, plain_line};
 use crate::provider::{Attempt, AttemptOutcome, AttemptReport, Evidence, HostRepository};
@@ -338,8 +338,11 @@ impl PullTask {
     /// Closes the pull request of a delivery that was cancelled.
     pub(super) async fn close(&self, handle: &PullHandle) -> Result<(), HostError> {
         let repo = &self.home.repo;
-        // What people merged or closed already stays as they left it.
-        if !self.host.pull(repo, handle.pull).await?.is_open {
+        let pull = self.host.pull(repo, handle.pull).await?;
+        // What people merged or closed already stays as they left it. The number comes from a record: nobody else's pull request is
+        // closed for it (Invariant 14).
+        let is_shown = is_work_branch(&self.attempt.key, &pull.head.branch) && !pull.is_from_fork();
+        if !pull.is_open || !is_shown {
             return Ok(());
         }
         let change = PullRequestChange { open: Some(false), ..PullRequestChange::default() };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Artifact, CriterionResult, JsonMap, NodeReason, NodeResult, UnfinishedWork, Usage};
+use crate::model::{Artifact, CriterionResult, JsonMap, NodeReason, NodeResult, Usage};
 use crate::provider::{
     AttemptOutcome, AttemptReport, Evidence, FileKind, HandedOverChange, UnfinishedChanges, Workspace,
     WorkspaceError,
@@ -154,9 +154,9 @@ pub enum ParcelError {
 fn left_behind(evidence: &Evidence) -> Option<NodeResult> {
     match (&evidence.result, &evidence.unfinished) {
         (Some(result), _) => Some(result.clone()),
-        (None, UnfinishedChanges::Left(Some(UnfinishedWork { commit, base, files, .. }))) => {
-            let (commit, base, files) = (commit.clone(), base.clone(), *files);
-            Some(NodeResult { commit, base, files, insertions: 0, deletions: 0 })
+        (None, UnfinishedChanges::Left(Some(work))) => {
+            let (commit, base) = (work.commit.clone(), work.base.clone());
+            Some(NodeResult { commit, base, files: work.files, insertions: 0, deletions: 0 })
         }
         _ => None,
     }

@@ -230,7 +230,7 @@ impl TakeIn<'_> {
                 return Err(AttemptOutcome::broken_off_here(chain(&error)));
             }
         };
-        taken.evidence.unfinished = UnfinishedChanges::Left(work);
+        taken.evidence.unfinished = UnfinishedChanges::Left(work.map(Arc::new));
         Ok(String::new())
     }
 
