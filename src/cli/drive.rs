@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::Args;
@@ -16,7 +16,9 @@ use crate::cli::output_format::OutputFormat;
 use crate::cli::repo_context::RepoContext;
 use crate::cli::signals;
 use crate::config::{Config, Environment};
-use crate::engine::{Clock, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile};
+use crate::engine::{
+    Branches, Clock, ReconcileInputs, ReconcileOptions, ReconcileSummary, SystemClock, reconcile,
+};
 use crate::event::Event;
 use crate::git::{OutageListener, OutageNotice, OutagePatience, StopSignal};
 use crate::index::Index;
@@ -140,10 +142,8 @@ pub(crate) fn drive_with(
                 broken_pipe.send_replace(true);
             }
         });
-        let runs = cache.join("runs");
-        let private: Vec<PathBuf> =
-            std::iter::once(repo.common_dir().to_owned()).chain(options.work_dir.clone()).collect();
-        let registry = Box::new(move |config: &Config| registry(config, &environment, (&runs, &private)));
+        let places = RunnerPlaces::of(&branches, options.work_dir.clone());
+        let registry = Box::new(move |config: &Config| registry(config, &environment, &places));
         let index = Index::open_to_read(&cache)?;
         reconcile(
             ReconcileInputs { branches, index, registry, clock: Arc::new(SystemClock), stop, sink },
@@ -225,8 +225,27 @@ fn progress(context: &Context, dry_run: bool) -> Result<Box<dyn ProgressReporter
     })
 }
 
-/// The providers, with what the configuration lets through of the environment. `private` is what the runner keeps for itself.
-fn registry(config: &Config, environment: &Environment, (runs, private): (&Path, &[PathBuf])) -> Registry {
+/// What of this machine providers are told.
+pub(crate) struct RunnerPlaces {
+    /// The folder of all runs.
+    runs: PathBuf,
+    /// What the runner keeps for itself.
+    private: Vec<PathBuf>,
+    /// The desired branch, as it was found.
+    branch: String,
+}
+
+impl RunnerPlaces {
+    /// Those of a runner whose workspaces are in `work_dir`, if not beside its other caches.
+    pub(crate) fn of(branches: &Branches, work_dir: Option<PathBuf>) -> Self {
+        let repo = branches.repo();
+        let private = std::iter::once(repo.common_dir().to_owned()).chain(work_dir).collect();
+        Self { runs: repo.cache_dir().join("runs"), private, branch: branches.branch().to_owned() }
+    }
+}
+
+/// The providers, with what the configuration lets through of the environment.
+pub(crate) fn registry(config: &Config, environment: &Environment, places: &RunnerPlaces) -> Registry {
     let named = |names: &[String]| -> BTreeMap<String, std::ffi::OsString> {
         names.iter().filter_map(|name| Some((name.clone(), environment.os(name)?.to_owned()))).collect()
     };
@@ -244,8 +263,9 @@ fn registry(config: &Config, environment: &Environment, (runs, private): (&Path,
         sandbox: config.providers.sandbox.clone(),
         allow_private: config.providers.network.allow_private.clone(),
         sections: config.providers.sections.clone(),
-        runs: runs.to_owned(),
-        private: private.to_vec(),
+        runs: places.runs.clone(),
+        private: places.private.clone(),
+        branch: Some(config.desired_branch.clone().unwrap_or_else(|| places.branch.clone())),
         host: git_host::connection(environment),
         home: git_host::home(environment, &config.status_branch),
     })

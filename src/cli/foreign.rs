@@ -14,11 +14,12 @@ use crate::{manifest, provider, record};
 pub type ForeignParser = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const PARSERS: [ForeignParser; 12] = [
+pub const PARSERS: [ForeignParser; 13] = [
     ("answer", |bytes| provider::read_answer(bytes)),
     ("comment", |bytes| drop(comment::parse(&text(bytes)))),
     ("configuration", |bytes| drop(manifest::load_config(bytes))),
     ("event", |bytes| event::HANDLED.iter().for_each(|name| drop(event::understand(name, bytes)))),
+    ("job", |bytes| provider::read_job(bytes)),
     ("manifest", manifest),
     ("message", message),
     ("outputs", |bytes| provider::read_task_outputs(bytes)),

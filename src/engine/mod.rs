@@ -3,6 +3,7 @@
 
 mod attempt;
 mod branches;
+mod claimed;
 mod clock;
 mod commit;
 mod decide;
@@ -33,6 +34,7 @@ pub(crate) use attempt::files::upstream::folder_of;
 pub(crate) use attempt::owners::code_owners;
 pub(crate) use attempt::workspace::{WorkPlace, Workspaces};
 pub use branches::{BranchTips, Branches, status_ref};
+pub(crate) use claimed::{ClaimedAttempt, ClaimedInputs, WorkFolders, claimed_attempt};
 pub use clock::{Clock, SystemClock};
 pub use decide::{Decider, Decision, HostDecision, RecordedDecision, decide};
 pub use desired_branch::{BranchChoice, redirect, starting_branch};

@@ -37,6 +37,6 @@ pub use signing_key::{CommitSignature, PublicKey, SigningKey};
 pub use stop::StopSignal;
 pub use work_tree::BranchCommit;
 pub use workspace::{
-    ChangedPaths, CheckoutForm, CommittedWork, FileChange, JudgedCommit, Leftovers, NewCommit, ObjectCache,
-    Quarantine, ResultMerge, Submodule, WorkingCopy, holds_marker, remove_kept,
+    ChangedPaths, CheckoutForm, CommittedWork, FileChange, HandedOverFile, JudgedCommit, Leftovers,
+    NewCommit, ObjectCache, Quarantine, ResultMerge, Submodule, WorkingCopy, holds_marker, remove_kept,
 };

@@ -61,17 +61,17 @@ impl fmt::Debug for Access {
 /// The API of a host. Clones share the connection; all clients of one process share the pace.
 #[derive(Clone)]
 pub(crate) struct GitHub {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     patience: Duration,
     deadline: Option<Instant>,
     settled: bool,
 }
 
-struct Inner {
+pub(super) struct Inner {
     crab: Octocrab,
     /// The same for the host's other API, GraphQL.
     graph: Octocrab,
-    access: Access,
+    pub(super) access: Access,
     pace: Arc<Mutex<RequestPacer>>,
 }
 
@@ -407,7 +407,7 @@ impl GitHub {
         }
     }
 
-    fn redacted(&self, text: &str) -> String {
+    pub(super) fn redacted(&self, text: &str) -> String {
         match &self.inner.access.token {
             Some(token) => text.replace(token.as_str(), "***"),
             None => text.to_owned(),

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::github_actions::worker;
 use super::output::{OUTPUT_LIMIT, RedactedStream, Redactor, parse_outputs, plain_line};
 use super::{human, local, plugin};
 
@@ -31,6 +32,11 @@ pub(crate) fn read_task_outputs(bytes: &[u8]) {
 /// The file that `PLANSPEC_RESULT` names.
 pub(crate) fn read_result(bytes: &[u8]) {
     local::read_result(&String::from_utf8_lossy(bytes), &Redactor::new([SECRET]));
+}
+
+/// What a job of the workflow for commands left.
+pub(crate) fn read_job(bytes: &[u8]) {
+    worker::read_foreign(bytes);
 }
 
 /// The output of a task, in two pieces: where it is cut changes nothing, and the secret is in none.

@@ -12,6 +12,7 @@ mod external;
 mod files;
 mod foreign;
 mod github_actions;
+mod handed_over;
 mod http;
 mod human;
 mod local;
@@ -35,7 +36,10 @@ use context::ProviderContext;
 pub use criteria::check_criteria;
 pub(crate) use delivery::PullHandle;
 pub use files::{AttemptFiles, BringError, LeftFiles, NoFiles};
-pub(crate) use foreign::{read_answer, read_result, read_task_outputs, redact_pieces};
+pub(crate) use foreign::{read_answer, read_job, read_result, read_task_outputs, redact_pieces};
+pub use github_actions::worker::ParcelError;
+pub(crate) use github_actions::worker::{has_worker, without_worker, work};
+pub use handed_over::{FileKind, HandedOverChange, HandedOverContent};
 pub(crate) use object_store::{ObjectStore, ObjectStoreError, OpenBucket};
 pub(crate) use output::holds_token;
 pub use process::out_of_sight;
@@ -77,6 +81,19 @@ pub trait Provider: Send + Sync {
     /// Checks the sections below `providers` in the configuration that only this provider reads. Nothing is run.
     fn check_sections(&self) -> Vec<SectionError> {
         Vec::new()
+    }
+
+    /// Whether an attempt with this provider string is a process of this machine.
+    fn starts_process(&self, _provider: &str) -> bool {
+        false
+    }
+
+    /// What a process of this machine may change in an attempt, and what becomes of it.
+    ///
+    /// # Errors
+    /// Says which setting is wrong, and how.
+    fn change_rules(&self, _attempt: &Attempt) -> Result<ChangeRules, ConfigError> {
+        Ok(ChangeRules::discarding())
     }
 
     /// Runs one attempt to its end, within a tokio runtime. Dropping the future ends the work as

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use globset::GlobSet;
 
+use super::github_actions::worker::{InWorkflow, WorkerWorkflow};
 use super::settings::{did_you_mean, is_allowed, provider_globs};
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, ConfigError, Control, Provider, ProviderContext,
@@ -74,6 +75,13 @@ impl Registry {
         for scheme in plugin::schemes(&context.settings) {
             // What comes with planspec keeps its meaning.
             registry.by_scheme.entry(scheme).or_insert_with(|| Arc::clone(&plugin));
+        }
+        if let Some(workflow) = WorkerWorkflow::of(&context.settings) {
+            // All of them, and not only those that start processes: criteria of the others are commands as well.
+            for provider in registry.by_scheme.values_mut() {
+                let inner = Arc::clone(provider);
+                *provider = Arc::new(InWorkflow::new(inner, workflow.clone(), context.clone()));
+            }
         }
         registry
     }

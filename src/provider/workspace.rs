@@ -7,6 +7,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::handed_over::HandedOverChange;
 use crate::model::{CriterionResult, DiscardedChanges, NodeId, NodeReason, NodeResult};
 use crate::run::{AttemptOutcome, RunnerFault, Stop, cause_first};
 
@@ -33,6 +34,27 @@ pub trait Workspace: Send + Sync {
     /// When it cannot be made.
     fn prepare_judged(&self, _work: &JudgedWork<'_>) -> Result<Option<JudgedCheckout>, WorkspaceError> {
         Ok(None)
+    }
+
+    /// Takes in what an attempt on another machine says that it changed, as if it had been changed in a checkout. Blocks.
+    ///
+    /// # Errors
+    /// [`CollectError`].
+    fn take_in(
+        &self,
+        _files: &[HandedOverChange],
+        _rules: &ChangeRules,
+    ) -> Result<CollectedChanges, CollectError> {
+        Err(CollectError::Runner("there is no place here for the work of another machine".into()))
+    }
+
+    /// Writes what an attempt changed into a folder, for another machine to take in: the contents as numbered files. Blocks.
+    ///
+    /// # Errors
+    /// When they cannot be read or written.
+    fn hand_over(&self, _result: &NodeResult, _into: &Path) -> Result<Vec<HandedOverChange>, WorkspaceError> {
+        let why = "the work of this place is in no commit";
+        Err(WorkspaceError::new(WorkspaceFault::Runner(RunnerFault::Machine), why))
     }
 }
 
@@ -173,6 +195,20 @@ pub struct ChangeRules {
     pub is_secret: ContentCheck,
     /// Whether the work goes on later: then what is kept is for the next attempt at it, and conflicts may still be marked.
     pub is_unfinished: bool,
+}
+
+impl ChangeRules {
+    /// Nothing is kept.
+    pub(super) fn discarding() -> Self {
+        Self {
+            policy: ChangePolicy::Discard,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            forbid: Vec::new(),
+            is_secret: Arc::new(|_| false),
+            is_unfinished: false,
+        }
+    }
 }
 
 /// What was found of the changes of a task.

@@ -112,6 +112,42 @@ fn the_tokens_of_the_workflows_may_do_what_is_said_and_are_left_in_no_file() {
     );
 }
 
+/// Commands run in a job that can write nothing, and the pass may start it and looks when it is over.
+#[test]
+fn a_workflow_without_a_token_that_can_write_does_the_work_of_commands() {
+    const WORK: &str = ".github/workflows/planspec-work.yml";
+    let environment = TestEnvironment::with_repository();
+    let arguments = ["init", "--github", "--split", "--app", "--schedule", "auto", "--action", ACTION];
+    environment.planspec(&arguments).succeeds();
+    let read = |file| serde_yaml::from_str::<Value>(&environment.read(file)).unwrap();
+    let work = read(WORK);
+    assert_eq!(work["jobs"]["work"]["permissions"], json!({ "contents": "read" }));
+    assert_eq!(work["on"].as_object().unwrap().keys().collect::<Vec<_>>(), ["workflow_dispatch"]);
+    assert!(!environment.read(WORK).contains("app"), "the key of the App is for passes");
+    let apply = read(APPLY);
+    assert_eq!(
+        apply["on"]["workflow_run"],
+        json!({ "workflows": ["planspec work"], "types": ["completed"] })
+    );
+    for file in [APPLY, SCHEDULE] {
+        assert_eq!(read(file)["jobs"]["apply"]["permissions"]["actions"], "write", "{file}");
+    }
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/github.md")).unwrap();
+    let text = environment.read(WORK).replace(ACTION, "OWNER/planspec/action@COMMIT # v0.1.0");
+    assert!(page.contains(&format!("```yaml\n{text}```\n")), "docs/github.md does not show\n{text}");
+    // What was written is what `validate` asks for, and a configuration that is there is left alone.
+    environment.planspec(&["validate"]).succeeds();
+    let outcome = environment.planspec(&arguments).succeeds();
+    assert!(outcome.stderr.contains(".planspec.yaml was there: add"), "{}", outcome.stderr);
+    std::fs::remove_file(environment.repo().join(WORK)).unwrap();
+    let outcome = environment.planspec(&["validate"]).exits(1);
+    assert!(
+        outcome.stdout.contains("there is no `.github/workflows/planspec-work.yml`"),
+        "{}",
+        outcome.stdout
+    );
+}
+
 #[test]
 fn the_documentation_shows_the_step_that_makes_the_token_of_an_app() {
     let environment = TestEnvironment::with_repository();

@@ -1,5 +1,7 @@
 //! The workflows of the small Git host: started, listed, and over as soon as they are started.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 /// The runs, and what they were started with.
@@ -12,6 +14,8 @@ pub(crate) struct Runs {
     pub(crate) slow: bool,
     /// Workflows that somebody or something turned off.
     pub(crate) off: Vec<String>,
+    /// The archives of reports that runs left, by the number of the run.
+    pub(crate) left: BTreeMap<u64, Vec<u8>>,
     /// What happens while the next one is turned off.
     pub(crate) meanwhile: Option<std::process::Command>,
 }
@@ -46,6 +50,18 @@ impl Runs {
                 let found = self.all.iter().find(|run| run["id"].as_u64() == id.parse().ok());
                 Some(found.map_or((404, json!({ "message": "Not Found" })), |run| (200, run.clone())))
             }
+            ("GET", ["runs", id, "artifacts"]) if self.left.contains_key(&id.parse().unwrap_or_default()) => {
+                let number: u64 = id.parse().unwrap();
+                let file = json!({
+                    "id": number, "name": "planspec-work", "size_in_bytes": self.left[&number].len(), "expired": false,
+                    "archive_download_url": format!("https://api.github.com/repos/acme/app/actions/artifacts/{id}/zip"),
+                });
+                Some((200, json!({ "total_count": 1, "artifacts": [file] })))
+            }
+            ("GET", ["artifacts", id, "zip"]) => {
+                let is_there = self.left.contains_key(&id.parse().unwrap_or_default());
+                Some(if is_there { (302, Value::Null) } else { (404, json!({ "message": "Not Found" })) })
+            }
             ("GET", ["runs", id, "artifacts"]) => {
                 let file = json!({
                     "id": 1, "name": "site", "size_in_bytes": 34, "expired": false,
@@ -61,6 +77,20 @@ impl Runs {
             }
             _ => None,
         }
+    }
+
+    /// The inputs of the start that made a run.
+    pub(crate) fn inputs_of(&self, run: u64) -> Value {
+        let at = self.all.iter().position(|one| one["id"] == run).unwrap();
+        self.started[at]["inputs"].clone()
+    }
+
+    /// Ends a run, with the archive of what it left.
+    pub(crate) fn end(&mut self, run: u64, conclusion: &str, left: Option<Vec<u8>>) {
+        let found = self.all.iter_mut().find(|one| one["id"] == run).unwrap();
+        found["status"] = json!("completed");
+        found["conclusion"] = json!(conclusion);
+        self.left.extend(left.map(|left| (run, left)));
     }
 
     fn start(&mut self, body: &Value) {

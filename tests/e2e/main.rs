@@ -108,6 +108,7 @@ mod schedules;
 mod signed_edits;
 mod signing;
 mod skip;
+mod split;
 mod status_edits;
 mod status_history;
 mod submodules;
@@ -122,6 +123,7 @@ mod work_shown;
 mod workspace_forms;
 mod workspaces;
 mod writing;
+mod zip_file;
 
 /// A file that is not named above would never be compiled, and its tests would silently not run.
 #[test]

@@ -76,12 +76,17 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         path: &["rustls"],
-        places: &["src/provider/web/client.rs"],
+        places: &["src/provider/web/client.rs", "src/github/workflows/download.rs"],
         why: "TLS is set up in one place; speak HTTP through `provider::web`",
     },
     Reserved {
         path: &["reqwest", "Client"],
-        places: &["src/provider/web/client.rs", "src/provider/mcp/session.rs"],
+        // What a run left is fetched from where the host says it is, which may be a private address like that of the host itself.
+        places: &[
+            "src/provider/web/client.rs",
+            "src/provider/mcp/session.rs",
+            "src/github/workflows/download.rs",
+        ],
         why: "clients come from `provider::web`, which keeps them from private addresses",
     },
     Reserved { path: &["clap"], places: &["src/cli/"], why: "only `cli` talks to the user" },

@@ -52,12 +52,6 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         rule: "a file is worth opening",
-        path: "src/cli/commands/ci.rs",
-        about: "belongs to a neighbour",
-        reason: "one file per command: whoever looks for one finds it by its name",
-    },
-    Exception {
-        rule: "a file is worth opening",
         path: "src/engine/merged/fetch.rs",
         about: "belongs to a neighbour",
         reason: "what is fetched, and that it is only the desired branch's history, is read apart from what the answers are",

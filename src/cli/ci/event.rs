@@ -1,20 +1,15 @@
 //! The event that started the job. Only numbers, commits and branches are taken from it: whoever wrote a title or a
 //! comment has no say here, and what is wrong with the file is an answer.
 
-use std::fs::File;
-use std::io::Read as _;
-
 use serde::{Deserialize, de::DeserializeOwned};
 
+use super::event_bytes;
 use crate::cli::error::CliError;
 use crate::config::Actions;
 use crate::git::is_branch_name;
 use crate::host::{Account, PullRequest};
 use crate::model::WORK_BRANCHES;
 use crate::report::text;
-
-/// The largest event that is read; the host sends at most 25 MB.
-const MAX_BYTES: u64 = 26 << 20;
 
 /// The events that a workflow may start `planspec ci` on.
 pub(crate) const HANDLED: [&str; 11] = [
@@ -240,19 +235,7 @@ pub(crate) fn read(actions: &Actions) -> Result<HostEvent, CliError> {
         CliError::environment("GITHUB_EVENT_NAME is not set")
             .hint("`planspec ci` runs in a job of GitHub Actions")
     })?;
-    let mut bytes = Vec::new();
-    if let Some(path) = &actions.event_path {
-        let file =
-            File::open(path).map_err(|error| CliError::caused("cannot open the event file", &error))?;
-        // One byte over the limit shows that there is more, without reading it.
-        file.take(MAX_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| CliError::caused("cannot read the event file", &error))?;
-    }
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(CliError::environment(format!("the event has more than {MAX_BYTES} bytes")));
-    }
-    understand(name, &bytes)
+    understand(name, &event_bytes(actions)?)
 }
 
 /// Makes sense of an event.
@@ -367,6 +350,10 @@ fn review(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
 fn report(name: &str, bytes: &[u8]) -> Result<HostEvent, CliError> {
     let action = parse::<Action>(name, bytes)?.action;
     let RunEvent { workflow_run: run, repository: own } = parse(name, bytes)?;
+    if action == "completed" && run.event == "workflow_dispatch" {
+        // What a pass started may be over: the next one looks, and asks the host for everything that counts.
+        return Ok(HostEvent::Answer(None));
+    }
     if action != "completed" || run.event != "pull_request" {
         return Ok(HostEvent::Nothing("only a completed run of a pull request leaves a report".to_owned()));
     }
@@ -555,6 +542,13 @@ mod tests {
         ] {
             assert!(matches!(event("workflow_run", &other), Ok(HostEvent::Nothing(_))), "{other}");
         }
+        // What a pass started is over: another one looks.
+        let work = run("completed", "workflow_dispatch", "acme/app");
+        assert_eq!(event("workflow_run", &work), Ok(HostEvent::Answer(None)));
+        assert!(matches!(
+            event("workflow_run", &run("requested", "workflow_dispatch", "a/b")),
+            Ok(HostEvent::Nothing(_))
+        ));
     }
 
     #[test]

@@ -11,7 +11,10 @@ mod pass_view;
 mod pull_request;
 mod step;
 mod witness;
+pub(super) mod work;
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use crate::cli::Context;
@@ -21,6 +24,9 @@ use crate::config::Actions;
 use crate::markup::sentence;
 use crate::report::diagnostics::failure;
 use crate::report::text;
+
+/// The largest event that is read; the host sends at most 25 MB.
+const MAX_EVENT: u64 = 26 << 20;
 
 /// What the user may choose.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +71,21 @@ pub(crate) fn run(choices: &CiOptions, context: &mut Context) -> Result<Exit, Cl
         step::summary(&actions, &format!("## ❌ planspec: {}", sentence(&why, 300)))?;
     }
     done
+}
+
+/// What the event says, as it is; nothing where there is no file.
+fn event_bytes(actions: &Actions) -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    let Some(path) = &actions.event_path else { return Ok(bytes) };
+    let file = File::open(path).map_err(|error| CliError::caused("cannot open the event file", &error))?;
+    // One byte over the limit shows that there is more, without reading it.
+    file.take(MAX_EVENT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| CliError::caused("cannot read the event file", &error))?;
+    if bytes.len() as u64 > MAX_EVENT {
+        return Err(CliError::environment(format!("the event has more than {MAX_EVENT} bytes")));
+    }
+    Ok(bytes)
 }
 
 fn handle(event: event::HostEvent, job: CiJob<'_>, context: &mut Context) -> Result<Exit, CliError> {

@@ -10,6 +10,7 @@ pub(crate) mod nested_plans;
 pub(crate) mod preview;
 pub(crate) mod publish;
 pub(crate) mod required_gates;
+pub(crate) mod worker_workflow;
 
 use std::collections::HashMap;
 

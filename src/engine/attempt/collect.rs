@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::config::ResultLimits;
 use crate::git::{
-    ChangedPaths, EntryMode, FileChange, GitError, NewCommit, ObjectCache, ObjectId, Quarantine, Repo,
-    Signature, WorkingCopy, holds_marker,
+    ChangedPaths, EntryMode, FileChange, GitError, HandedOverFile, NewCommit, ObjectCache, ObjectId,
+    Quarantine, Repo, Signature, WorkingCopy, holds_marker,
 };
 use crate::manifest::{is_candidate, may_declare};
 use crate::model::{DiscardedChanges, NodeResult};
@@ -98,24 +98,35 @@ fn check_size(limits: &ResultLimits, copy: &WorkingCopy, changed: &ChangedPaths)
             "changed files of submodules, which belong to other repositories: {list}"
         )));
     }
-    if changed.is_cut || changed.count() > limits.files {
-        let files = changed.count();
-        return Err(CollectError::Refused(format!(
-            "changed {files} files; `limits.results.files` of .planspec.yaml allows {}",
-            limits.files
-        )));
-    }
+    check_count(limits, changed.count(), changed.is_cut)?;
     let tree = copy.tree();
     let size = |path: &Vec<u8>| {
         let path = tree.join(Path::new(std::ffi::OsStr::from_bytes(path)));
         path.symlink_metadata().map(|found| found.len()).unwrap_or_default()
     };
-    if let Some((path, bytes)) =
-        changed.paths.iter().map(|path| (path, size(path))).find(|(_, bytes)| *bytes > limits.file_bytes)
-    {
+    check_bytes(limits, changed.paths.iter().map(|path| (path.as_slice(), size(path))))
+}
+
+/// Refuses so many files; `cut` says that there are more.
+fn check_count(limits: &ResultLimits, files: u64, cut: bool) -> Result<(), CollectError> {
+    if cut || files > limits.files {
+        return Err(CollectError::Refused(format!(
+            "changed {files} files; `limits.results.files` of .planspec.yaml allows {}",
+            limits.files
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses files that are too large, alone or together.
+fn check_bytes<'f>(
+    limits: &ResultLimits,
+    files: impl Iterator<Item = (&'f [u8], u64)> + Clone,
+) -> Result<(), CollectError> {
+    if let Some((path, bytes)) = files.clone().find(|(_, bytes)| *bytes > limits.file_bytes) {
         return Err(CollectError::Refused(too_large(&shown(path), bytes, limits)));
     }
-    let bytes: u64 = changed.paths.iter().map(size).sum();
+    let bytes: u64 = files.map(|(_, bytes)| bytes).sum();
     if bytes > limits.bytes {
         return Err(CollectError::Refused(format!(
             "changed files of {bytes} bytes in all; `limits.results.bytes` of .planspec.yaml allows {}",
@@ -142,6 +153,54 @@ fn commit(
     at: Timestamp,
 ) -> Result<CollectedChanges, CollectError> {
     let quarantine = Quarantine::take_in(copy, cache, order.base, changed).map_err(unreadable)?;
+    judge((repo, cache), quarantine, order, rules, at)
+}
+
+/// Takes in what another machine says of the files that changed there. Nothing but the files is believed: what differs from the base
+/// is found here, and is judged by the rules for what changes here.
+pub(super) fn take_in(
+    (repo, cache): (&Repo, &ObjectCache),
+    terms: &ResultTerms,
+    order: &WorkOrder,
+    rules: &ChangeRules,
+    (files, at): (&[HandedOverFile], Timestamp),
+) -> Result<CollectedChanges, CollectError> {
+    match rules.policy {
+        ChangePolicy::Commit if files.is_empty() => return unchanged(cache, order, rules),
+        ChangePolicy::Commit => {}
+        ChangePolicy::Forbid if !files.is_empty() => {
+            let paths = files.iter().map(|file| shown(file.path.as_bytes()));
+            let list = named(paths, u64::try_from(files.len()).unwrap_or(u64::MAX));
+            return Err(CollectError::Refused(format!(
+                "changed files, and `config.changes` is `forbid`: {list}"
+            )));
+        }
+        // Dropped there already.
+        ChangePolicy::Forbid | ChangePolicy::Discard => return Ok(CollectedChanges::None),
+    }
+    check_count(&terms.limits, u64::try_from(files.len()).unwrap_or(u64::MAX), false)?;
+    let size = |file: &HandedOverFile| {
+        let found = file.content.as_ref().and_then(|(_, content)| content.metadata().ok());
+        found.map(|found| found.len()).unwrap_or_default()
+    };
+    check_bytes(&terms.limits, files.iter().map(|file| (file.path.as_bytes(), size(file))))?;
+    let quarantine = Quarantine::of_files(cache, order.base, files).map_err(|error| match error {
+        GitError::BadPath { path, .. } => {
+            CollectError::Refused(format!("`{path}` cannot be the name of a file"))
+        }
+        error => error.into(),
+    })?;
+    judge((repo, cache), quarantine, order, rules, at)
+}
+
+/// Commits what was taken in, if it may be.
+fn judge(
+    (repo, cache): (&Repo, &ObjectCache),
+    quarantine: Quarantine<'_>,
+    order: &WorkOrder,
+    rules: &ChangeRules,
+    at: Timestamp,
+) -> Result<CollectedChanges, CollectError> {
     if quarantine.changes.is_empty() {
         // Touched, or written as it was.
         return unchanged(cache, order, rules);

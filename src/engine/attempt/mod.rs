@@ -10,6 +10,7 @@ pub(crate) mod collect;
 pub(crate) mod factory;
 pub(crate) mod fence;
 pub(crate) mod files;
+mod handed_over;
 pub(crate) mod health;
 pub(crate) mod owners;
 pub(crate) mod running;

@@ -14,11 +14,11 @@ use crate::git::{
     CheckoutForm, GitError, JudgedCommit, Leftovers, ObjectCache, ObjectId, Remote, Repo, ResultMerge,
     WorkingCopy,
 };
-use crate::model::Digest;
+use crate::model::{Digest, NodeResult};
 use crate::plan::among;
 use crate::provider::{
-    CollectError, CollectedChanges, JudgedCheckout, JudgedWork, PrivateCheckout, Workspace, WorkspaceError,
-    WorkspaceFault, WorkspaceForm,
+    ChangeRules, CollectError, CollectedChanges, HandedOverChange, JudgedCheckout, JudgedWork,
+    PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault, WorkspaceForm,
 };
 use crate::run::RunnerFault;
 
@@ -37,7 +37,7 @@ pub(crate) struct Workspaces {
     dir: PathBuf,
     /// The folder that every attempt works in instead.
     shared: Option<PathBuf>,
-    terms: ResultTerms,
+    pub(super) terms: ResultTerms,
     clock: Arc<dyn Clock>,
     /// Handles on the repository that nobody uses just now.
     repos: Mutex<Vec<Repo>>,
@@ -362,6 +362,20 @@ impl OrderedWorkspace {
 impl Workspace for OrderedWorkspace {
     fn prepare_as(&self, form: &WorkspaceForm) -> Result<PrivateCheckout, WorkspaceError> {
         self.hand_out(form)
+    }
+
+    fn take_in(
+        &self,
+        files: &[HandedOverChange],
+        rules: &ChangeRules,
+    ) -> Result<CollectedChanges, CollectError> {
+        self.workspaces.take_in(&self.order, files, rules)
+    }
+
+    fn hand_over(&self, result: &NodeResult, into: &Path) -> Result<Vec<HandedOverChange>, WorkspaceError> {
+        self.workspaces.hand_over(result, into).map_err(|error| {
+            WorkspaceError::new(fault_of(&error), error).while_doing("the changes cannot be handed over")
+        })
     }
 
     fn prepare_judged(&self, work: &JudgedWork<'_>) -> Result<Option<JudgedCheckout>, WorkspaceError> {

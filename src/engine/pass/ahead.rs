@@ -21,14 +21,17 @@ use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::graph::NodeIx;
 use crate::model::{BindingTarget, ExecutionStatus, NodeKind, NodeTrait, ResourceKey, StatusRecord};
 use crate::plan::finish;
+use crate::provider::has_worker;
 use crate::run::{Change, CompiledPlan};
 
 impl Driver<'_> {
     /// Plans and starts what may go ahead of its publication. Says whether anything did.
     pub(super) async fn go_ahead(&mut self) -> Result<bool, EngineError> {
         let adaptive = self.snapshot.config.publish.mode == PublishMode::Adaptive;
+        // A job of a workflow reads the claim from the branch, so that nothing is local.
+        let elsewhere = has_worker(&self.snapshot.config.providers.sections);
         // A runner that is about to leave starts nothing whose claim it may not get published any more.
-        if !adaptive || self.shutdown.takes_no_work() {
+        if !adaptive || elsewhere || self.shutdown.takes_no_work() {
             return Ok(false);
         }
         if !self.tips.is_fresh() {

@@ -17,11 +17,9 @@ use super::work_queue::WorkQueue;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::EngineError;
-use crate::engine::attempt::collect::ResultTerms;
 use crate::engine::attempt::factory::AttemptFactory;
-use crate::engine::attempt::files::terms::FileTerms;
 use crate::engine::attempt::running::Attempts;
-use crate::engine::attempt::workspace::{WorkPlace, Workspaces};
+use crate::engine::claimed::WorkFolders;
 use crate::engine::clock::Clock;
 use crate::engine::commit::lane::CommitLane;
 use crate::engine::commit::pacing::PushLimiter;
@@ -97,16 +95,12 @@ impl<'a> Driver<'a> {
         // asking a remote happen on other threads.
         let repo = branches.repo().reopen()?;
         let cache = repo.cache_dir();
-        let root = options.work_dir.clone().unwrap_or_else(|| cache.join("work"));
-        let trust = &tips.config.trust;
-        let terms = ResultTerms {
-            limits: tips.config.limits.results.clone(),
-            // Where nobody asks for signatures, a key that cannot be used must not cost the delivery.
-            sign_merges: trust.desired.is_some() || trust.status.is_some(),
+        let folders = WorkFolders {
+            here: options.work_here.clone(),
+            root: options.work_dir.clone(),
+            bucket: options.bucket.clone(),
         };
-        let remote = branches.remote().cloned();
-        let place = WorkPlace { root: &root, shared: options.work_here.clone() };
-        let workspaces = Workspaces::new(repo.common_dir(), remote, place, terms, Arc::clone(&clock));
+        let factory = AttemptFactory::of_runner(&branches, &tips.config, &folders, &clock);
         for warning in &tips.warnings {
             sink(Event::Diagnostic(Box::new(warning.clone())));
         }
@@ -121,9 +115,6 @@ impl<'a> Driver<'a> {
             index.make_writable()?;
         }
         let (snapshot, diagnostics) = Snapshot::open(repo, index, tips, branches.remote().cloned())?;
-        let config = &snapshot.config;
-        let files = FileTerms::of(config, &options.bucket);
-        let factory = AttemptFactory::new(workspaces, files, cache.join("runs"), config.identities.clone());
         let (attempts, messages) =
             Attempts::new(jobs, Arc::clone(&clock), providers, factory, options.stream_output);
         let polls = Polls::beside(&attempts, PollTimes::load(&cache, clock.now()));

@@ -302,6 +302,11 @@ fn next_poll(
             outcome: AttemptOutcome::Blocked { reason, message, handle, poll_after },
             evidence,
         }) => {
+            // A question waits for a person, and whoever asked it is not asked again.
+            if reason == NodeReason::InputRequired && poll_after.is_none() {
+                let outcome = AttemptOutcome::Blocked { reason, message, handle, poll_after };
+                return (Some(AttemptReport { outcome, evidence }), after(at, usual));
+            }
             let pause = match (poll_after, interval) {
                 // An interval in the manifest says how often to ask at most, so a provider can only lengthen
                 // it.

@@ -22,7 +22,7 @@ pub use form::{CheckoutForm, Leftovers};
 pub use kept_pools::remove_kept;
 pub use merge_results::{ResultMerge, holds_marker};
 pub use object_cache::ObjectCache;
-pub use quarantine::{FileChange, NewCommit, Quarantine};
+pub use quarantine::{FileChange, HandedOverFile, NewCommit, Quarantine};
 pub use restore::JudgedCommit;
 pub use submodules::Submodule;
 pub use working_copy::{ChangedPaths, WorkingCopy};

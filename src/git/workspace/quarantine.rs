@@ -1,7 +1,8 @@
 //! What a task changed, as objects in a place of their own: looked at there, and handed on only when nothing is wrong with it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -10,6 +11,9 @@ use super::object_cache::{ObjectCache, install, io, packed};
 use super::working_copy::{ChangedPaths, WorkingCopy};
 use crate::git::command::GitCommand;
 use crate::git::{EntryMode, GitError, ObjectId, Repo, Signature};
+
+/// What `update-index` says of a path that no working tree may hold.
+const IGNORED: &str = "Ignoring path ";
 
 /// What lists the differences of two trees as [`parse_changes`] reads them.
 pub(super) const LIST_CHANGES: [&str; 9] = [
@@ -35,6 +39,15 @@ pub struct FileChange {
     pub before: Option<(EntryMode, ObjectId)>,
     /// What is there, with its object; none for a file that is gone.
     pub after: Option<(EntryMode, ObjectId)>,
+}
+
+/// A file as somebody else says that it became, who has no part in this repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOverFile {
+    /// The path from the root, with `/`.
+    pub path: String,
+    /// What it is, and a file that holds its content, or where a link leads; none for one that is gone.
+    pub content: Option<(EntryMode, PathBuf)>,
 }
 
 /// Who makes a result, when, and what is said of it.
@@ -66,9 +79,10 @@ impl NewCommit {
     }
 }
 
-/// The changes of a working copy as objects that nobody else sees yet. Dropped, they are gone.
+/// Changes as objects that nobody else sees yet. Dropped, they are gone.
 pub struct Quarantine<'w> {
-    copy: &'w WorkingCopy,
+    /// The working copy in which they were made; none where they came from elsewhere.
+    copy: Option<&'w WorkingCopy>,
     cache: &'w ObjectCache,
     base: ObjectId,
     objects: TempDir,
@@ -94,8 +108,7 @@ impl<'w> Quarantine<'w> {
     ) -> Result<Self, GitError> {
         let objects = tempfile::Builder::new().prefix("quarantine-").tempdir_in(copy.slot());
         let objects = objects.map_err(io("make a directory in", copy.slot()))?;
-        let mut quarantine =
-            Self { copy, cache, base, objects, tree: base, changes: Vec::new(), insertions: 0, deletions: 0 };
+        let quarantine = Self::empty(Some(copy), cache, base, objects);
         let mut input = Vec::new();
         for path in &changed.paths {
             input.extend_from_slice(path);
@@ -112,15 +125,96 @@ impl<'w> Quarantine<'w> {
             "--stdin",
         ]);
         quarantine.run(program.input(input), "read what changed")?;
-        let tree = quarantine.run(quarantine.git().args(["write-tree"]), "write the tree of a result")?;
-        quarantine.tree = parse_id(&tree).ok_or_else(malformed)?;
-        quarantine.compare()?;
-        Ok(quarantine)
+        quarantine.write_tree()
+    }
+
+    /// Takes in files that came from elsewhere, as changes of a commit that the cache has. No file of theirs is ever written
+    /// under its own name: Git makes a tree of them, and refuses what no working tree may hold.
+    ///
+    /// # Errors
+    /// [`GitError::BadPath`] for a path that no tree may have; when an object cannot be written.
+    pub fn of_files(
+        cache: &'w ObjectCache,
+        base: ObjectId,
+        files: &[HandedOverFile],
+    ) -> Result<Self, GitError> {
+        if let Some(file) = files.iter().find(|file| !is_sound(&file.path)) {
+            let path = super::object_cache::shown(file.path.as_bytes());
+            return Err(GitError::BadPath { path, problem: "is unsafe" });
+        }
+        let objects = tempfile::Builder::new().prefix("quarantine-").tempdir_in(cache.dir());
+        let objects = objects.map_err(io("make a directory in", cache.dir()))?;
+        let quarantine = Self::empty(None, cache, base, objects);
+        let read = quarantine.git().args(["read-tree", &base.to_string()]);
+        quarantine.run(read, "read the base of a result")?;
+        let blobs = quarantine.write_blobs(files)?;
+        let mut blobs = blobs.iter();
+        let nothing = "0".repeat(base.to_string().len());
+        // What is gone first: a folder may take the place of a file.
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        for file in files {
+            let (list, mode, id) = match &file.content {
+                None => (&mut gone, &b"0"[..], nothing.as_str()),
+                Some((mode, _)) => (&mut new, mode.octal(), blobs.next().ok_or_else(malformed)?.as_str()),
+            };
+            list.extend_from_slice(mode);
+            list.extend_from_slice(format!(" {id}\t{}\0", file.path).as_bytes());
+        }
+        gone.append(&mut new);
+        let program = quarantine.git().args(["update-index", "-z", "--index-info"]);
+        let output = program.input(gone).run()?;
+        if !output.success {
+            return Err(GitError::Program { doing: "make the tree of a result", detail: output.stderr });
+        }
+        // Names such as `.git`, in any spelling, Git leaves out with no more than a word.
+        match output.stderr.split_once(IGNORED) {
+            Some((_, path)) => {
+                let path = path.lines().next().unwrap_or_default().to_owned();
+                Err(GitError::BadPath { path, problem: "is unsafe" })
+            }
+            None => quarantine.write_tree(),
+        }
+    }
+
+    /// The ids of the contents of files, in their order.
+    fn write_blobs(&self, files: &[HandedOverFile]) -> Result<Vec<String>, GitError> {
+        let mut input = Vec::new();
+        for (_, content) in files.iter().filter_map(|file| file.content.as_ref()) {
+            input.extend_from_slice(content.as_os_str().as_bytes());
+            input.push(b'\n');
+        }
+        // As they are: filters are for files of a working tree.
+        let program = self.git().args(["hash-object", "-w", "--no-filters", "--stdin-paths"]);
+        let written = self.run(program.input(input), "write the files of a result")?;
+        Ok(String::from_utf8_lossy(&written).lines().map(str::to_owned).collect())
+    }
+
+    fn empty(
+        copy: Option<&'w WorkingCopy>,
+        cache: &'w ObjectCache,
+        base: ObjectId,
+        objects: TempDir,
+    ) -> Self {
+        Self { copy, cache, base, objects, tree: base, changes: Vec::new(), insertions: 0, deletions: 0 }
+    }
+
+    fn write_tree(mut self) -> Result<Self, GitError> {
+        let tree = self.run(self.git().args(["write-tree"]), "write the tree of a result")?;
+        self.tree = parse_id(&tree).ok_or_else(malformed)?;
+        self.compare()?;
+        Ok(self)
     }
 
     fn git(&self) -> GitCommand {
-        self.copy
-            .git(self.base)
+        let program = match self.copy {
+            Some(copy) => copy.git(self.base),
+            // An index of its own: the cache has none, and several results may be taken in at once.
+            None => {
+                let program = self.cache.git().env("GIT_ATTR_SOURCE", self.base.to_string());
+                program.env("GIT_INDEX_FILE", self.objects.path().join("index"))
+            }
+        };
+        program
             .env("GIT_OBJECT_DIRECTORY", self.objects.path())
             .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", self.cache.objects())
     }
@@ -229,6 +323,11 @@ impl<'w> Quarantine<'w> {
         tracing::debug!(commit = %id, base = %self.base, files = self.changes.len(), "result committed");
         Ok(id)
     }
+}
+
+/// Whether a tree may have a path: Git refuses more than this, and is not asked about what would already be another path.
+fn is_sound(path: &str) -> bool {
+    path.split('/').all(|part| !part.is_empty() && part != "." && part != "..") && !path.contains('\0')
 }
 
 /// The ids of all single objects in an object directory, one a line.

@@ -15,7 +15,8 @@ pub(super) use self::commands::AgentCommands;
 use self::commands::{SCHEME, SECTION, configured};
 use super::local::LocalProcesses;
 use super::{
-    Attempt, AttemptFuture, CancelFuture, ConfigError, Control, Provider, ProviderContext, SectionError,
+    Attempt, AttemptFuture, CancelFuture, ChangeRules, ConfigError, Control, Provider, ProviderContext,
+    SectionError,
 };
 use crate::model::JsonMap;
 
@@ -78,6 +79,14 @@ impl Provider for Agent {
             Some(SectionError::new(SECTION, name, &error))
         };
         settings.maps_of(SECTION).filter_map(wrong).collect()
+    }
+
+    fn starts_process(&self, provider: &str) -> bool {
+        self.at_address(provider).is_none()
+    }
+
+    fn change_rules(&self, attempt: &Attempt) -> Result<ChangeRules, ConfigError> {
+        self.commands.work(attempt).map(|job| self.processes.rules_of(&job.config))
     }
 
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {

@@ -66,6 +66,11 @@ fn can_be_checked(check: &CriterionCheck) -> Result<(), String> {
     }
 }
 
+/// Whether a criterion is checked by a process of the machine.
+pub(in crate::provider) fn runs_command(check: &CriterionCheck) -> bool {
+    matches!(check, CriterionCheck::TestPasses { .. } | CriterionCheck::CommandSucceeds { .. })
+}
+
 /// Whether a criterion can only be checked where files are.
 pub(in crate::provider) fn needs_checkout(check: &CriterionCheck) -> bool {
     !matches!(check, CriterionCheck::EndpointResponds { .. } | CriterionCheck::Custom { .. })

@@ -6,5 +6,5 @@ mod endpoint;
 mod remote;
 
 pub use self::checker::check_criteria;
-pub(super) use self::checker::{CheckedCommit, Checker, needs_checkout};
+pub(super) use self::checker::{CheckedCommit, Checker, needs_checkout, runs_command};
 pub(super) use self::remote::{check_elsewhere, check_there};

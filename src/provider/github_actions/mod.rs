@@ -1,11 +1,15 @@
 //! `github-actions://OWNER/REPO/WORKFLOW[@REF]`: a workflow does the work on the host's machines. It is started once, found
 //! again by the idempotency key in the title of its run, and followed to its conclusion.
 
+mod keyed_runs;
+pub(super) mod worker;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use self::keyed_runs::KeyedRuns;
 use super::criteria::check_elsewhere;
 use super::output::{AttemptLog, plain_line};
 use super::settings::{Settings, has_expression};
@@ -24,9 +28,6 @@ const KEY: &str = "planspec_key";
 
 /// The branch when none is named.
 const BRANCH: &str = "main";
-
-/// How long a run that was just started may take to appear in the host's list.
-const APPEARS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
 
 /// The longest that one poll may take, waits for the host's limits included.
 const ONE_LOOK: Duration = Duration::from_secs(60);
@@ -53,7 +54,11 @@ impl GitHubActions {
         let github = GitHub::of(host.as_ref()).cloned();
         let github =
             github.ok_or_else(|| refused("the Git host of this runner has no workflows".to_owned()))?;
-        Ok(WorkflowAttempt { attempt, place, host: github.within(ONE_LOOK) })
+        let WorkflowRef { repo, workflow, reference } = place;
+        // The key is that of the work: the run that a lost runner began is found by the attempt that follows.
+        let key = attempt.work.clone();
+        let runs = KeyedRuns { host: github.within(ONE_LOOK), repo, workflow, reference, key };
+        Ok(WorkflowAttempt { attempt, runs })
     }
 }
 
@@ -112,10 +117,12 @@ impl Provider for GitHubActions {
             let run = match job.known() {
                 Some(id) => Some(id),
                 // It was started and not found; it may have appeared since.
-                None => job.find().await.map_err(|error| error.to_string())?.map(|run| run.id),
+                None => job.runs.find().await.map_err(|error| error.to_string())?.map(|run| run.id),
             };
             match run {
-                Some(id) => job.host.cancel_run(&job.place.repo, id).await.map_err(|error| error.to_string()),
+                Some(id) => {
+                    job.runs.host.cancel_run(&job.runs.repo, id).await.map_err(|error| error.to_string())
+                }
                 None => Ok(()),
             }
         })
@@ -162,55 +169,22 @@ impl WorkflowRef {
         let repo = repo.parse().map_err(|_| FORM)?;
         Ok(Self { repo, workflow: workflow.to_owned(), reference: reference.to_owned() })
     }
-
-    /// The reference as the host names it in a run.
-    fn branch(&self) -> &str {
-        let full = &self.reference;
-        full.strip_prefix("refs/heads/").or_else(|| full.strip_prefix("refs/tags/")).unwrap_or(full)
-    }
 }
 
 /// One attempt, and what it needs.
 struct WorkflowAttempt {
     attempt: Attempt,
-    place: WorkflowRef,
-    host: GitHub,
+    runs: KeyedRuns,
 }
 
 impl WorkflowAttempt {
     /// Starts the workflow, unless an earlier start of this attempt did, or an attempt before it whose runner was lost.
     async fn start(&self) -> AttemptReport {
-        match self.started().await {
+        match self.runs.started(&self.inputs()).await {
             Ok(Some(run)) => self.report(&run).await,
             Ok(None) => self.blocked(None, "the workflow was started, but its run is not listed yet"),
             Err(error) => failure(&error).into(),
         }
-    }
-
-    async fn started(&self) -> Result<Option<WorkflowRun>, HostError> {
-        // Twice, for what was started just before a crash may not be in the list yet.
-        if let Some(run) = self.find().await? {
-            return Ok(Some(run));
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if let Some(run) = self.find().await? {
-            return Ok(Some(run));
-        }
-        let repo = &self.place.repo;
-        let workflow = &self.place.workflow;
-        match self.host.dispatch(repo, workflow, &self.place.reference, &self.inputs()).await {
-            // It may have started all the same: then its run appears, and if not, the attempt times out.
-            Ok(()) | Err(HostError::Down { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        for pause in APPEARS {
-            tokio::time::sleep(pause).await;
-            // From here on it is under way: what goes wrong now is no reason to start it again.
-            if let Ok(Some(run)) = self.find().await {
-                return Ok(Some(run));
-            }
-        }
-        Ok(None)
     }
 
     fn inputs(&self) -> JsonMap {
@@ -227,32 +201,9 @@ impl WorkflowAttempt {
             .chain(given.into_iter().flatten())
             .map(|(name, value)| (name.clone(), Value::String(text(value))))
             .collect();
-        // Last, so that no input of the node takes its place. The key is that of the work: the run that a lost runner
-        // began is found by the attempt that follows.
-        inputs.insert(KEY.to_owned(), Value::String(self.attempt.work.clone()));
+        // Last, so that no input of the node takes its place.
+        inputs.insert(KEY.to_owned(), Value::String(self.runs.key.clone()));
         inputs
-    }
-
-    /// The run that we had started with the key of the work in its title; the first one, should there be several.
-    async fn find(&self) -> Result<Option<WorkflowRun>, HostError> {
-        let WorkflowRef { repo, workflow, .. } = &self.place;
-        let branch = self.place.branch();
-        // Keys are recorded where many can read them, and whoever may start the workflow can put one into a title: of
-        // another branch it would be other code, and of another person an answer that they chose.
-        let ours = |run: &WorkflowRun| {
-            let titles = [&run.display_title, &run.name];
-            run.event == "workflow_dispatch"
-                && run.head_branch.as_deref() == Some(branch)
-                && titles.into_iter().flatten().any(|title| holds(title, &self.attempt.work))
-        };
-        let runs = self.host.dispatched_runs(repo, workflow, branch, ours).await?;
-        if runs.is_empty() {
-            return Ok(None);
-        }
-        // Asked only now, since most lists hold no such run.
-        let myself = self.host.myself().await?;
-        let by_us = |run: &WorkflowRun| run.actor.as_ref().is_some_and(|actor| myself.is(actor));
-        Ok(runs.into_iter().filter(by_us).min_by_key(|run| run.id))
     }
 
     /// The run that was found before.
@@ -262,8 +213,8 @@ impl WorkflowAttempt {
 
     async fn look(&self) -> AttemptReport {
         let found = match self.known() {
-            Some(id) => self.host.run(&self.place.repo, id).await.map(Some),
-            None => self.find().await,
+            Some(id) => self.runs.host.run(&self.runs.repo, id).await.map(Some),
+            None => self.runs.find().await,
         };
         match found {
             Ok(Some(run)) => self.report(&run).await,
@@ -299,7 +250,7 @@ impl WorkflowAttempt {
             .into()
         };
         // Links to what was left are worth having, and no reason to fail.
-        let left = self.host.artifacts(&self.place.repo, run.id).await.unwrap_or_default();
+        let left = self.runs.host.artifacts(&self.runs.repo, run.id).await.unwrap_or_default();
         report.evidence.artifacts = left.iter().filter(|file| !file.expired).map(artifact).collect();
         report
     }
@@ -344,14 +295,6 @@ fn gone_or_failed(error: &HostError) -> AttemptOutcome {
         }
         error => failure(error),
     }
-}
-
-/// Whether the title holds the key and not one that only begins like it: those of 1 and 10 do.
-fn holds(title: &str, key: &str) -> bool {
-    title.match_indices(key).any(|(at, _)| {
-        let after = title.get(at + key.len()..).and_then(|rest| rest.chars().next());
-        !after.is_some_and(char::is_alphanumeric)
-    })
 }
 
 fn artifact(file: &WorkflowArtifact) -> Artifact {

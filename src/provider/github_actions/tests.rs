@@ -5,6 +5,7 @@ use wiremock::{Mock, ResponseTemplate};
 
 use tokio::sync::{mpsc, watch};
 
+use super::keyed_runs::holds;
 use super::*;
 use crate::github::judged::{Judged, connection_to};
 use crate::provider::{ProviderSettings, sample};

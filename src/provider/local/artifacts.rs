@@ -23,7 +23,7 @@ const ENTRIES: usize = 10_000;
 
 /// Why artifacts are refused.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ArtifactError {
+pub(in crate::provider) enum ArtifactError {
     #[error("the artifacts cannot be read: {0}")]
     Unreadable(#[from] io::Error),
     #[error("the artifacts directory contains more than {FILES} files; put them into an archive")]
@@ -37,11 +37,11 @@ pub(super) enum ArtifactError {
 }
 
 /// What bounds the reading of artifacts: a task may leave a sparse file of a terabyte.
-pub(super) struct ReadLimits<'a> {
+pub(in crate::provider) struct ReadLimits<'a> {
     /// When to give up.
-    pub(super) until: Option<Instant>,
+    pub(in crate::provider) until: Option<Instant>,
     /// Requests to stop.
-    pub(super) interrupt: &'a Interrupt,
+    pub(in crate::provider) interrupt: &'a Interrupt,
 }
 
 impl ReadLimits<'_> {
@@ -56,7 +56,7 @@ impl ReadLimits<'_> {
 
 /// The ordinary files below `folder`, by name, with the paths that they will have in the attempt's own
 /// folder below `runs`. Links and special files are left out.
-pub(super) fn collect(
+pub(in crate::provider) fn collect(
     folder: &Path,
     runs: &Path,
     attempt: &Attempt,

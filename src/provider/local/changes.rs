@@ -74,6 +74,18 @@ impl ChangeSettings {
         &self.restore
     }
 
+    /// What may be changed, and what becomes of it.
+    pub(super) fn rules(&self, redactor: &Arc<Redactor>) -> ChangeRules {
+        ChangeRules {
+            policy: self.policy,
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            forbid: self.forbid.clone(),
+            is_secret: secrets(redactor),
+            is_unfinished: false,
+        }
+    }
+
     /// Takes in what a command changed, into the evidence of its attempt.
     pub(super) fn collect(
         &self,
@@ -108,21 +120,10 @@ impl ChangeSettings {
             CollectedChanges::None | CollectedChanges::Discarded(_) => None,
         })
     }
-
-    fn rules(&self, redactor: &Arc<Redactor>) -> ChangeRules {
-        ChangeRules {
-            policy: self.policy,
-            allow: self.allow.clone(),
-            deny: self.deny.clone(),
-            forbid: self.forbid.clone(),
-            is_secret: secrets(redactor),
-            is_unfinished: false,
-        }
-    }
 }
 
 /// Whether content holds a secret that is known here, or something in the shape of one.
-pub(super) fn secrets(redactor: &Arc<Redactor>) -> ContentCheck {
+pub(in crate::provider) fn secrets(redactor: &Arc<Redactor>) -> ContentCheck {
     let redactor = Arc::clone(redactor);
     Arc::new(move |content| redactor.finds_any(content) || holds_token(content))
 }

@@ -19,6 +19,8 @@ mod workspace_settings;
 
 use std::sync::Arc;
 
+pub(super) use self::artifacts::{ReadLimits, collect as collect_artifacts};
+pub(super) use self::changes::secrets;
 pub(super) use self::config::ToolConfig;
 pub(super) use self::job::Job;
 pub(super) use self::process_report::read_result;
@@ -28,8 +30,8 @@ pub(super) use self::verify::{DoneWork, Verifiers};
 use self::verify::{check_known_verifier, check_verifier};
 use super::process::interrupt;
 use super::{
-    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ConfigError, Control, Provider, ProviderContext,
-    Stop, stop_requested,
+    Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ChangeRules, ConfigError, Control, Provider,
+    ProviderContext, Stop, stop_requested,
 };
 use crate::model::{JsonMap, NodeReason};
 
@@ -56,6 +58,11 @@ impl LocalProcesses {
             Some(settings) => check_verifier(&settings, &*self.0.verifiers),
             None => Ok(()),
         }
+    }
+
+    /// What a command with these settings may change, and what becomes of it.
+    pub(super) fn rules_of(&self, config: &ToolConfig) -> ChangeRules {
+        config.changes.rules(&self.0.common.redactor)
     }
 
     /// Runs the job of an attempt to its end.
@@ -87,6 +94,14 @@ impl Provider for LocalProcesses {
 
     fn check(&self, provider: &str, config: &JsonMap) -> Result<(), ConfigError> {
         self.check_command(provider, config)
+    }
+
+    fn starts_process(&self, _provider: &str) -> bool {
+        true
+    }
+
+    fn change_rules(&self, attempt: &Attempt) -> Result<ChangeRules, ConfigError> {
+        ToolConfig::read(&attempt.provider, &attempt.config).map(|config| self.rules_of(&config))
     }
 
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {

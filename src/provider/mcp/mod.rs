@@ -72,6 +72,11 @@ impl Provider for Mcp {
         settings.maps_of(SECTION).filter_map(wrong).collect()
     }
 
+    fn starts_process(&self, provider: &str) -> bool {
+        // One that is not known is refused before anything is started.
+        matches!(self.find(provider, &JsonMap::new()), Ok((Server::Program(_), _)))
+    }
+
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         let mcp = self.clone();
         Box::pin(async move { run(&mcp, attempt, control).await })

@@ -97,6 +97,10 @@ impl Provider for Plugin {
         Ok(())
     }
 
+    fn starts_process(&self, _provider: &str) -> bool {
+        true
+    }
+
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.start("run", attempt, control)
     }

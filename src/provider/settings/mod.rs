@@ -45,6 +45,8 @@ pub struct ProviderSettings {
     pub runs: PathBuf,
     /// Where the repository is, and whatever else the runner keeps for itself: a sandbox that is required is never opened to it.
     pub private: Vec<PathBuf>,
+    /// The desired branch, which has the workflows of this repository that are started.
+    pub branch: Option<String>,
     /// The Git host, when there is a token for it.
     pub host: Option<HostConnection>,
     /// The repository there that this runner works for, when it is known.

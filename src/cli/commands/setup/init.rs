@@ -32,6 +32,7 @@ Examples:
   planspec -C new-project init --no-example
   planspec init --github --no-example
   planspec init --github --app
+  planspec init --github --split
   planspec init --github --schedule auto")]
 pub(crate) struct InitArguments {
     /// The branch of a new repository, and the one that workflows follow (default: `main`, or the current branch)
@@ -56,6 +57,9 @@ pub(crate) struct InitArguments {
     /// Server (default: the repository's own host)
     #[arg(long, value_name = "URL", requires = "github")]
     server: Option<String>,
+    /// Run local commands in a workflow of their own, whose job has no token that can write
+    #[arg(long, requires = "github")]
+    split: bool,
     /// Overwrite existing workflows
     #[arg(long, requires = "github")]
     force: bool,
@@ -82,7 +86,13 @@ pub(crate) fn run(arguments: &InitArguments, context: &mut Context) -> Result<Ex
     for (path, schema, content) in FILES {
         if !arguments.no_example || path == CONFIG_FILE {
             let line = workflows::modeline(arguments.action.as_deref(), schema).unwrap_or_default();
-            write(root, path, &format!("{line}{content}"), false, context)?;
+            let more = if arguments.split && path == CONFIG_FILE { workflows::WORKER } else { "" };
+            if !write(root, path, &format!("{line}{content}{more}"), false, context)? && !more.is_empty() {
+                let setting = "`providers: {commands: {workflow: planspec-work.yml}}`";
+                context
+                    .out
+                    .note(format!("{path} was there: add {setting} to it, or nothing uses the workflow"))?;
+            }
         }
     }
     for (path, content) in &workflows {
@@ -115,13 +125,22 @@ fn variant(arguments: &InitArguments) -> WorkflowVariant<'_> {
         app: arguments.app,
         schedule: arguments.schedule.as_deref(),
         server: arguments.server.as_deref(),
+        split: arguments.split,
     }
 }
 
 /// Writes a file, and says so; one that is there is kept, unless it is to be replaced and is another.
-fn write(root: &Path, path: &str, content: &str, force: bool, context: &mut Context) -> Result<(), CliError> {
+/// Says whether it was written.
+fn write(
+    root: &Path,
+    path: &str,
+    content: &str,
+    force: bool,
+    context: &mut Context,
+) -> Result<bool, CliError> {
     let place = root.join(path);
     let created = Tone::Good.paint("created");
+    let mut written = true;
     let word = if write_new(&place, content)? {
         created
     } else if force && std::fs::read(&place).is_ok_and(|found| found != content.as_bytes()) {
@@ -131,9 +150,11 @@ fn write(root: &Path, path: &str, content: &str, force: bool, context: &mut Cont
         write_new(&place, content)?;
         Tone::Good.paint("replaced")
     } else {
+        written = false;
         "kept".to_owned()
     };
-    context.out.line(format!("{path} {word}"))
+    context.out.line(format!("{path} {word}"))?;
+    Ok(written)
 }
 
 /// Writes a file that is not there yet; `false` when it is.

@@ -19,6 +19,18 @@ const TEMPLATES: [(&str, &str); 3] = [
 const SCHEDULE: (&str, &str) =
     (".github/workflows/planspec-schedule.yml", include_str!("../../scaffold/github/schedule.yml"));
 
+/// The workflow that does the work of local commands.
+const WORK: (&str, &str) =
+    (".github/workflows/planspec-work.yml", include_str!("../../scaffold/github/work.yml"));
+
+/// What the configuration says where that workflow is written.
+pub(crate) const WORKER: &str = "
+# Local commands run in this workflow, whose job has no token that can write.
+providers:
+  commands:
+    workflow: planspec-work.yml
+";
+
 /// The step that makes the token of an App.
 const APP_TOKEN: &str = include_str!("../../scaffold/github/app-token.yml");
 
@@ -40,6 +52,8 @@ pub(crate) struct WorkflowVariant<'a> {
     pub(crate) schedule: Option<&'a str>,
     /// The host that has the action's releases, where that is not the host of the repository.
     pub(crate) server: Option<&'a str>,
+    /// Whether local commands run in a workflow of their own, without the token.
+    pub(crate) split: bool,
 }
 
 /// How often a pass starts by itself, unless it is chosen. Not at the full hour, when the host is busiest and drops some.
@@ -81,6 +95,7 @@ pub(crate) fn files(
         let template = server.map_or_else(|| template.to_owned(), |server| with_server(template, server));
         let template = template.as_str();
         let template = if auto { with_switch(template) } else { template.to_owned() };
+        let template = if variant.split { with_worker(&template) } else { template };
         let template = if variant.app { with_app(&template) } else { template };
         template
             .replace("- uses: PLANSPEC_ACTION", &format!("- uses: {used}"))
@@ -91,6 +106,7 @@ pub(crate) fn files(
         .map(|(path, template)| (*path, filled(&template.replace(HALF_HOURLY, schedule))))
         .collect();
     written.extend(auto.then(|| (SCHEDULE.0, filled(SCHEDULE.1))));
+    written.extend(variant.split.then(|| (WORK.0, filled(WORK.1))));
     Ok(written)
 }
 
@@ -114,6 +130,27 @@ fn with_switch(template: &str) -> String {
         &format!("{LAST}          schedule-workflow: planspec-schedule.yml\n"),
         1,
     )
+}
+
+/// The job that drives what was merged, as one that starts the workflow for commands and looks when that is over; other templates
+/// stay as they are.
+fn with_worker(template: &str) -> String {
+    const STARTS: &str = "  workflow_dispatch:\n    inputs:\n      allow-mass-delete:\n";
+    const PERMISSION: &str = "      contents: write # the status branch";
+    const SWITCHES: &str = "      actions: write # turns ";
+    if !template.contains(PERMISSION) {
+        return template.to_owned();
+    }
+    let over = "  workflow_run: # zizmor: ignore[dangerous-triggers] nothing of the run is checked out or run; what it left is data
+    workflows: [planspec work]
+    types: [completed]
+";
+    let template = template.replacen(STARTS, &format!("{over}{STARTS}"), 1);
+    if template.contains(SWITCHES) {
+        return template.replacen(SWITCHES, "      actions: write # starts planspec-work.yml; turns ", 1);
+    }
+    let permission = format!("      actions: write # starts planspec-work.yml\n{PERMISSION}");
+    template.replacen(PERMISSION, &permission, 1)
 }
 
 /// The job that drives what was merged, with the token of an App; other templates stay as they are. The jobs for pull requests
@@ -277,7 +314,12 @@ mod tests {
     /// A step without it would ask the job's own host for releases that it does not have.
     #[test]
     fn every_step_of_the_action_names_the_host_of_its_releases() {
-        let with = |server| WorkflowVariant { app: true, schedule: Some("auto"), server };
+        let with = |server| WorkflowVariant {
+            app: true,
+            schedule: Some("auto"),
+            server,
+            ..WorkflowVariant::default()
+        };
         let server = "          server: https://github.com\n";
         for (path, text) in files("main", Some(PINNED), &with(Some("https://github.com/"))).unwrap() {
             let steps = text.matches(&format!("- uses: {PINNED}\n")).count();
@@ -293,7 +335,7 @@ mod tests {
     #[test]
     fn a_schedule_that_is_turned_off_leaves_four_passes_a_day() {
         let plain = files("main", Some(PINNED), &WorkflowVariant::default()).unwrap();
-        let variant = WorkflowVariant { app: true, schedule: Some("auto"), server: None };
+        let variant = WorkflowVariant { app: true, schedule: Some("auto"), ..WorkflowVariant::default() };
         let auto = files("main", Some(PINNED), &variant).unwrap();
         assert_eq!((auto.len(), &auto[0], &auto[1]), (4, &plain[0], &plain[1]));
         let [apply, schedule] = [&auto[2].1, &auto[3].1];
@@ -331,8 +373,12 @@ mod tests {
     fn the_next_steps_are_those_of_what_was_written() {
         let plain = next_steps(Some(PINNED), &WorkflowVariant::default());
         assert!(plain.contains("\n  4. Settings, Actions") && !plain.contains("\n  5. "), "{plain}");
-        let variant =
-            WorkflowVariant { app: true, schedule: Some("auto"), server: Some("https://github.com") };
+        let variant = WorkflowVariant {
+            app: true,
+            schedule: Some("auto"),
+            server: Some("https://github.com"),
+            split: true,
+        };
         let all = next_steps(Some(PINNED), &variant);
         let page = "\n     https://github.com/wendy/planspec/blob/08c6903cd8c0fde910a37f88322edcfb5dd907a8/docs/github.md#with-a-github-app\n";
         assert!(

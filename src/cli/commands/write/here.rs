@@ -21,6 +21,7 @@ use crate::git::{Repo, Signature};
 use crate::manifest;
 use crate::markup;
 use crate::model::{JsonMap, Kind, NodeKind, Resource, Spec};
+use crate::provider::without_worker;
 
 const BRANCH: &str = "main";
 
@@ -112,7 +113,10 @@ fn execution(
 
 /// What the throw-away repository holds: the files, and the configuration without what belongs to the other repository.
 fn contents(files: &[InputFile], config: &Config) -> Result<BTreeMap<String, Option<Vec<u8>>>, CliError> {
-    let config = Config { paths: Vec::new(), exclude: Vec::new(), desired_branch: None, ..config.clone() };
+    let mut config =
+        Config { paths: Vec::new(), exclude: Vec::new(), desired_branch: None, ..config.clone() };
+    // Here is here: no workflow knows what stands in these files.
+    config.providers.sections = without_worker(&config.providers.sections);
     let mut value = serde_json::to_value(&config)?;
     drop_nulls(&mut value);
     let text = markup::yaml(&value)

@@ -11,6 +11,7 @@ use crate::cli::desired::bindings::check_bindings;
 use crate::cli::desired::code_owners::{self, OwnedTree};
 use crate::cli::desired::input::{self, InputFile};
 use crate::cli::desired::nested_plans::any_nested;
+use crate::cli::desired::worker_workflow;
 use crate::cli::desired::{self, Desired, DesiredFacts};
 use crate::cli::drive::registry_to_check;
 use crate::cli::error::{CliError, Exit};
@@ -171,6 +172,7 @@ fn check_work_tree(
     let mut diagnostics = survey.diagnostics;
     let text = |path: &str| input::read_text(&root, path, &config.limits);
     diagnostics.extend(desired::check_sections(&registry, &config.limits, text));
+    diagnostics.extend(worker_workflow::check(&config, text));
     let tree = OwnedTree::WorkTree(&workspace.repo, &root);
     diagnostics.extend(code_owners::check(survey.facts.iter(), tree, &config.limits, text)?);
     // Only for these is the whole of every resource needed, which a survey does not keep.
@@ -202,6 +204,7 @@ fn check_commit(
     let read = |path: &str| desired::read_at(&workspace.repo, commit, path, &config.limits);
     diagnostics.extend(desired::check_facts(facts.iter(), &config.limits, read));
     diagnostics.extend(desired::check_sections(&registry, &config.limits, read));
+    diagnostics.extend(worker_workflow::check(&config, read));
     let tree = OwnedTree::Commit(&workspace.repo, commit);
     diagnostics.extend(code_owners::check(facts.iter(), tree, &config.limits, read)?);
     let nested = any_nested(facts.iter().map(|(facts, _)| facts));

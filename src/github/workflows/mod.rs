@@ -1,11 +1,12 @@
 //! Workflows: started, followed and cancelled.
 
+mod download;
+
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::GitHub;
-use super::client::{ApiRequest, Method};
-use super::wire::{encoded, repo_path, segment};
+use crate::github::client::{ApiRequest, GitHub, Method};
+use crate::github::wire::{encoded, repo_path, segment};
 use crate::host::{Account, HostError, RepoName};
 
 /// How many pages of runs are read: the host gives a thousand runs at most of a list with conditions.
