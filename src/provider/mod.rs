@@ -5,6 +5,7 @@ mod agent;
 #[cfg(test)]
 mod any_host;
 mod attempt;
+mod changes;
 mod context;
 mod criteria;
 mod delivery;
@@ -12,7 +13,6 @@ mod external;
 mod files;
 mod foreign;
 mod github_actions;
-mod handed_over;
 mod http;
 mod human;
 mod local;
@@ -32,6 +32,10 @@ use std::pin::Pin;
 
 use attempt::stop_requested;
 pub use attempt::{Attempt, Brief, Control, OutputContract};
+pub use changes::{
+    ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, FileKind, HandedOverChange,
+    HandedOverContent,
+};
 use context::ProviderContext;
 pub use criteria::check_criteria;
 pub(crate) use delivery::PullHandle;
@@ -39,16 +43,14 @@ pub use files::{AttemptFiles, BringError, LeftFiles, NoFiles};
 pub(crate) use foreign::{read_answer, read_job, read_result, read_task_outputs, redact_pieces};
 pub use github_actions::worker::ParcelError;
 pub(crate) use github_actions::worker::{has_worker, without_worker, work};
-pub use handed_over::{FileKind, HandedOverChange, HandedOverContent};
 pub(crate) use object_store::{ObjectStore, ObjectStoreError, OpenBucket};
 pub(crate) use output::holds_token;
 pub use process::out_of_sight;
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
-    BranchMerge, BranchMerger, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck,
-    JudgedCheckout, JudgedWork, PrivateCheckout, UpstreamNode, UpstreamWork, Workspace, WorkspaceError,
-    WorkspaceFault, WorkspaceForm,
+    BranchMerge, BranchMerger, JudgedCheckout, JudgedWork, PrivateCheckout, UpstreamNode, UpstreamWork,
+    Workspace, WorkspaceError, WorkspaceFault, WorkspaceForm,
 };
 
 use crate::model::JsonMap;

@@ -7,8 +7,8 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::handed_over::HandedOverChange;
-use crate::model::{CriterionResult, DiscardedChanges, NodeId, NodeReason, NodeResult};
+use super::changes::{ChangeRules, CollectError, CollectedChanges, HandedOverChange};
+use crate::model::{CriterionResult, NodeId, NodeReason, NodeResult};
 use crate::run::{AttemptOutcome, RunnerFault, Stop, cause_first};
 
 /// Gives private checkouts of one commit.
@@ -162,75 +162,6 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// What becomes of the files that a task changed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ChangePolicy {
-    /// They are kept as a commit, and what comes after builds on it.
-    Commit,
-    /// They are dropped, and counted.
-    #[default]
-    Discard,
-    /// There must be none.
-    Forbid,
-}
-
-/// Whether content must not be in a result, such as a secret.
-pub type ContentCheck = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
-
-/// What a task may change, and what becomes of it.
-#[derive(Clone)]
-pub struct ChangeRules {
-    /// What becomes of it.
-    pub policy: ChangePolicy,
-    /// Globs of the only paths that may change; any when empty. A path that is denied by default may change when it is
-    /// named here literally.
-    pub allow: Vec<String>,
-    /// Globs of paths that may not change.
-    pub deny: Vec<String>,
-    /// Globs of paths that the work is judged by, and that may not change whatever `allow` says.
-    pub forbid: Vec<String>,
-    /// Content that must not be in a result.
-    pub is_secret: ContentCheck,
-    /// Whether the work goes on later: then what is kept is for the next attempt at it, and conflicts may still be marked.
-    pub is_unfinished: bool,
-}
-
-impl ChangeRules {
-    /// Nothing is kept.
-    pub(super) fn discarding() -> Self {
-        Self {
-            policy: ChangePolicy::Discard,
-            allow: Vec::new(),
-            deny: Vec::new(),
-            forbid: Vec::new(),
-            is_secret: Arc::new(|_| false),
-            is_unfinished: false,
-        }
-    }
-}
-
-/// What was found of the changes of a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CollectedChanges {
-    /// There were none.
-    None,
-    /// They are dropped.
-    Discarded(DiscardedChanges),
-    /// They are a commit now.
-    Result(NodeResult),
-}
-
-/// Why the changes of a task are not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum CollectError {
-    /// Something changed that may not.
-    #[error("{0}")]
-    Refused(String),
-    /// This machine could not take them in; the work itself may be as good as any.
-    #[error("what it changed cannot be taken in")]
-    Runner(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// What the nodes before a delivery changed.

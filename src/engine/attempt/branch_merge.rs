@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::collect::{WorkOrder, changed_file, shown};
-use super::workspace::{Workspaces, fault_of};
+use super::collect::{WorkOrder, changed_file, fault_of, shown};
+use super::workspace::Workspaces;
 use crate::git::{GitError, LineDepth, NewCommit, ObjectId, Repo, ResultMerge, SwapResult};
 use crate::plan::{ChangedFile, PathRules, refusals};
 use crate::provider::{BranchMerge, BranchMerger, WorkspaceError, holds_token};

@@ -1,5 +1,6 @@
 //! Taking in what a task changed: counted, refused, or committed on top of its base.
 
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -13,7 +14,8 @@ use crate::git::{
 use crate::manifest::{is_candidate, may_declare};
 use crate::model::{DiscardedChanges, NodeResult};
 use crate::plan::{ChangedFile, PathRules, protected, refusals};
-use crate::provider::{ChangePolicy, ChangeRules, CollectError, CollectedChanges};
+use crate::provider::{ChangePolicy, ChangeRules, CollectError, CollectedChanges, WorkspaceFault};
+use crate::run::RunnerFault;
 
 /// How a file begins that stands for one in Git LFS.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
@@ -351,5 +353,55 @@ fn unreadable(error: GitError) -> CollectError {
             CollectError::Refused(format!("left files that cannot be read: {detail}"))
         }
         error => error.into(),
+    }
+}
+
+/// Whose fault it is that a commit cannot be checked out. What is not known to be the commit's is this machine's: a failure
+/// of the work is for good, a claim that is given back is not.
+pub(super) fn fault_of(error: &GitError) -> WorkspaceFault {
+    match error {
+        GitError::Interrupted => WorkspaceFault::Interrupted,
+        GitError::BadTree { .. }
+        | GitError::BadPath { .. }
+        | GitError::BadSubmodule { .. }
+        | GitError::RefusedEntry { .. } => WorkspaceFault::Commit,
+        // Names that differ only in case, or are too long for this file system.
+        GitError::Io { source, .. }
+            if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::InvalidFilename) =>
+        {
+            WorkspaceFault::Commit
+        }
+        GitError::Missing { .. }
+        | GitError::Submodule { .. }
+        | GitError::TimedOut { .. }
+        | GitError::Authentication { .. }
+        | GitError::Permission { .. }
+        | GitError::Unreachable { .. }
+        | GitError::Remote { .. } => WorkspaceFault::Runner(RunnerFault::Commit),
+        _ => WorkspaceFault::Runner(RunnerFault::Machine),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_the_commit_itself_is_the_commits_fault() {
+        let io = |kind: ErrorKind| GitError::Io { doing: "write", path: PathBuf::new(), source: kind.into() };
+        let unreachable = GitError::Unreachable { remote: "origin".to_owned(), detail: "503".to_owned() };
+        let cases = [
+            (io(ErrorKind::StorageFull), WorkspaceFault::Runner(RunnerFault::Machine)),
+            (io(ErrorKind::PermissionDenied), WorkspaceFault::Runner(RunnerFault::Machine)),
+            (io(ErrorKind::AlreadyExists), WorkspaceFault::Commit),
+            (unreachable, WorkspaceFault::Runner(RunnerFault::Commit)),
+            (GitError::BadPath { path: "..".to_owned(), problem: "is unsafe" }, WorkspaceFault::Commit),
+            (GitError::Interrupted, WorkspaceFault::Interrupted),
+        ];
+        for (error, fault) in cases {
+            assert_eq!(fault_of(&error), fault, "{error}");
+        }
     }
 }

@@ -1,14 +1,13 @@
 //! Workspaces for attempts: which commit one holds, where its objects come from, and what happens to it afterwards.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use tracing::{debug, warn};
 
-use super::collect::{ResultTerms, WorkOrder, collect};
+use super::collect::{ResultTerms, WorkOrder, collect, fault_of};
 use crate::engine::clock::Clock;
 use crate::git::{
     CheckoutForm, GitError, JudgedCommit, Leftovers, ObjectCache, ObjectId, Remote, Repo, ResultMerge,
@@ -18,9 +17,8 @@ use crate::model::{Digest, NodeResult};
 use crate::plan::among;
 use crate::provider::{
     ChangeRules, CollectError, CollectedChanges, HandedOverChange, JudgedCheckout, JudgedWork,
-    PrivateCheckout, Workspace, WorkspaceError, WorkspaceFault, WorkspaceForm,
+    PrivateCheckout, Workspace, WorkspaceError, WorkspaceForm,
 };
-use crate::run::RunnerFault;
 
 /// How many hexadecimal digits of a digest name the folder of a repository.
 const FOLDER_DIGITS: usize = 16;
@@ -393,53 +391,5 @@ impl Workspace for OrderedWorkspace {
             tree: judged.tree.to_string(),
             restored: judged.restored,
         }))
-    }
-}
-
-/// Whose fault it is that a commit cannot be checked out. What is not known to be the commit's is this machine's: a failure
-/// of the work is for good, a claim that is given back is not.
-pub(super) fn fault_of(error: &GitError) -> WorkspaceFault {
-    match error {
-        GitError::Interrupted => WorkspaceFault::Interrupted,
-        GitError::BadTree { .. }
-        | GitError::BadPath { .. }
-        | GitError::BadSubmodule { .. }
-        | GitError::RefusedEntry { .. } => WorkspaceFault::Commit,
-        // Names that differ only in case, or are too long for this file system.
-        GitError::Io { source, .. }
-            if matches!(source.kind(), ErrorKind::AlreadyExists | ErrorKind::InvalidFilename) =>
-        {
-            WorkspaceFault::Commit
-        }
-        GitError::Missing { .. }
-        | GitError::Submodule { .. }
-        | GitError::TimedOut { .. }
-        | GitError::Authentication { .. }
-        | GitError::Permission { .. }
-        | GitError::Unreachable { .. }
-        | GitError::Remote { .. } => WorkspaceFault::Runner(RunnerFault::Commit),
-        _ => WorkspaceFault::Runner(RunnerFault::Machine),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_wrong_with_the_commit_itself_is_the_commits_fault() {
-        let io = |kind: ErrorKind| GitError::Io { doing: "write", path: PathBuf::new(), source: kind.into() };
-        let unreachable = GitError::Unreachable { remote: "origin".to_owned(), detail: "503".to_owned() };
-        let cases = [
-            (io(ErrorKind::StorageFull), WorkspaceFault::Runner(RunnerFault::Machine)),
-            (io(ErrorKind::PermissionDenied), WorkspaceFault::Runner(RunnerFault::Machine)),
-            (io(ErrorKind::AlreadyExists), WorkspaceFault::Commit),
-            (unreachable, WorkspaceFault::Runner(RunnerFault::Commit)),
-            (GitError::BadPath { path: "..".to_owned(), problem: "is unsafe" }, WorkspaceFault::Commit),
-            (GitError::Interrupted, WorkspaceFault::Interrupted),
-        ];
-        for (error, fault) in cases {
-            assert_eq!(fault_of(&error), fault, "{error}");
-        }
     }
 }
