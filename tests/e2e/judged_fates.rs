@@ -168,6 +168,10 @@ fn a_question_is_answered_and_the_work_done_on_another_machine() {
     let stage = asked("1h");
     let both = stage.node("fate", "both");
     assert_eq!((both.phase, both.extensions.reason), (NodePhase::Blocked, Some(NodeReason::InputRequired)));
+    // It is not begun anew behind the back of whoever is asked.
+    let early = stage.environment.planspec(&["retry", "fate", "--from", "both", "-n", "team"]).exits(1);
+    let said = "the question of node `both` is still open; answer it first (`planspec answer ";
+    assert!(early.stderr.contains(said), "{}", early.stderr);
     let _ = std::fs::remove_dir_all(stage.outside("home/.cache"));
     let url = format!("file://{}", stage.environment.repo().display());
     let other = stage.clone_to(&url, "other");

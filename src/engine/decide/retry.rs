@@ -10,7 +10,9 @@ use super::{Actor, DecisionEffect, refuse};
 use crate::engine::EngineError;
 use crate::engine::snapshot::Snapshot;
 use crate::graph::NodeIx;
-use crate::model::{NodeId, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey, UnfinishedWork};
+use crate::model::{
+    NextStep, NodeId, NodeKind, NodePhase, NodeReason, NodeStatus, ResourceKey, UnfinishedWork,
+};
 use crate::plan::built_on;
 use crate::run::{CompiledPlan, ExecutionChange, NodeChange};
 
@@ -48,9 +50,7 @@ pub(super) fn retry(
     let elsewhere = |id: &&NodeId| case.status().node_statuses.get(*id).is_some_and(NodeStatus::is_remote);
     // Its handle would be lost, and with it the only way to end the remote work.
     if let Some(away) = again.iter().find(elsewhere) {
-        return refuse(format!(
-            "the remote work of node `{away}` is still running; cancel the execution first, or wait for it"
-        ));
+        return refuse(still_open(&case, key, away));
     }
     if again.is_empty() {
         return refuse(nothing_to_retry(key, &case));
@@ -77,6 +77,18 @@ pub(super) fn retry(
     let mut verdict = DecisionEffect::default();
     case.close_because(&mut verdict, actor, ("Retried", &said), comment);
     Ok(verdict)
+}
+
+/// Why a node is not made again that goes on elsewhere, or whose question waits for an answer.
+fn still_open(case: &DecisionTarget, key: &ResourceKey, node: &NodeId) -> String {
+    let reason = case.status().node_statuses.get(node).and_then(|state| state.extensions.reason);
+    if reason == Some(NodeReason::InputRequired) {
+        let step = NextStep::answer(key, node);
+        return format!(
+            "the question of node `{node}` is still open; answer it first (`{step}`), or cancel the execution"
+        );
+    }
+    format!("the remote work of node `{node}` is still running; cancel the execution first, or wait for it")
 }
 
 /// Why there is nothing to retry.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::github::{GitHub, WorkflowRun};
-use crate::host::{HostError, RepoName};
+use crate::host::{HostError, RepoName, TokenIdentity};
 use crate::model::JsonMap;
 
 /// How long a run that was just started may take to appear in the host's list.
@@ -60,14 +60,40 @@ impl KeyedRuns {
         }
         // Asked only now, since most lists hold no such run.
         let myself = self.host.myself().await?;
-        let by_us = |run: &WorkflowRun| run.actor.as_ref().is_some_and(|actor| myself.is(actor));
-        Ok(runs.into_iter().filter(by_us).min_by_key(|run| run.id))
+        Ok(runs.into_iter().filter(|run| is_by(&myself, run)).min_by_key(|run| run.id))
+    }
+
+    /// The run with a number that was recorded; none where it is not the one that is meant: whoever may push the status branch
+    /// could put the number of another run into the record (Invariant 14).
+    pub(super) async fn numbered(&self, id: u64) -> Result<Option<WorkflowRun>, HostError> {
+        let run = self.host.run(&self.repo, id).await?;
+        if !self.is_named(&run) {
+            return Ok(None);
+        }
+        // One more request, so only where it is over and counts for something.
+        let counts = run.status.as_deref() == Some("completed");
+        let ours = !counts || is_by(&self.host.myself().await?, &run);
+        Ok(ours.then_some(run))
+    }
+
+    /// Has the run cancelled, by its number where that is known. No other run, whatever the record says.
+    pub(super) async fn cancel(&self, known: Option<u64>) -> Result<(), HostError> {
+        let found = match known {
+            Some(id) => self.numbered(id).await,
+            // It was started and not found; it may have appeared since.
+            None => self.find().await,
+        };
+        match found {
+            Ok(None) | Err(HostError::NotFound { .. }) => Ok(()),
+            Ok(Some(run)) => self.host.cancel_run(&self.repo, run.id).await,
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a run has the key, and was started by hand or by us on the branch that is meant.
     // Keys are recorded where many can read them, and whoever may start the workflow can put one into a title: of another
     // branch it would be other code, and of another person an answer that they chose.
-    pub(super) fn is_named(&self, run: &WorkflowRun) -> bool {
+    fn is_named(&self, run: &WorkflowRun) -> bool {
         let titles = [&run.display_title, &run.name];
         run.event == "workflow_dispatch"
             && run.head_branch.as_deref() == Some(self.branch())
@@ -79,6 +105,13 @@ impl KeyedRuns {
         let full = &self.reference;
         full.strip_prefix("refs/heads/").or_else(|| full.strip_prefix("refs/tags/")).unwrap_or(full)
     }
+}
+
+/// What is said of a run that is not the one that was started.
+pub(super) const OF_SOMEBODY_ELSE: &str = "the workflow run in the record is not the one of this attempt";
+
+fn is_by(myself: &TokenIdentity, run: &WorkflowRun) -> bool {
+    run.actor.as_ref().is_some_and(|actor| myself.is(actor))
 }
 
 /// Whether the title holds the key and not one that only begins like it: those of 1 and 10 do.

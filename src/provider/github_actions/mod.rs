@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use self::keyed_runs::KeyedRuns;
+use self::keyed_runs::{KeyedRuns, OF_SOMEBODY_ELSE};
 use super::criteria::check_elsewhere;
 use super::output::{AttemptLog, plain_line};
 use super::settings::{Settings, has_expression};
@@ -114,17 +114,7 @@ impl Provider for GitHubActions {
                 Err(AttemptOutcome::Failed { message, .. }) => return Err(message),
                 Err(_) => return Ok(()),
             };
-            let run = match job.known() {
-                Some(id) => Some(id),
-                // It was started and not found; it may have appeared since.
-                None => job.runs.find().await.map_err(|error| error.to_string())?.map(|run| run.id),
-            };
-            match run {
-                Some(id) => {
-                    job.runs.host.cancel_run(&job.runs.repo, id).await.map_err(|error| error.to_string())
-                }
-                None => Ok(()),
-            }
+            job.runs.cancel(job.known()).await.map_err(|error| error.to_string())
         })
     }
 }
@@ -212,16 +202,20 @@ impl WorkflowAttempt {
     }
 
     async fn look(&self) -> AttemptReport {
-        let found = match self.known() {
-            Some(id) => self.runs.host.run(&self.runs.repo, id).await.map(Some),
+        let known = self.known();
+        let found = match known {
+            Some(id) => self.runs.numbered(id).await,
             None => self.runs.find().await,
         };
         match found {
             Ok(Some(run)) => self.report(&run).await,
+            Ok(None) if known.is_some() => {
+                AttemptOutcome::permanent(NodeReason::ProviderFailed, OF_SOMEBODY_ELSE).into()
+            }
             Ok(None) => self.blocked(None, "the workflow was started, but its run is not listed yet"),
             // Work that is under way is not given up because the host cannot be asked.
             Err(error) if error.is_passing() => {
-                self.blocked(self.known(), "the host cannot be reached at the moment")
+                self.blocked(known, "the host cannot be reached at the moment")
             }
             Err(error) => gone_or_failed(&error).into(),
         }

@@ -165,9 +165,9 @@ async fn a_run_is_followed_to_its_conclusion_and_gives_links() {
     let (server, provider) = host().await;
     let one = "/repos/acme/app/actions/runs/7";
     let steps = [
-        run(7, "k", "in_progress", None),
-        run(7, "k", "completed", Some("success")),
-        run(7, "k", "completed", Some("failure")),
+        run(7, "uid/deploy/1", "in_progress", None),
+        run(7, "uid/deploy/1", "completed", Some("success")),
+        run(7, "uid/deploy/1", "completed", Some("failure")),
     ];
     for (priority, step) in (1..).zip(steps) {
         Mock::given(path(one))
@@ -228,6 +228,8 @@ async fn a_run_is_called_off_even_when_it_was_not_found_yet() {
         .respond_with(listed(&[run(7, "uid/deploy/1", "queued", None)]))
         .mount(&server)
         .await;
+    let queued = ResponseTemplate::new(200).set_body_json(run(7, "uid/deploy/1", "queued", None));
+    Mock::given(path("/repos/acme/app/actions/runs/7")).respond_with(queued).mount(&server).await;
     Mock::given(method("POST"))
         .and(path("/repos/acme/app/actions/runs/7/cancel"))
         .respond_with(ResponseTemplate::new(202).set_body_json(json!({})))
@@ -236,6 +238,34 @@ async fn a_run_is_called_off_even_when_it_was_not_found_yet() {
         .await;
     assert_eq!(provider.cancel_remote(attempt(Some(r#"{"run":7}"#))).await, Ok(()));
     assert_eq!(provider.cancel_remote(attempt(Some(r#"{"run":null}"#))).await, Ok(()));
+}
+
+#[tokio::test]
+async fn no_other_run_answers_or_is_cancelled_whatever_number_is_recorded() {
+    let ours = || run(7, "uid/deploy/1", "completed", Some("success"));
+    let with = |field: &str, value: Value| {
+        let mut other = ours();
+        other[field] = value;
+        other
+    };
+    for other in [
+        run(7, "uid/deploy/10", "completed", Some("success")),
+        with("head_branch", json!("elsewhere")),
+        with("event", json!("push")),
+        with("actor", json!({ "login": "mallory", "id": 2, "type": "User" })),
+    ] {
+        // Nothing answers a cancellation here: one would be an error.
+        let (server, provider) = host().await;
+        let answer = ResponseTemplate::new(200).set_body_json(&other);
+        Mock::given(path("/repos/acme/app/actions/runs/7")).respond_with(answer).mount(&server).await;
+        let forged = || attempt(Some(r#"{"run":7}"#));
+        let outcome = provider.poll(forged(), control()).await.outcome;
+        assert!(
+            matches!(&outcome, AttemptOutcome::Failed { message, .. } if message == OF_SOMEBODY_ELSE),
+            "{other}: {outcome:?}"
+        );
+        assert_eq!(provider.cancel_remote(forged()).await, Ok(()), "{other}");
+    }
 }
 
 #[tokio::test]
@@ -257,7 +287,7 @@ async fn criteria_are_checked_after_the_workflow_has_succeeded() {
     let settings = ProviderSettings { allow_private, host: Some(connection), ..ProviderSettings::default() };
     let provider = GitHubActions::new(ProviderContext::new(settings));
     let one = "/repos/acme/app/actions/runs/7";
-    let done = run(7, "k", "completed", Some("success"));
+    let done = run(7, "uid/deploy/1", "completed", Some("success"));
     Mock::given(path(one)).respond_with(ResponseTemplate::new(200).set_body_json(done)).mount(&server).await;
     let site = wiremock::MockServer::start().await;
     Mock::given(path("/site"))

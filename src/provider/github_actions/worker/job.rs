@@ -11,7 +11,7 @@ use crate::host::HostError;
 use crate::model::{JsonMap, NodeReason, QuestionAnswer};
 use crate::provider::context::NO_HOST;
 use crate::provider::github_actions::KEY;
-use crate::provider::github_actions::keyed_runs::KeyedRuns;
+use crate::provider::github_actions::keyed_runs::{KeyedRuns, OF_SOMEBODY_ELSE};
 use crate::provider::output::plain_line;
 use crate::provider::{Attempt, AttemptOutcome, ProviderContext, RunnerFault};
 
@@ -129,19 +129,20 @@ impl WorkerJob {
     /// Looks how far it is.
     pub(super) async fn look(&self) -> RunState {
         let found = match self.handle.run {
-            Some(id) => self.runs.host.run(&self.runs.repo, id).await.map(Some),
+            Some(id) => self.runs.numbered(id).await,
             None => self.runs.find().await,
         };
         let run = match found {
             Ok(Some(run)) => run,
+            Ok(None) if self.handle.run.is_some() => {
+                return RunState::Ended(AttemptOutcome::permanent(
+                    NodeReason::ProviderFailed,
+                    OF_SOMEBODY_ELSE,
+                ));
+            }
             Ok(None) => return RunState::Ended(self.not_listed()),
             Err(error) => return RunState::Ended(self.not_seen(&error)),
         };
-        // The number stands in the record, where whoever may push the status branch could put that of another run.
-        if !self.runs.is_named(&run) {
-            let message = "the workflow run in the record is not the one of this attempt";
-            return RunState::Ended(AttemptOutcome::permanent(NodeReason::ProviderFailed, message));
-        }
         if run.status.as_deref() != Some("completed") {
             return RunState::Ended(self.under_way(&run));
         }
@@ -176,20 +177,7 @@ impl WorkerJob {
 
     /// Has the run cancelled.
     pub(super) async fn cancel(&self) -> Result<(), String> {
-        let run = match self.handle.run {
-            Some(id) => Some(self.runs.host.run(&self.runs.repo, id).await),
-            // It was started and not found; it may have appeared since.
-            None => self.runs.find().await.transpose(),
-        };
-        match run {
-            None | Some(Err(HostError::NotFound { .. })) => Ok(()),
-            Some(Err(error)) => Err(error.to_string()),
-            // No other run, whatever the record says.
-            Some(Ok(run)) if !self.runs.is_named(&run) => Ok(()),
-            Some(Ok(run)) => {
-                self.runs.host.cancel_run(&self.runs.repo, run.id).await.map_err(|error| error.to_string())
-            }
-        }
+        self.runs.cancel(self.handle.run).await.map_err(|error| error.to_string())
     }
 
     /// What is made of an error of the host at a poll.
