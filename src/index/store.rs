@@ -45,13 +45,13 @@ impl Store {
         }
     }
 
-    /// The file in `dir` for reading, if it is intact and no process is writing to it; else as [`Self::open`].
-    /// Without anything in its place: a command that shows something makes no folder.
+    /// The file in `dir` for reading, and nothing in its place: a command that only shows something makes no folder.
     pub(super) fn of_reader(dir: &Path) -> Option<Self> {
         let database = ReadOnlyDatabase::open(dir.join(FILE)).ok()?;
         Some(Self::Reading(database, dir.to_owned()))
     }
 
+    /// The file in `dir` for reading, if it is intact and no process is writing to it; else as [`Self::open`].
     pub(super) fn open_to_read(dir: &Path) -> Result<Self, IndexError> {
         let path = dir.join(FILE);
         // Several readers share the file, so `status` and `get` work beside each other; a writer excludes them.

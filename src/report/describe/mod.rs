@@ -108,7 +108,6 @@ impl DescribePage {
         self.out.push_str(&format!("{} {value}\n", Tone::Muted.paint(format!("{name:14}"))));
     }
 
-    /// A sentence of a safe text, indented, as long as the terminal is wide.
     /// Why there is nothing to show.
     fn unrecorded(&mut self, refused: Option<&str>) {
         self.out.push('\n');
@@ -120,6 +119,7 @@ impl DescribePage {
         }
     }
 
+    /// A sentence of a safe text, indented, as long as the terminal is wide.
     fn sentence(&mut self, sentence: &str) {
         let sentence = text::line(sentence);
         let lines = match self.width {
