@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use git2::Oid;
@@ -31,16 +30,8 @@ impl GatheredObject {
 
 #[derive(Default)]
 struct Gathering {
-    /// In the order in which they were made, which keeps together what is alike.
-    objects: Vec<(ObjectId, GatheredObject)>,
-    places: HashMap<ObjectId, usize>,
+    objects: HashMap<ObjectId, GatheredObject>,
     size: usize,
-}
-
-impl Gathering {
-    fn get(&self, id: ObjectId) -> Option<&GatheredObject> {
-        self.objects.get(*self.places.get(&id)?).map(|found| &found.1)
-    }
 }
 
 /// Trees that were written a moment ago.
@@ -68,27 +59,26 @@ impl GatheredObjects {
         };
         let id = Oid::hash_object(kind, bytes).map_err(GitError::doing(format!("cannot hash a {kind}")))?;
         let id = ObjectId::from_oid(id);
-        if let Entry::Vacant(place) = gathering.places.entry(id) {
-            place.insert(gathering.objects.len());
+        gathering.objects.entry(id).or_insert_with(|| {
             gathering.size += bytes.len();
-            gathering.objects.push((id, GatheredObject { kind, bytes: bytes.into() }));
-        }
+            GatheredObject { kind, bytes: bytes.into() }
+        });
         Ok(Some(id))
     }
 
     pub(super) fn contains(&self, id: ObjectId) -> bool {
-        self.held.borrow().as_ref().is_some_and(|gathering| gathering.get(id).is_some())
+        self.held.borrow().as_ref().is_some_and(|gathering| gathering.objects.contains_key(&id))
     }
 
     /// The bytes of a tree that is held back, or was until a moment ago.
     pub(super) fn tree(&self, id: ObjectId) -> Option<Arc<[u8]>> {
         let gathering = self.held.borrow();
-        let held = gathering.as_ref().and_then(|gathering| gathering.get(id)?.tree());
+        let held = gathering.as_ref().and_then(|gathering| gathering.objects.get(&id)?.tree());
         held.or_else(|| self.last_trees.borrow().trees.get(&id).map(Arc::clone))
     }
 
     /// Remembers the trees among these objects, which are written by now.
-    pub(super) fn remember(&self, objects: &[(ObjectId, GatheredObject)]) {
+    pub(super) fn remember(&self, objects: &HashMap<ObjectId, GatheredObject>) {
         let known = &mut *self.last_trees.borrow_mut();
         let trees = objects.iter().filter_map(|(id, object)| Some((*id, object.tree()?)));
         let trees: Vec<(ObjectId, Arc<[u8]>)> = trees.collect();
@@ -114,7 +104,7 @@ impl GatheredObjects {
     }
 
     /// Ends that, and gives what was held back.
-    pub(super) fn end(&self) -> Vec<(ObjectId, GatheredObject)> {
+    pub(super) fn end(&self) -> HashMap<ObjectId, GatheredObject> {
         self.held.take().map(|gathering| gathering.objects).unwrap_or_default()
     }
 }

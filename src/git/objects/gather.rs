@@ -1,6 +1,7 @@
 //! Writing objects together: a file for each of the hundreds of objects of a large commit costs more than all the rest of it, and
 //! one pack of them costs two files.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 
 use git2::{Buf, Odb, Repository};
@@ -28,7 +29,7 @@ impl Repo {
         let objects = self.gathered().end();
         let made = made?;
         if objects.len() < PACK_FROM {
-            self.write_loose(objects.iter().map(|(id, object)| (id, object)))?;
+            self.write_loose(objects.iter())?;
         } else {
             tracing::debug!(objects = objects.len(), "objects written as one pack");
             self.write_pack(&objects)
@@ -38,12 +39,12 @@ impl Repo {
         Ok(made)
     }
 
-    fn write_pack(&self, objects: &[(ObjectId, GatheredObject)]) -> Result<(), git2::Error> {
+    fn write_pack(&self, objects: &HashMap<ObjectId, GatheredObject>) -> Result<(), git2::Error> {
         // The builder of packs reads from an object database, and this one is nowhere but in memory.
         let memory = Odb::new()?;
         memory.add_new_mempack_backend(1)?;
         let mut ids = Vec::with_capacity(objects.len());
-        for (_, object) in objects {
+        for object in objects.values() {
             ids.push(memory.write(object.kind, &object.bytes)?);
         }
         let memory = Repository::from_odb(memory)?;
