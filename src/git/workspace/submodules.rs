@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::form::VisibleHistory;
-use super::object_cache::{ObjectCache, io, set_own_files, shown};
-use super::task_git_dir::{TaskGitDir, remove, write};
+use super::object_cache::{ObjectCache, io, shown};
+use super::task_git_dir::{TaskGitDir, open_runner_dir, remove, write};
 use crate::git::command::GitCommand;
 use crate::git::{GitError, ObjectId, Repo};
 
@@ -149,12 +149,7 @@ impl ModuleTree {
         if real != workspace.canonicalize().map_err(io("find", workspace))?.join(&module.path) {
             return Err(module.bad("its place is behind a symbolic link"));
         }
-        let repo = Repo::init_bare(&runner, "main")?;
-        set_own_files(&repo)?;
-        let config = repo.git2().config().and_then(|mut config| config.set_bool("core.bare", false));
-        config.map_err(GitError::doing("cannot write the configuration of a workspace"))?;
-        let alternates = runner.join("objects/info/alternates");
-        write(&alternates, format!("{}\n", cache.objects().display()).as_bytes())?;
+        open_runner_dir(&runner, cache)?;
         let history = VisibleHistory::of(cache, module.commit, None, "")?;
         if let Some(lines) = &history.shallow {
             write(&runner.join("shallow"), lines)?;

@@ -1,4 +1,5 @@
 //! The `.git` of a workspace, which belongs to the task: what is in it at the start, and that nothing of an earlier task stays.
+//! And the runner's own beside it.
 
 use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Write as _};
@@ -6,8 +7,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::form::VisibleHistory;
-use super::object_cache::{ObjectCache, io};
-use crate::git::{GitError, ObjectId};
+use super::object_cache::{ObjectCache, io, set_own_files};
+use crate::git::{GitError, ObjectId, Repo};
 
 /// Who commits in a workspace when the task says nothing else.
 const TASK_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
@@ -126,6 +127,18 @@ pub(super) fn remove(path: &Path) -> Result<(), GitError> {
         Err(error) => Err(error),
     };
     removed.map_err(io("remove", path))
+}
+
+/// Makes the runner's own Git directory of a working tree, unless it is there, and has it borrow objects from a cache.
+pub(super) fn open_runner_dir(runner: &Path, cache: &ObjectCache) -> Result<(), GitError> {
+    if !runner.join("HEAD").exists() {
+        let repo = Repo::init_bare(runner, "main")?;
+        set_own_files(&repo)?;
+        let config = repo.git2().config().and_then(|mut config| config.set_bool("core.bare", false));
+        config.map_err(GitError::doing("cannot write the configuration of a workspace"))?;
+    }
+    let alternates = runner.join("objects/info/alternates");
+    write(&alternates, format!("{}\n", cache.objects().display()).as_bytes())
 }
 
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), GitError> {

@@ -12,13 +12,13 @@ use tempfile::NamedTempFile;
 
 use super::form::{CheckoutForm, EVERYTHING, Leftovers, VisibleHistory, patterns};
 use super::left_behind::ProcessWatch;
-use super::object_cache::{ObjectCache, io, set_own_files};
+use super::object_cache::{ObjectCache, io};
 use super::slot::{Slot, remove_all};
 use super::submodules::{ModuleTree, Submodule, announce};
-use super::task_git_dir::{TaskGitDir, remove, write};
+use super::task_git_dir::{TaskGitDir, open_runner_dir, remove, write};
 use super::untouched::TrackedFilesCache;
 use crate::git::command::GitCommand;
-use crate::git::{GitError, ObjectId, Repo};
+use crate::git::{GitError, ObjectId};
 
 /// A working tree that nobody else uses.
 #[derive(Debug)]
@@ -254,14 +254,7 @@ impl WorkingCopy {
         let tree = self.tree();
         let runner = self.runner();
         fs::create_dir_all(&tree).map_err(io("make the directory", &tree))?;
-        if !runner.join("HEAD").exists() {
-            let repo = Repo::init_bare(&runner, "main")?;
-            set_own_files(&repo)?;
-            let config = repo.git2().config().and_then(|mut config| config.set_bool("core.bare", false));
-            config.map_err(GitError::doing("cannot write the configuration of a workspace"))?;
-        }
-        let alternates = runner.join("objects/info/alternates");
-        write(&alternates, format!("{}\n", cache.objects().display()).as_bytes())?;
+        open_runner_dir(&runner, cache)?;
         copy_if_there(&cache.dir().join("shallow"), &runner.join("shallow"))
     }
 
