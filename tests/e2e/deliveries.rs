@@ -38,9 +38,7 @@ fn push(stage: &Stage, bare: &Path, branch: &str, file: &str, content: &str) {
 /// The repository and a bare remote, with a clone of it that reconciles.
 pub(crate) fn with_remote(config: &str, graph: &Graph) -> (Stage, std::path::PathBuf, std::path::PathBuf) {
     let stage = Stage::with_graphs(config, &[graph]);
-    let bare = stage.outside("bare.git");
-    stage.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
-    stage.environment.git_in(&bare, &["remote", "remove", "origin"]).succeeds();
+    let bare = stage.bare();
     let clone = stage.clone_to(bare.to_str().unwrap(), "clone");
     (stage, bare, clone)
 }

@@ -26,6 +26,14 @@ fn stage(server: &GitServer, script: &str) -> (Stage, std::path::PathBuf) {
     (stage, clone)
 }
 
+/// Waits until the Execution `work` has succeeded at the remote.
+fn wait_until_done(stage: &Stage, server: &GitServer, what: &str) {
+    stage.wait_until(what, || {
+        let record = record_in(&server.bare(), Kind::Execution, "work");
+        record.is_some_and(|record| record.execution().unwrap().phase == ExecutionPhase::Succeeded)
+    });
+}
+
 #[test]
 fn an_outage_of_the_remote_is_waited_for_and_nothing_runs_twice() {
     for outage in ["503 Service Unavailable", "401 Unauthorized", "404 Not Found"] {
@@ -68,10 +76,7 @@ fn an_outage_that_outlasts_the_lease_ends_the_task_in_time_and_another_attempt_f
     stage.wait_until("the task is ended", || !is_alive(&pid));
     assert!(begun.elapsed() < Duration::from_secs(60), "it was the runner, and not the end of the task");
     server.fail("", 0);
-    stage.wait_until("another attempt ends", || {
-        let record = record_in(&server.bare(), Kind::Execution, "work");
-        record.is_some_and(|record| record.execution().unwrap().phase == ExecutionPhase::Succeeded)
-    });
+    wait_until_done(&stage, &server, "another attempt ends");
     runner.signal(Signal::TERM);
     runner.ends();
     // No retry was granted: what happened was no failure of the task.
@@ -89,10 +94,7 @@ fn an_outage_is_said_when_it_begins_and_when_it_is_over() {
     let server = GitServer::over_http();
     let (stage, clone) = stage(&server, "true");
     let mut runner = stage.start_in(&clone, &["--watch", "100ms"]);
-    stage.wait_until("it is done", || {
-        let record = record_in(&server.bare(), Kind::Execution, "work");
-        record.is_some_and(|record| record.execution().unwrap().phase == ExecutionPhase::Succeeded)
-    });
+    wait_until_done(&stage, &server, "it is done");
     server.fail("503 Service Unavailable", 1_000_000);
     stage.wait_until("the outage is said", || runner.output().contains(" has failed since "));
     server.fail("", 0);
@@ -111,10 +113,7 @@ fn a_remote_that_falls_silent_does_not_delay_a_stop() {
         let server = GitServer::over_http();
         let (stage, clone) = stage(&server, "true");
         let mut runner = stage.start_in(&clone, &["--watch", "100ms"]);
-        stage.wait_until("it is done", || {
-            let record = record_in(&server.bare(), Kind::Execution, "work");
-            record.is_some_and(|record| record.execution().unwrap().phase == ExecutionPhase::Succeeded)
-        });
+        wait_until_done(&stage, &server, "it is done");
         server.steer("hang", "");
         stage.wait_until("a request hangs", || server.bare().join("hangs").exists());
         let asked = Instant::now();

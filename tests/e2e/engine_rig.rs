@@ -213,6 +213,15 @@ impl Stage {
         self.clone_to(&format!("file://{}", self.environment.repo().display()), "other")
     }
 
+    /// A bare clone of the repository, which knows nothing of where it came from: the place of a remote.
+    #[track_caller]
+    pub(crate) fn bare(&self) -> PathBuf {
+        let bare = self.outside("bare.git");
+        self.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
+        self.environment.git_in(&bare, &["remote", "remove", "origin"]).succeeds();
+        bare
+    }
+
     /// Clones a repository to a new path.
     #[track_caller]
     pub(crate) fn clone_to(&self, url: &str, name: &str) -> PathBuf {

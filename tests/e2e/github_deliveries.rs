@@ -74,9 +74,7 @@ impl Offer {
 
     fn configured(config: &str, graph: &Graph) -> Self {
         let stage = Stage::with_graphs(config, &[graph]);
-        let bare = stage.outside("bare.git");
-        stage.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
-        stage.environment.git_in(&bare, &["remote", "remove", "origin"]).succeeds();
+        let bare = stage.bare();
         let clone = stage.clone_to(bare.to_str().unwrap(), "clone");
         let host = GitHubHost::start();
         host.with(|state| {

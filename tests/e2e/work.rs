@@ -14,9 +14,7 @@ const KEPT: &str = "refs/planspec/results/team/chain";
 fn with_remote(config: &str, graph: &Graph) -> (Stage, std::path::PathBuf, std::path::PathBuf) {
     let stage = Stage::with_graphs(config, &[graph]);
     let repo = stage.environment.repo();
-    let bare = stage.outside("bare.git");
-    stage.environment.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]).succeeds();
-    stage.environment.git_in(&bare, &["remote", "remove", "origin"]).succeeds();
+    let bare = stage.bare();
     let clone = stage.clone_to(bare.to_str().unwrap(), "clone");
     drop(repo);
     (stage, bare, clone)
