@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, watch};
 use super::output::{Redactor, plain_line};
 use super::{AttemptFiles, UpstreamWork, Workspace};
 use crate::model::{
-    AcceptanceCriterion, ChangeRequest, ContextItem, GoalSpec, JsonMap, NodeId, NodeReason, QuestionAnswer,
-    ResourceKey, UnfinishedWork,
+    AcceptanceCriterion, ChangeRequest, ContextItem, GoalSpec, JsonMap, NextStep, NodeId, NodeReason,
+    QuestionAnswer, ResourceKey, UnfinishedWork,
 };
 use crate::run::{AttemptOutcome, AttemptReport, Stop};
 
@@ -83,6 +83,18 @@ impl Attempt {
             ("inputs", Value::Object(self.inputs.clone())),
         ];
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// How it ends where its work asks a person; `more` follows in the message.
+    pub(super) fn asks(&self, question: String, more: &str) -> AttemptOutcome {
+        let step = NextStep::answer(&self.key, &self.node);
+        AttemptOutcome::Blocked {
+            reason: NodeReason::InputRequired,
+            message: format!("{} asks: {question} (`{step}`){more}", self.provider),
+            // With it the next attempt can repeat what was asked; without any, nobody could answer.
+            handle: Some(question),
+            poll_after: None,
+        }
     }
 }
 

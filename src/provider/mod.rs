@@ -42,7 +42,7 @@ pub(crate) use delivery::PullHandle;
 pub use files::{AttemptFiles, BringError, LeftFiles, NoFiles};
 pub(crate) use foreign::{read_answer, read_job, read_result, read_task_outputs, redact_pieces};
 pub use github_actions::worker::ParcelError;
-pub(crate) use github_actions::worker::{has_worker, without_worker, work};
+pub(crate) use github_actions::worker::{has_worker, without_worker, work, worker_workflow};
 pub(crate) use object_store::{ObjectStore, ObjectStoreError, OpenBucket};
 pub(crate) use output::holds_token;
 pub use process::out_of_sight;

@@ -164,6 +164,17 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+impl CollectError {
+    /// How an attempt ends for it whose work was done.
+    pub(super) fn outcome(self) -> AttemptOutcome {
+        match self {
+            Self::Refused(message) => AttemptOutcome::failed(NodeReason::ChangeRefused, message),
+            // The process ran, and may have had effects elsewhere: it is run again only where it may be repeated.
+            Self::Runner(_) => AttemptOutcome::broken_off_here(chain(&self)),
+        }
+    }
+}
+
 /// What the nodes before a delivery changed.
 #[derive(Clone, Default)]
 pub struct UpstreamWork {

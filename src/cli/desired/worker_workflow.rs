@@ -6,14 +6,14 @@ use serde_json::Value;
 use crate::config::{CONFIG_FILE, Config};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::manifest::{self, codes};
+use crate::provider::worker_workflow;
 
 /// Where a host looks for workflows.
 const FOLDER: &str = ".github/workflows";
 
 /// Checks the workflow, if one is named. `read` gives the content of a path.
 pub(crate) fn check(config: &Config, mut read: impl FnMut(&str) -> Option<Vec<u8>>) -> Vec<Diagnostic> {
-    let named = config.providers.sections.get("commands").and_then(|commands| commands.get("workflow"));
-    let Some(name) = named.and_then(Value::as_str) else { return Vec::new() };
+    let Some(name) = worker_workflow(&config.providers.sections) else { return Vec::new() };
     let path = format!("{FOLDER}/{name}");
     let place = Location {
         path: CONFIG_FILE.to_owned(),

@@ -78,8 +78,7 @@ pub(super) fn collect(
         }
         ChangePolicy::Forbid => {
             let paths = changed.paths.iter().chain(&changed.repositories).chain(&changed.in_submodules);
-            let list = named(paths.map(|path| shown(path)), changed.count());
-            Err(CollectError::Refused(format!("changed files, and `config.changes` is `forbid`: {list}")))
+            Err(forbidden(paths.map(|path| shown(path)), changed.count()))
         }
         ChangePolicy::Commit => {
             check_size(&terms.limits, copy, &changed)?;
@@ -107,6 +106,11 @@ fn check_size(limits: &ResultLimits, copy: &WorkingCopy, changed: &ChangedPaths)
         path.symlink_metadata().map(|found| found.len()).unwrap_or_default()
     };
     check_bytes(limits, changed.paths.iter().map(|path| (path.as_slice(), size(path))))
+}
+
+/// Why changes are refused of which there must be none.
+fn forbidden(paths: impl Iterator<Item = String>, count: u64) -> CollectError {
+    CollectError::Refused(format!("changed files, and `config.changes` is `forbid`: {}", named(paths, count)))
 }
 
 /// Refuses so many files; `cut` says that there are more.
@@ -172,10 +176,7 @@ pub(super) fn take_in(
         ChangePolicy::Commit => {}
         ChangePolicy::Forbid if !files.is_empty() => {
             let paths = files.iter().map(|file| shown(file.path.as_bytes()));
-            let list = named(paths, u64::try_from(files.len()).unwrap_or(u64::MAX));
-            return Err(CollectError::Refused(format!(
-                "changed files, and `config.changes` is `forbid`: {list}"
-            )));
+            return Err(forbidden(paths, u64::try_from(files.len()).unwrap_or(u64::MAX)));
         }
         // Dropped there already.
         ChangePolicy::Forbid | ChangePolicy::Discard => return Ok(CollectedChanges::None),

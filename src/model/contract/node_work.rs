@@ -24,11 +24,22 @@ pub struct UnfinishedWork {
 }
 
 impl UnfinishedWork {
+    /// What an attempt has changed so far, kept as a result would be.
+    #[must_use]
+    pub fn of(NodeResult { commit, base, files, .. }: NodeResult, attempt: u32) -> Self {
+        Self { commit, base, files, attempt }
+    }
+
     /// What it is, for the message that says that it is dropped.
     #[must_use]
     pub fn summary(&self) -> String {
-        let files = if self.files == 1 { "1 file".to_owned() } else { format!("{} files", self.files) };
-        format!("what attempt {} had left unfinished ({files})", self.attempt)
+        format!("what attempt {} had left unfinished ({})", self.attempt, self.file_count())
+    }
+
+    /// How many files differ, in words.
+    #[must_use]
+    pub fn file_count(&self) -> String {
+        if self.files == 1 { "1 file".to_owned() } else { format!("{} files", self.files) }
     }
 }
 

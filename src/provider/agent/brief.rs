@@ -46,7 +46,7 @@ pub(in crate::provider) fn brief(attempt: &Attempt, keeps_changes: bool, asked: 
         fence(&mut text, "text", &answer.text);
     }
     if let Some(work) = &attempt.brief.unfinished {
-        let files = if work.files == 1 { "1 file".to_owned() } else { format!("{} files", work.files) };
+        let files = work.file_count();
         let _ = writeln!(
             text,
             "## What is there already\n\nAttempt {} at this task had to stop before it was done. What it changed is in the working \

@@ -52,7 +52,7 @@ impl KeyedRuns {
     }
 
     /// The run that we had started with the key in its title; the first one, should there be several.
-    pub(super) async fn find(&self) -> Result<Option<WorkflowRun>, HostError> {
+    async fn find(&self) -> Result<Option<WorkflowRun>, HostError> {
         let named = |run: &WorkflowRun| self.is_named(run);
         let runs = self.host.dispatched_runs(&self.repo, &self.workflow, self.branch(), named).await?;
         if runs.is_empty() {
@@ -63,9 +63,18 @@ impl KeyedRuns {
         Ok(runs.into_iter().filter(|run| is_by(&myself, run)).min_by_key(|run| run.id))
     }
 
+    /// The run with a number, where that is known; else the one that is found.
+    pub(super) async fn look_up(&self, known: Option<u64>) -> Result<Option<WorkflowRun>, HostError> {
+        match known {
+            Some(id) => self.numbered(id).await,
+            // It was started and not found; it may have appeared since.
+            None => self.find().await,
+        }
+    }
+
     /// The run with a number that was recorded; none where it is not the one that is meant: whoever may push the status branch
     /// could put the number of another run into the record (Invariant 14).
-    pub(super) async fn numbered(&self, id: u64) -> Result<Option<WorkflowRun>, HostError> {
+    async fn numbered(&self, id: u64) -> Result<Option<WorkflowRun>, HostError> {
         let run = self.host.run(&self.repo, id).await?;
         if !self.is_named(&run) {
             return Ok(None);
@@ -78,12 +87,7 @@ impl KeyedRuns {
 
     /// Has the run cancelled, by its number where that is known. No other run, whatever the record says.
     pub(super) async fn cancel(&self, known: Option<u64>) -> Result<(), HostError> {
-        let found = match known {
-            Some(id) => self.numbered(id).await,
-            // It was started and not found; it may have appeared since.
-            None => self.find().await,
-        };
-        match found {
+        match self.look_up(known).await {
             Ok(None) | Err(HostError::NotFound { .. }) => Ok(()),
             Ok(Some(run)) => self.host.cancel_run(&self.repo, run.id).await,
             Err(error) => Err(error),

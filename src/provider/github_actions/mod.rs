@@ -203,11 +203,7 @@ impl WorkflowAttempt {
 
     async fn look(&self) -> AttemptReport {
         let known = self.known();
-        let found = match known {
-            Some(id) => self.runs.numbered(id).await,
-            None => self.runs.find().await,
-        };
-        match found {
+        match self.runs.look_up(known).await {
             Ok(Some(run)) => self.report(&run).await,
             Ok(None) if known.is_some() => {
                 AttemptOutcome::permanent(NodeReason::ProviderFailed, OF_SOMEBODY_ELSE).into()

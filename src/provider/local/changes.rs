@@ -6,10 +6,9 @@ use std::sync::Arc;
 use globset::GlobBuilder;
 use serde_json::Value;
 
-use crate::model::{NodeReason, NodeResult};
+use crate::model::NodeResult;
 use crate::provider::output::{Redactor, holds_token};
 use crate::provider::settings::{ConfigError, Settings};
-use crate::provider::workspace::chain;
 use crate::provider::{
     AttemptOutcome, ChangePolicy, ChangeRules, CollectError, CollectedChanges, ContentCheck, Evidence,
     PrivateCheckout,
@@ -93,17 +92,10 @@ impl ChangeSettings {
         redactor: &Arc<Redactor>,
         evidence: &mut Evidence,
     ) -> Result<(), AttemptOutcome> {
-        match checkout.collect(&self.rules(redactor)) {
-            Ok(CollectedChanges::None) => {}
-            Ok(CollectedChanges::Discarded(discarded)) => evidence.discarded = Some(discarded),
-            Ok(CollectedChanges::Result(result)) => evidence.result = Some(result),
-            Err(CollectError::Refused(message)) => {
-                return Err(AttemptOutcome::failed(NodeReason::ChangeRefused, message));
-            }
-            // The process ran, and may have had effects elsewhere: it is run again only where it may be repeated.
-            Err(error @ CollectError::Runner(_)) => {
-                return Err(AttemptOutcome::broken_off_here(chain(&error)));
-            }
+        match checkout.collect(&self.rules(redactor)).map_err(CollectError::outcome)? {
+            CollectedChanges::None => {}
+            CollectedChanges::Discarded(discarded) => evidence.discarded = Some(discarded),
+            CollectedChanges::Result(result) => evidence.result = Some(result),
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{self, JsonMap, NextStep, NodeReason, Usage};
+use crate::model::{self, JsonMap, Usage};
 use crate::provider::output::{Redactor, plain_line};
 use crate::provider::{Attempt, AttemptOutcome};
 
@@ -86,14 +86,7 @@ impl ProcessReport {
         // First: a person can answer now, and then it may go on before its time.
         if let Some(question) = self.question {
             let question: String = question.chars().take(LONGEST_QUESTION).collect();
-            let step = NextStep::answer(&attempt.key, &attempt.node);
-            return Some(AttemptOutcome::Blocked {
-                reason: NodeReason::InputRequired,
-                message: format!("{} asks: {question} (`{step}`)", attempt.provider),
-                // With it the next attempt can repeat what was asked; without any, nobody could answer.
-                handle: Some(question),
-                poll_after: None,
-            });
+            return Some(attempt.asks(question, ""));
         }
         let retry_after = self.retry_after.map(|after| match after {
             RetryAfter::Seconds(seconds) => Duration::from_secs(seconds),

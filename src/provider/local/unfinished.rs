@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::{debug, info};
 
 use super::run::{LocalRun, WorkingFolder};
-use crate::model::{NodeReason, NodeResult, UnfinishedWork};
+use crate::model::{NodeReason, UnfinishedWork};
 use crate::provider::workspace::chain;
 use crate::provider::{AttemptOutcome, AttemptReport, CollectError, UnfinishedChanges};
 
@@ -32,7 +32,8 @@ impl LocalRun<'_> {
         let (node, attempt) = (&self.attempt.node, self.attempt.attempt);
         match taken {
             Ok(result) => {
-                let left = result.filter(|result| result.files > 0).map(|result| unfinished(result, attempt));
+                let left = result.filter(|result| result.files > 0);
+                let left = left.map(|result| Arc::new(UnfinishedWork::of(result, attempt)));
                 debug!(%node, attempt, kept = ?left, "unfinished changes taken in");
                 report.evidence.unfinished = UnfinishedChanges::Left(left);
             }
@@ -47,8 +48,4 @@ impl LocalRun<'_> {
             }
         }
     }
-}
-
-fn unfinished(NodeResult { commit, base, files, .. }: NodeResult, attempt: u32) -> Arc<UnfinishedWork> {
-    Arc::new(UnfinishedWork { commit, base, files, attempt })
 }

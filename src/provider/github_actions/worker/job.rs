@@ -10,8 +10,8 @@ use crate::github::{GitHub, WorkflowArtifact, WorkflowRun};
 use crate::host::HostError;
 use crate::model::{JsonMap, NodeReason, QuestionAnswer};
 use crate::provider::context::NO_HOST;
-use crate::provider::github_actions::KEY;
 use crate::provider::github_actions::keyed_runs::{KeyedRuns, OF_SOMEBODY_ELSE};
+use crate::provider::github_actions::{KEY, ONE_LOOK};
 use crate::provider::output::plain_line;
 use crate::provider::{Attempt, AttemptOutcome, ProviderContext, RunnerFault};
 
@@ -20,9 +20,6 @@ const EXECUTION: &str = "planspec_execution";
 
 /// The name of the artifact that holds the report.
 const ARTIFACT: &str = "planspec-work";
-
-/// The longest that one poll may take, waits for the host's limits included; the download has a time of its own.
-const ONE_LOOK: Duration = Duration::from_secs(60);
 
 /// What is recorded of an attempt that is under way.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -128,11 +125,7 @@ impl WorkerJob {
 
     /// Looks how far it is.
     pub(super) async fn look(&self) -> RunState {
-        let found = match self.handle.run {
-            Some(id) => self.runs.numbered(id).await,
-            None => self.runs.find().await,
-        };
-        let run = match found {
+        let run = match self.runs.look_up(self.handle.run).await {
             Ok(Some(run)) => run,
             Ok(None) if self.handle.run.is_some() => {
                 return RunState::Ended(AttemptOutcome::permanent(

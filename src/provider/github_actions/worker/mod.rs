@@ -81,6 +81,12 @@ pub(in crate::provider) fn read_foreign(bytes: &[u8]) {
     drop(parse_report(bytes, "uid/node/1.1"));
 }
 
+/// The file name of the workflow in which commands run, as the sections of the configuration have it.
+#[must_use]
+pub(crate) fn worker_workflow(sections: &JsonMap) -> Option<&str> {
+    sections.get(SECTION)?.get(WORKFLOW)?.as_str()
+}
+
 /// Whether commands run in a workflow, by the sections of the configuration.
 #[must_use]
 pub(crate) fn has_worker(sections: &JsonMap) -> bool {

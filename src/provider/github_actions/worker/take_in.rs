@@ -13,14 +13,12 @@ use tokio::sync::mpsc;
 use super::archive::{Archive, ArchiveBytes, ArchiveError};
 use super::parcel::{LOG, REPORT, ReportedOutcome, VERSION, WorkReport, artifact_file, change_file};
 use crate::model::{
-    AcceptanceCriterion, CriterionResult, DiscardedChanges, JsonMap, NextStep, NodeReason, NodeResult,
-    UnfinishedWork,
+    AcceptanceCriterion, CriterionResult, DiscardedChanges, JsonMap, NodeReason, NodeResult, UnfinishedWork,
 };
 use crate::provider::local::{ReadLimits, collect_artifacts, secrets};
 use crate::provider::output::{AttemptLog, OUTPUT_LIMIT, OutputForm, check_outputs, plain_line};
 use crate::provider::process::interrupt;
 use crate::provider::settings::is_inside;
-use crate::provider::workspace::chain;
 use crate::provider::{
     Attempt, AttemptOutcome, AttemptReport, ChangePolicy, ChangeRules, CollectError, CollectedChanges,
     HandedOverChange, HandedOverContent, LeftFiles, ProviderContext, UnfinishedChanges,
@@ -157,7 +155,9 @@ impl TakeIn<'_> {
                 message: format!("{}{more}", words(&message)),
                 retry_after: seconds(retry_after_seconds),
             },
-            ReportedOutcome::Asks { question } => self.question(&words(&question), &more),
+            ReportedOutcome::Asks { question } => {
+                self.attempt.asks(self.context.redactor.text(&words(&question)), &more)
+            }
             ReportedOutcome::Blocked { reason: NodeReason::ArtifactUnavailable, message } => {
                 let reason = NodeReason::ArtifactUnavailable;
                 AttemptOutcome::Blocked { reason, message: words(&message), handle: None, poll_after: None }
@@ -219,16 +219,12 @@ impl TakeIn<'_> {
         }
         let rules = ChangeRules { is_unfinished: true, ..self.rules.clone() };
         let work = match self.handed_over(archive, report, (left, &rules))? {
-            Ok(CollectedChanges::Result(NodeResult { commit, base, files, .. })) => {
-                Some(UnfinishedWork { commit, base, files, attempt: self.attempt.attempt })
-            }
+            Ok(CollectedChanges::Result(result)) => Some(UnfinishedWork::of(result, self.attempt.attempt)),
             Ok(CollectedChanges::None | CollectedChanges::Discarded(_)) => None,
             Err(CollectError::Refused(why)) => {
                 return Ok(format!("; what it changed so far is not kept: {why}"));
             }
-            Err(error @ CollectError::Runner(_)) => {
-                return Err(AttemptOutcome::broken_off_here(chain(&error)));
-            }
+            Err(error @ CollectError::Runner(_)) => return Err(error.outcome()),
         };
         taken.evidence.unfinished = UnfinishedChanges::Left(work.map(Arc::new));
         Ok(String::new())
@@ -242,17 +238,12 @@ impl TakeIn<'_> {
         left: &mut LeftBytes,
         taken: &mut AttemptReport,
     ) -> Result<(), AttemptOutcome> {
-        match self.handed_over(archive, report, (left, self.rules))? {
-            Ok(CollectedChanges::Result(result)) => taken.evidence.result = Some(result),
-            Ok(CollectedChanges::None | CollectedChanges::Discarded(_)) => {
+        let changes = self.handed_over(archive, report, (left, self.rules))?;
+        match changes.map_err(CollectError::outcome)? {
+            CollectedChanges::Result(result) => taken.evidence.result = Some(result),
+            CollectedChanges::None | CollectedChanges::Discarded(_) => {
                 taken.evidence.discarded =
                     report.discarded.filter(|files| *files > 0).map(|files| DiscardedChanges { files });
-            }
-            Err(CollectError::Refused(message)) => {
-                return Err(AttemptOutcome::failed(NodeReason::ChangeRefused, message));
-            }
-            Err(error @ CollectError::Runner(_)) => {
-                return Err(AttemptOutcome::broken_off_here(chain(&error)));
             }
         }
         Ok(())
@@ -291,16 +282,6 @@ impl TakeIn<'_> {
             return Err(AttemptOutcome::failed(NodeReason::CriterionFailed, message));
         }
         Ok(())
-    }
-
-    fn question(&self, question: &str, more: &str) -> AttemptOutcome {
-        let step = NextStep::answer(&self.attempt.key, &self.attempt.node);
-        AttemptOutcome::Blocked {
-            reason: NodeReason::InputRequired,
-            message: format!("{} asks: {question} (`{step}`){more}", self.attempt.provider),
-            handle: Some(self.context.redactor.text(question)),
-            poll_after: None,
-        }
     }
 
     /// Hands in what travels, where the end is recorded with it.
