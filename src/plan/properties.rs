@@ -166,8 +166,8 @@ impl PlanLookup for ChosenLookup {
         let binding =
             ResolvedBinding { name: "n/b".into(), generation: 1, rule: 0, provider: "tool://t".into() };
         ProviderResolution::Bound(
-            binding,
-            BindingTarget { provider: "tool://t".into(), config: JsonMap::new() },
+            binding.into(),
+            BindingTarget { provider: "tool://t".into(), config: JsonMap::new() }.into(),
         )
     }
 

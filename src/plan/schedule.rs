@@ -8,7 +8,7 @@ use crate::model::Name;
 
 /// A ready node, with what its order depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StartCandidate<T> {
+pub(crate) struct StartCandidate<'c, T> {
     /// The priority of its goal; higher goes first.
     pub priority: u16,
     /// The longest way onward; longer goes first.
@@ -16,9 +16,9 @@ pub(crate) struct StartCandidate<T> {
     /// Since when its execution is queued; older goes first.
     pub queued: Timestamp,
     /// The provider.
-    pub provider: String,
+    pub provider: &'c str,
     /// The namespace of its execution.
-    pub namespace: Name,
+    pub namespace: &'c Name,
     /// Whatever the caller needs to recognise it; breaks ties.
     pub item: T,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Capacity {
 
 /// Picks candidates for the free slots, best first; those of providers and namespaces at their limit are passed over.
 #[must_use]
-pub(crate) fn schedule<T: Ord>(mut candidates: Vec<StartCandidate<T>>, capacity: &Capacity) -> Vec<T> {
+pub(crate) fn schedule<T: Ord>(mut candidates: Vec<StartCandidate<'_, T>>, capacity: &Capacity) -> Vec<T> {
     // A total order down to the item: two equal candidates would otherwise start in the order in which a map gave them,
     // and two passes over the same state would differ (Invariant 5).
     candidates.sort_by(|a, b| {
@@ -57,7 +57,7 @@ pub(crate) fn schedule<T: Ord>(mut candidates: Vec<StartCandidate<T>>, capacity:
         if picked.len() == capacity.slots {
             break;
         }
-        let mut left = room.get_mut(&candidate.namespace);
+        let mut left = room.get_mut(candidate.namespace);
         // Asked before the provider's limit and taken after it: a candidate that its provider holds back must not use
         // up what its namespace may still start.
         if left.as_ref().is_some_and(|left| **left == 0) {
@@ -65,8 +65,8 @@ pub(crate) fn schedule<T: Ord>(mut candidates: Vec<StartCandidate<T>>, capacity:
         }
         // By the whole text of the provider, as the configuration names it, so that `tool://a` and `tool://b` have
         // limits of their own.
-        if let Some(&limit) = capacity.limits.get(&candidate.provider) {
-            let count = running.entry(candidate.provider).or_default();
+        if let Some(&limit) = capacity.limits.get(candidate.provider) {
+            let count = running.entry(candidate.provider.to_owned()).or_default();
             if *count >= limit {
                 continue;
             }
@@ -82,13 +82,16 @@ pub(crate) fn schedule<T: Ord>(mut candidates: Vec<StartCandidate<T>>, capacity:
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
-    fn candidate(name: &'static str, priority: u16, rank: u32, queued: i64) -> StartCandidate<&'static str> {
+    static HOME: LazyLock<Name> = LazyLock::new(|| Name::new("n").unwrap());
+
+    /// One of the provider of the same name.
+    fn candidate(name: &str, priority: u16, rank: u32, queued: i64) -> StartCandidate<'_, &str> {
         let queued = Timestamp::from_second(queued).unwrap();
-        let provider = format!("tool://{name}");
-        let namespace = Name::new("n").unwrap();
-        StartCandidate { priority, rank, queued, provider, namespace, item: name }
+        StartCandidate { priority, rank, queued, provider: name, namespace: &HOME, item: name }
     }
 
     #[test]
@@ -106,7 +109,7 @@ mod tests {
     #[test]
     fn a_provider_at_its_limit_is_passed_over() {
         let all = vec![candidate("a", 1, 1, 1), candidate("b", 0, 1, 1)];
-        let limits = BTreeMap::from([("tool://a".to_owned(), 1)]);
+        let limits = BTreeMap::from([("a".to_owned(), 1)]);
         let capacity = Capacity { slots: 2, running: limits.clone(), limits, ..Capacity::default() };
         assert_eq!(schedule(all, &capacity), ["b"]);
     }
@@ -115,12 +118,12 @@ mod tests {
     fn a_namespace_gives_its_room_to_the_most_urgent_and_leaves_the_slots_to_others() {
         let other = Name::new("m").unwrap();
         let mut all = vec![candidate("a", 1, 1, 1), candidate("b", 3, 1, 1), candidate("c", 2, 1, 1)];
-        all.push(StartCandidate { namespace: other, ..candidate("d", 0, 1, 1) });
-        let room = BTreeMap::from([(Name::new("n").unwrap(), 2)]);
+        all.push(StartCandidate { namespace: &other, ..candidate("d", 0, 1, 1) });
+        let room = BTreeMap::from([(HOME.clone(), 2)]);
         let capacity = Capacity { slots: 4, room: room.clone(), ..Capacity::default() };
         assert_eq!(schedule(all.clone(), &capacity), ["b", "c", "d"]);
         // One that its provider holds back takes no room.
-        let limits = BTreeMap::from([("tool://b".to_owned(), 1)]);
+        let limits = BTreeMap::from([("b".to_owned(), 1)]);
         let capacity = Capacity { slots: 4, room, running: limits.clone(), limits };
         assert_eq!(schedule(all, &capacity), ["c", "a", "d"]);
     }

@@ -32,7 +32,7 @@ pub(crate) struct Claim {
     pub(crate) key: ResourceKey,
     pub(crate) node: usize,
     pub(crate) attempt: u32,
-    pub(crate) target: BindingTarget,
+    pub(crate) target: Arc<BindingTarget>,
     pub(crate) compiled: Arc<CompiledPlan>,
     pub(crate) record: Arc<StatusRecord>,
     /// The capabilities of the node, as they stand when it starts.
@@ -142,7 +142,7 @@ impl AttemptFactory {
         let inputs = capability::complete_inputs(inputs, &claim.capabilities)
             .map_err(|message| (NodeReason::InputInvalid, message))?;
         // After the inputs, which the settings of a provider may use.
-        let target = (claim.node, &claim.target);
+        let target = (claim.node, claim.target.as_ref());
         let config = settings(&claim.compiled, status, target, &inputs).map_err(broken)?;
         let provider = provider(&claim.compiled, status, target, &inputs).map_err(broken)?;
         let uid = &claim.record.metadata.uid;

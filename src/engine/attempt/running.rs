@@ -246,7 +246,7 @@ impl Attempts {
             match self.fences.get(&claim.key).filter(|fence| fence.borrow().is_open(reading)) {
                 Some(fence) => {
                     let fence = fence.subscribe();
-                    self.start(claim, fence);
+                    self.start(&claim, fence);
                 }
                 None => {
                     // Nothing of it began, and that is this runner's fault: the attempt does not count.
@@ -347,10 +347,10 @@ impl Attempts {
         }
     }
 
-    fn start(&mut self, claim: Claim, fence: watch::Receiver<LeaseFence>) {
-        let Some(end) = self.end_sender(&claim) else { return };
+    fn start(&mut self, claim: &Claim, fence: watch::Receiver<LeaseFence>) {
+        let Some(end) = self.end_sender(claim) else { return };
         let id = end.attempt.node.clone();
-        let attempt = match self.factory.attempt(&claim, &id) {
+        let attempt = match self.factory.attempt(claim, &id) {
             Ok(attempt) => attempt,
             Err((reason, message)) => {
                 return end.send(AttemptOutcome::permanent(reason, message).into(), None);
@@ -374,7 +374,7 @@ impl Attempts {
         // every line.
         let (lines, shown) = mpsc::channel(OUTPUT_LINES);
         let key = claim.key.clone();
-        let provider_name = claim.target.provider;
+        let provider_name = claim.target.provider.clone();
         let number = self.started;
         let begun = Instant::now();
         let running = RunningAttempt {

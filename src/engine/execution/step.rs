@@ -32,7 +32,7 @@ pub(crate) struct PreparedStep {
     pub(crate) pins: Option<Vec<(PinKind, ObjectId)>>,
     pub(crate) compiled: Option<Arc<CompiledPlan>>,
     /// The providers of the nodes that this step starts.
-    pub(crate) targets: BTreeMap<NodeIx, BindingTarget>,
+    pub(crate) targets: BTreeMap<NodeIx, Arc<BindingTarget>>,
     /// Whether the lease was taken for this step alone.
     pub(crate) acquired: bool,
     /// Whether the lease is kept although nothing runs: its nodes start ahead of the next publication.

@@ -260,15 +260,10 @@ fn may_go_ahead(compiled: &CompiledPlan, node: NodeIx, target: &BindingTarget, s
     // publication.
     let none = config.get("secrets").and_then(|names| names.as_array()).is_some_and(Vec::is_empty);
     let secret = if config.contains_key("secrets") { !none } else { secrets };
-    local && !secret && found.kind == NodeKind::Task && found.repeatable() && !is_behind_gate(compiled, node)
-}
-
-fn is_behind_gate(compiled: &CompiledPlan, node: NodeIx) -> bool {
-    let is_gate = |ix: NodeIx| compiled.node(ix).is_some_and(|node| node.kind == NodeKind::Gate);
-    let upstream = compiled.topology.upstream(node);
-    // Whatever the gate's phase: a commit that this runner has not read may have voided the approval, and
-    // only a published claim races with it (Invariant 11).
-    upstream.iter().enumerate().any(|(ix, &before)| before && is_gate(ix))
+    // Whatever the gate's phase: a commit that this runner has not read may have voided the approval, and only a published claim
+    // races with it (Invariant 11).
+    let gated = !compiled.gates_before(node).is_empty();
+    local && !secret && found.kind == NodeKind::Task && found.repeatable() && !gated
 }
 
 /// How many of the open Executions one of so many runners leases at most. What it has above that goes back with its next

@@ -30,7 +30,7 @@ use crate::run::NodeChange;
 const BASE_PAUSE: Duration = Duration::from_secs(30);
 
 /// A candidate, known by the place of its step and by its node.
-type StartRequest = StartCandidate<(usize, NodeIx)>;
+type StartRequest<'c> = StartCandidate<'c, (usize, NodeIx)>;
 
 impl Driver<'_> {
     /// Picks the nodes that start, and claims them.
@@ -40,10 +40,9 @@ impl Driver<'_> {
         now: Timestamp,
     ) -> Result<(), EngineError> {
         let slots = self.slots();
-        let candidates = self.candidates(steps, now);
         // Counting what is under way in limited namespaces reads every active record, which a round that
         // starts nothing must not pay for.
-        if candidates.is_empty() || slots == 0 {
+        if slots == 0 || !steps.iter().any(|(_, step)| has_ready(step)) {
             return Ok(());
         }
         let crowds = crowds(&self.snapshot, self.queue.active(), steps, &self.options.runner)?;
@@ -52,19 +51,24 @@ impl Driver<'_> {
         let limits = self.snapshot.config.providers.limits.clone();
         let room = crowds.iter().map(|(name, crowd)| (name.clone(), crowd.room())).collect();
         let capacity = Capacity { slots, limits, running: self.attempts.by_provider(), room };
-        self.start(steps, schedule(candidates, &capacity), &crowds, now)
+        let chosen = schedule(self.candidates(steps, now), &capacity);
+        self.start(steps, chosen, &crowds, now)
     }
 
     /// Every node that could start.
-    fn candidates(&self, steps: &[(ResourceKey, ExecutionStep)], now: Timestamp) -> Vec<StartRequest> {
+    fn candidates<'s>(
+        &self,
+        steps: &'s [(ResourceKey, ExecutionStep)],
+        now: Timestamp,
+    ) -> Vec<StartRequest<'s>> {
         let mut candidates = Vec::new();
         for (index, (key, step)) in steps.iter().enumerate() {
             let ExecutionStep::Go(step) = step else { continue };
             let priority = self.queue.get(key).map_or(0, |active| active.priority);
             let queued = step.draft.status.queued_time.unwrap_or(now);
             for ready in &step.draft.ready {
-                let provider = ready.target.provider.clone();
-                let namespace = key.namespace.clone();
+                let provider = ready.target.provider.as_str();
+                let namespace = &key.namespace;
                 let rank = ready.rank;
                 let item = (index, ready.node);
                 candidates.push(StartCandidate { priority, rank, queued, provider, namespace, item });
@@ -104,6 +108,10 @@ impl Driver<'_> {
         }
         Ok(())
     }
+}
+
+fn has_ready(step: &ExecutionStep) -> bool {
+    matches!(step, ExecutionStep::Go(step) if !step.draft.ready.is_empty())
 }
 
 /// What a node works on.

@@ -79,7 +79,7 @@ impl PlanLookup for SpecLookup<'_> {
         let provider = "tool://t".to_owned();
         let binding =
             ResolvedBinding { name: "n/b".into(), generation: 1, rule: 0, provider: provider.clone() };
-        ProviderResolution::Bound(binding, BindingTarget { provider, config: JsonMap::new() })
+        ProviderResolution::Bound(binding.into(), BindingTarget { provider, config: JsonMap::new() }.into())
     }
 
     fn capabilities(&self, _: &CompiledPlan, _: NodeIx) -> Vec<super::capability::Capability> {

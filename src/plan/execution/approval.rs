@@ -1,6 +1,8 @@
 //! Approvals while an Execution is planned: what a gate asks about and shows its reviewers, and whether what was approved is
 //! what a node would do now (Invariant 11).
 
+use std::sync::Arc;
+
 use super::context::PlanContext;
 use super::draft::{Dependency, GateProposal, GateRequest, RemoteWork};
 use super::held_back::ApprovalCase;
@@ -200,7 +202,7 @@ pub(super) fn propose(context: &mut PlanContext<'_>, gate: NodeIx) {
 }
 
 /// The delivery that would start next if the gate were approved, and that hands over just what the gate shows.
-fn delivery_behind(context: &PlanContext<'_>, gate: NodeIx) -> Option<(NodeIx, BindingTarget)> {
+fn delivery_behind(context: &PlanContext<'_>, gate: NodeIx) -> Option<(NodeIx, Arc<BindingTarget>)> {
     let compiled = context.compiled();
     // Through gates alone, so that a plan with thousands of tasks behind a gate is not searched at each pass.
     let mut found: Vec<NodeIx> = compiled.topology.targets(gate).map(|(target, _)| target).collect();

@@ -1,5 +1,6 @@
 //! Planning a task that a plan does: an Execution of its own, which is recorded in the commit that starts the node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::approval;
@@ -69,7 +70,7 @@ pub(super) fn plan(
     context: &mut PlanContext<'_>,
     ix: NodeIx,
     node: &Node,
-    (binding, target): (ResolvedBinding, &BindingTarget),
+    (binding, target): (Arc<ResolvedBinding>, &BindingTarget),
     plan: Result<Name, String>,
 ) {
     let plan = match plan {
@@ -125,7 +126,7 @@ pub(super) fn plan(
 fn ask(
     context: &mut PlanContext<'_>,
     (ix, node): (NodeIx, &Node),
-    binding: ResolvedBinding,
+    binding: Arc<ResolvedBinding>,
     (plan, attempt, child): (Name, u32, ResourceKey),
 ) {
     // A suspended Execution goes on with what runs and starts nothing.

@@ -1,6 +1,7 @@
 //! The planning context: all that planning one node reads and writes, and the few ways in which it may write.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -90,7 +91,13 @@ impl<'a> PlanContext<'a> {
     }
 
     /// Offers a node to the scheduler. A suspended Execution goes on with what runs and starts nothing.
-    pub(super) fn offer(&mut self, ix: NodeIx, node: &Node, binding: ResolvedBinding, target: BindingTarget) {
+    pub(super) fn offer(
+        &mut self,
+        ix: NodeIx,
+        node: &Node,
+        binding: Arc<ResolvedBinding>,
+        target: Arc<BindingTarget>,
+    ) {
         // Here and not in the scheduler: a suspended Execution has no ready nodes, so it also gives its lease back as
         // soon as nothing of it runs.
         if self.draft.status.extensions.suspend.is_none() {

@@ -71,9 +71,9 @@ pub(crate) struct ReadyNode {
     /// The longest way onward from it.
     pub rank: u32,
     /// What was resolved for it.
-    pub binding: ResolvedBinding,
+    pub binding: Arc<ResolvedBinding>,
     /// The provider and its settings.
-    pub target: BindingTarget,
+    pub target: Arc<BindingTarget>,
 }
 
 /// Work that goes on without a process of this runner.
@@ -90,7 +90,7 @@ pub(crate) struct RemoteWork {
     /// How often it is polled, at most.
     pub interval: Option<std::time::Duration>,
     /// Who is asked: the provider and its settings.
-    pub target: BindingTarget,
+    pub target: Arc<BindingTarget>,
 }
 
 /// A delivery that would follow from the approval of a Gate.
@@ -138,7 +138,7 @@ pub(crate) struct ChildRequest {
     /// What the Execution runs.
     pub spec: ExecutionSpec,
     /// What was resolved for the node.
-    pub binding: ResolvedBinding,
+    pub binding: Arc<ResolvedBinding>,
     /// The Execution.
     pub child: ResourceKey,
     /// The commit that it starts from; known when the node starts.
@@ -282,7 +282,7 @@ impl Draft {
         runner: &str,
         now: Timestamp,
     ) -> bool {
-        let binding = Some(Arc::new(ready.binding.clone()));
+        let binding = Some(Arc::clone(&ready.binding));
         let basis = basis.map(Arc::new);
         // From the status of the draft and not from the runner's memory: the lease may have been taken in this very
         // step, and the name of the attempt must carry the token that is published with it.
@@ -300,7 +300,7 @@ impl Draft {
         let lease = self.status.extensions.lease.as_ref();
         let runner = lease.map(|lease| lease.holder.clone()).unwrap_or_default();
         let token = lease.map(|lease| lease.token);
-        let binding = Some(Arc::new(request.binding.clone()));
+        let binding = Some(Arc::clone(&request.binding));
         request.base = base.clone().or_else(|| self.status.start_commit().map(ToOwned::to_owned));
         if !self.node(&request.node, NodeChange::Start { binding, basis: None, base, runner, token }, now) {
             return;

@@ -1,5 +1,7 @@
 //! Planning an External node: another resource that has to succeed, or an address that is polled.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -62,7 +64,7 @@ pub(super) fn plan(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         due,
         interval: Some(interval),
         // No Binding decides here. The address is the plan's own, and was reviewed with it.
-        target: BindingTarget { provider: "external".to_owned(), config },
+        target: Arc::new(BindingTarget { provider: "external".to_owned(), config }),
     });
 }
 

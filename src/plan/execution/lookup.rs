@@ -1,6 +1,7 @@
 //! What planning an Execution reads: the Execution itself, and what it may ask about everything else in the repository.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -178,7 +179,8 @@ pub(crate) trait PlanLookup: ApprovalLookup {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ProviderResolution {
     /// This one.
-    Bound(ResolvedBinding, BindingTarget),
+    // Shared: planning asks again for each node that waits for a slot, and of thousands that are ready two may start.
+    Bound(Arc<ResolvedBinding>, Arc<BindingTarget>),
     /// None, for this reason.
     Not(NodeReason, String),
     /// It is not known before history has been fetched, which happens in this pass; says what is missing.
@@ -195,12 +197,13 @@ impl From<Resolution> for ProviderResolution {
                     rule: u32::try_from(rule).unwrap_or(u32::MAX),
                     provider: target.provider.clone(),
                 };
-                Self::Bound(resolved, target)
+                Self::Bound(Arc::new(resolved), Arc::new(target))
             }
             Resolution::Own { target } => {
                 let provider = target.provider.clone();
                 // The name stays empty: no Binding was asked.
-                Self::Bound(ResolvedBinding { name: String::new(), generation: 0, rule: 0, provider }, target)
+                let none = ResolvedBinding { name: String::new(), generation: 0, rule: 0, provider };
+                Self::Bound(Arc::new(none), Arc::new(target))
             }
             Resolution::Unbound { why } => Self::Not(NodeReason::Unbound, why),
             Resolution::Conflict { why, .. } => Self::Not(NodeReason::BindingConflict, why),

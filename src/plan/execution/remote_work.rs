@@ -2,6 +2,8 @@
 //! cancelled. Also what a reviewer of it wants changed: the node that `rework` names runs again on top of what was reviewed, and
 //! then whatever comes after it, up to the delivery.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::approval::PULL_REQUEST;
@@ -127,7 +129,7 @@ fn same_provider(
     context: &PlanContext<'_>,
     ix: NodeIx,
     state: &NodeStatus,
-) -> Result<(ResolvedBinding, BindingTarget), NoProvider> {
+) -> Result<(Arc<ResolvedBinding>, Arc<BindingTarget>), NoProvider> {
     let given = state.extensions.binding.as_ref().map(|binding| binding.provider.as_str());
     match context.lookup.resolve(context.compiled(), ix) {
         // Only the provider is compared, not the rule or the generation: a Binding that was edited in other places
@@ -261,7 +263,7 @@ fn affected(context: &PlanContext<'_>, delivery: NodeIx, request: &ChangeRequest
 /// Whether the node at `root` may resolve a conflict of the delivery with a branch.
 fn resolves(context: &PlanContext<'_>, delivery: NodeIx, root: NodeIx, branch: &str) -> bool {
     let provider = |ix| match context.lookup.resolve(context.compiled(), ix) {
-        ProviderResolution::Bound(_, target) => Some(target.provider),
+        ProviderResolution::Bound(_, target) => Some(target.provider.clone()),
         _ => None,
     };
     // The name comes from a record as well: what is merged into the work is only what the work is to be merged into
@@ -368,7 +370,10 @@ mod tests {
             }
             let name = "n/b".to_owned();
             let binding = ResolvedBinding { name, generation: 1, rule: 0, provider: provider.clone() };
-            ProviderResolution::Bound(binding, BindingTarget { provider, config: JsonMap::new() })
+            ProviderResolution::Bound(
+                binding.into(),
+                BindingTarget { provider, config: JsonMap::new() }.into(),
+            )
         }
 
         fn capabilities(&self, _: &CompiledPlan, _: NodeIx) -> Vec<Capability> {
@@ -412,7 +417,7 @@ mod tests {
             unfinished: UnfinishedChanges::AsFound,
         };
         let started = NodeChange::Start {
-            binding: Some(binding.into()),
+            binding: Some(binding),
             basis: None,
             base: None,
             runner: "gone".to_owned(),
@@ -597,7 +602,7 @@ mod tests {
             other.ready.is_empty() && !other.on.is_empty(),
             "another provider does not know the question"
         );
-        let binding = Some(draft.ready.remove(0).binding.into());
+        let binding = Some(draft.ready.remove(0).binding);
         let start =
             NodeChange::Start { binding, basis: None, base: None, runner: "r".to_owned(), token: Some(4) };
         let lost = NodeChange::Retry {
