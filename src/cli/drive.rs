@@ -117,9 +117,10 @@ pub(crate) fn drive_with(
     let branches = workspace.branches(context)?.accepting_history(options.accept_status_history);
     let mut broken: Option<io::Error> = None;
     let environment = context.environment.clone();
-    // One thread is enough: a single loop owns all run state, attempts wait for processes and sockets, and
-    // publishing has a thread of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // A single loop owns all run state, on this thread. Attempts wait for processes and sockets on another one, which gives
+    // their slots on while the loop plans; publishing has a thread of its own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|error| CliError::caused("cannot start the runtime", &error))?;
