@@ -74,6 +74,12 @@ impl StampedPlaces {
         places.iter().all(|(_, stamp)| stamp.is_before(written)).then_some(Self(places))
     }
 
+    /// The same by the time alone, where nothing may be written: `now` is from before all of it.
+    #[must_use]
+    pub fn settled_at(places: Vec<(PathBuf, FileStamp)>, now: Timestamp) -> Option<Self> {
+        places.iter().all(|(_, stamp)| stamp.is_settled(now)).then_some(Self(places))
+    }
+
     /// Whether nothing happened to any of them since.
     #[must_use]
     pub fn are_unchanged(&self) -> bool {

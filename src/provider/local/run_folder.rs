@@ -417,7 +417,10 @@ mod tests {
             let next = open(&pool, &runs);
             assert!(is_empty_folder(next.artifacts()) && is_empty_folder(next.work()), "{what}");
             assert!(!next.output().exists() && !next.result().exists(), "{what}");
-            assert!(next.folder.empty.is_none(), "{what}: what an empty folder is like has to be learned anew");
+            assert!(
+                next.folder.empty.is_none(),
+                "{what}: what an empty folder is like has to be learned anew"
+            );
         }
     }
 
