@@ -11,17 +11,17 @@ use crate::provider::Stop;
 static SPARE_BELLS: Mutex<Vec<(PipeReader, PipeWriter)>> = Mutex::new(Vec::new());
 
 /// The end that asks. Dropping it without a word asks for [`Stop::Shutdown`].
-pub(in crate::provider) struct Interrupter(Arc<Mutex<Request>>);
+pub(in crate::provider) struct Interrupter(Arc<Mutex<StopRequest>>);
 
 /// The end that listens.
 pub(in crate::provider) struct Interrupt {
-    request: Arc<Mutex<Request>>,
+    request: Arc<Mutex<StopRequest>>,
     /// Readable once something was asked; there until this is dropped.
     bell: Option<PipeReader>,
 }
 
 /// What was asked.
-struct Request {
+struct StopRequest {
     word: Option<Stop>,
     /// Wakes the listener; gone with it, so that a late word never rings for whoever has the pipe next.
     bell: Option<PipeWriter>,
@@ -31,7 +31,7 @@ struct Request {
 pub(in crate::provider) fn interrupt() -> io::Result<(Interrupter, Interrupt)> {
     let spare = lock(&SPARE_BELLS).pop();
     let (reader, writer) = spare.map_or_else(io::pipe, Ok)?;
-    let request = Arc::new(Mutex::new(Request { word: None, bell: Some(writer) }));
+    let request = Arc::new(Mutex::new(StopRequest { word: None, bell: Some(writer) }));
     Ok((Interrupter(Arc::clone(&request)), Interrupt { request, bell: Some(reader) }))
 }
 
