@@ -1,11 +1,13 @@
 //! What a file system says of a file or a folder by which every change of it shows, so that it need not be read again.
 
-use std::fs::{self, Metadata};
+use std::ffi::{CStr, CString};
+use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rayon::prelude::*;
+use rustix::fs::{AtFlags, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 /// A file that changed this recently could change once more without a different `stat`: Git calls it racily clean. Two
@@ -46,6 +48,18 @@ impl FileStamp {
         fs::symlink_metadata(path).ok().as_ref().map(Self::of)
     }
 
+    /// The stamp of what is at a path from an open folder; of a link, its own.
+    fn below(folder: &File, path: &CStr) -> Option<Self> {
+        let found = rustix::fs::statat(folder, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some(Self {
+            size: number(found.st_size)?,
+            modified: (number(found.st_mtime)?, number(found.st_mtime_nsec)?),
+            changed: (number(found.st_ctime)?, number(found.st_ctime_nsec)?),
+            inode: number(found.st_ino)?,
+            device: number(found.st_dev)?,
+        })
+    }
+
     /// Whether the file had not changed for a while at `now`, a time before its `stat` was read.
     #[must_use]
     pub fn is_settled(&self, now: Timestamp) -> bool {
@@ -62,34 +76,70 @@ impl FileStamp {
     }
 }
 
-/// Files and folders that were found to be as they should be: all of it is so again as long as none has another stamp.
+/// A folder in which everything was found to be as it should be: that is so again as long as nothing in it has another stamp.
 #[derive(Debug)]
-pub struct StampedPlaces(Vec<(PathBuf, FileStamp)>);
+pub struct StampedFolder {
+    path: PathBuf,
+    stamp: FileStamp,
+    /// The folder itself: from it the way to each place is short, and finding the way is half of what a look costs.
+    folder: File,
+    below: Vec<(CString, FileStamp)>,
+}
 
-impl StampedPlaces {
-    /// These places, whose stamps were taken before what is in them was looked at, and that after something was written in the same
-    /// file system. None where a change since might not show.
+/// What is below a folder: its path from there, and its stamp.
+pub type PlaceBelow = (Vec<u8>, FileStamp);
+
+impl StampedFolder {
+    /// A folder with all that is in it, whose stamps were taken before it was looked at, and that after something was written in the
+    /// same file system. None where a change since might not show.
     #[must_use]
-    pub fn settled(places: Vec<(PathBuf, FileStamp)>, written: &FileStamp) -> Option<Self> {
-        places.iter().all(|(_, stamp)| stamp.is_before(written)).then_some(Self(places))
+    pub fn settled(folder: (&Path, FileStamp), below: &[PlaceBelow], written: &FileStamp) -> Option<Self> {
+        Self::of(folder, below, |stamp| stamp.is_before(written))
     }
 
     /// The same by the time alone, where nothing may be written: `now` is from before all of it.
     #[must_use]
-    pub fn settled_at(places: Vec<(PathBuf, FileStamp)>, now: Timestamp) -> Option<Self> {
-        places.iter().all(|(_, stamp)| stamp.is_settled(now)).then_some(Self(places))
+    pub fn settled_at(folder: (&Path, FileStamp), below: &[PlaceBelow], now: Timestamp) -> Option<Self> {
+        Self::of(folder, below, |stamp| stamp.is_settled(now))
     }
 
-    /// Whether nothing happened to any of them since.
+    fn of(
+        (path, stamp): (&Path, FileStamp),
+        below: &[PlaceBelow],
+        is_settled: impl Fn(&FileStamp) -> bool,
+    ) -> Option<Self> {
+        if !is_settled(&stamp) || !below.iter().all(|(_, stamp)| is_settled(stamp)) {
+            return None;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
+        let place = |(path, stamp): &PlaceBelow| Some((CString::new(path.as_slice()).ok()?, *stamp));
+        let below = below.iter().map(place).collect::<Option<_>>()?;
+        // Another one may have come in its place.
+        let is_same = folder.metadata().is_ok_and(|found| FileStamp::of(&found) == stamp);
+        is_same.then(|| Self { path: path.to_owned(), stamp, folder, below })
+    }
+
+    /// Whether nothing happened to it, and to anything in it, since.
     #[must_use]
-    pub fn are_unchanged(&self) -> bool {
-        let is_unchanged = |(path, stamp): &(PathBuf, FileStamp)| FileStamp::at(path) == Some(*stamp);
-        if self.0.len() <= FEW {
-            return self.0.iter().all(is_unchanged);
+    pub fn is_unchanged(&self) -> bool {
+        // By its whole path: that is the way by which others come here.
+        if FileStamp::at(&self.path) != Some(self.stamp) {
+            return false;
+        }
+        let is_unchanged =
+            |(path, stamp): &(CString, FileStamp)| FileStamp::below(&self.folder, path) == Some(*stamp);
+        if self.below.len() <= FEW {
+            return self.below.iter().all(is_unchanged);
         }
         // The time goes into calls of the system, which all cores can make; Git asks for the `stat` of its files in threads, too.
-        self.0.par_iter().with_min_len(FEW).all(is_unchanged)
+        self.below.par_iter().with_min_len(FEW).all(is_unchanged)
     }
+}
+
+/// A number of the system, whose type differs between systems.
+fn number<T>(number: impl TryInto<T>) -> Option<T> {
+    number.try_into().ok()
 }
 
 #[cfg(test)]
@@ -102,13 +152,17 @@ mod tests {
     /// What happens to a folder with a file `a` and an empty folder `b`.
     type Change = fn(&Path);
 
-    /// Writes until the clock of the file system has ticked since these stamps.
-    fn settle(dir: &Path, places: &[PathBuf]) -> StampedPlaces {
+    /// Looks at a folder until the clock of the file system has ticked since the last change of these places in it.
+    fn settle(dir: &Path, names: &[String]) -> StampedFolder {
         loop {
-            let clock = tempfile::NamedTempFile::new_in(dir).unwrap();
+            let clock = tempfile::NamedTempFile::new_in(dir.parent().unwrap()).unwrap();
             let written = FileStamp::of(&clock.as_file().metadata().unwrap());
-            let stamped = places.iter().map(|path| (path.clone(), FileStamp::at(path).unwrap())).collect();
-            if let Some(settled) = StampedPlaces::settled(stamped, &written) {
+            let below: Vec<PlaceBelow> = names
+                .iter()
+                .map(|name| (name.as_bytes().to_vec(), FileStamp::at(&dir.join(name)).unwrap()))
+                .collect();
+            let folder = (dir, FileStamp::at(dir).unwrap());
+            if let Some(settled) = StampedFolder::settled(folder, &below, &written) {
                 return settled;
             }
             sleep(Duration::from_millis(1));
@@ -117,10 +171,10 @@ mod tests {
 
     #[test]
     fn any_change_of_a_file_or_of_the_entries_of_a_folder_shows() {
-        let changes: [(&str, Change); 8] = [
+        let changes: [(&str, Change); 10] = [
             ("the same again", |dir| fs::write(dir.join("a"), "a").unwrap()),
             ("another time", |dir| {
-                let file = fs::File::options().write(true).open(dir.join("a")).unwrap();
+                let file = File::options().write(true).open(dir.join("a")).unwrap();
                 file.set_modified(file.metadata().unwrap().modified().unwrap()).unwrap();
             }),
             ("permissions", |dir| {
@@ -133,6 +187,12 @@ mod tests {
                 fs::remove_file(dir.join("b/new")).unwrap();
             }),
             ("no folder", |dir| fs::remove_dir(dir.join("b")).unwrap()),
+            ("a new file beside it", |dir| fs::write(dir.join("new"), "").unwrap()),
+            ("all of it moved, and a copy there", |dir| {
+                fs::rename(dir, dir.with_extension("moved")).unwrap();
+                fs::create_dir_all(dir.join("b")).unwrap();
+                fs::hard_link(dir.with_extension("moved").join("a"), dir.join("a")).unwrap();
+            }),
             ("a link in its place", |dir| {
                 fs::rename(dir.join("b"), dir.join("../c")).unwrap();
                 symlink("../c", dir.join("b")).unwrap();
@@ -143,22 +203,24 @@ mod tests {
             let dir = base.path().join("dir");
             fs::create_dir_all(dir.join("b")).unwrap();
             fs::write(dir.join("a"), "a").unwrap();
-            let seen = settle(base.path(), &["a", "b"].map(|name| dir.join(name)));
-            assert!(seen.are_unchanged(), "before {what}");
+            let seen = settle(&dir, &["a", "b"].map(str::to_owned));
+            assert!(seen.is_unchanged(), "before {what}");
             change(&dir);
-            assert!(!seen.are_unchanged(), "{what}");
+            assert!(!seen.is_unchanged(), "{what}");
         }
     }
 
     #[test]
     fn one_change_among_many_places_shows() {
         let base = tempfile::tempdir().unwrap();
-        let places: Vec<PathBuf> = (0..2 * FEW + 3).map(|n| base.path().join(n.to_string())).collect();
-        places.iter().for_each(|path| fs::write(path, "").unwrap());
-        let seen = settle(base.path(), &places);
-        assert!(seen.are_unchanged());
-        fs::write(&places[2 * FEW], "x").unwrap();
-        assert!(!seen.are_unchanged());
+        let dir = base.path().join("dir");
+        fs::create_dir(&dir).unwrap();
+        let names: Vec<String> = (0..2 * FEW + 3).map(|number| number.to_string()).collect();
+        names.iter().for_each(|name| fs::write(dir.join(name), "").unwrap());
+        let seen = settle(&dir, &names);
+        assert!(seen.is_unchanged());
+        fs::write(dir.join(&names[2 * FEW]), "x").unwrap();
+        assert!(!seen.is_unchanged());
     }
 
     #[test]
@@ -172,9 +234,9 @@ mod tests {
 
     #[test]
     fn what_changed_in_the_same_moment_is_not_settled() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let stamp = FileStamp::at(file.path()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let stamp = FileStamp::at(dir.path()).unwrap();
         assert!(!stamp.is_before(&stamp));
-        assert!(StampedPlaces::settled(vec![(file.path().to_owned(), stamp)], &stamp).is_none());
+        assert!(StampedFolder::settled((dir.path(), stamp), &[], &stamp).is_none());
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
 use crate::git::{GitError, Repo};
-use crate::stamp::{FileStamp, StampedPlaces};
+use crate::stamp::{FileStamp, PlaceBelow, StampedFolder};
 
 /// The tags of one repository, listed again only where they may have changed.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub struct KnownTags {
 struct ListedTags {
     lines: Arc<str>,
     /// The files of single tags, and the folders that they are in.
-    places: StampedPlaces,
+    folder: StampedFolder,
     /// The file of all others, where there is one.
     packed: Option<FileStamp>,
 }
@@ -34,35 +35,38 @@ impl KnownTags {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let file = repo.common_dir().join("packed-refs");
         let packed = FileStamp::at(&file);
-        let is_same = |last: &ListedTags| last.packed == packed && last.places.are_unchanged();
+        let is_same = |last: &ListedTags| last.packed == packed && last.folder.is_unchanged();
         if let Some(known) = last.as_ref().filter(|last| is_same(last)) {
             return Ok(Arc::clone(&known.lines));
         }
         *last = None;
         // Before anything is read, so that whatever changes from then on shows the next time.
-        let places = places_below(&repo.common_dir().join("refs/tags"));
+        let folder = repo.common_dir().join("refs/tags");
+        let found = FileStamp::at(&folder).zip(places_below(&folder));
         let lines: Arc<str> = list(repo)?.into();
         // Without that folder, references are kept in another way.
-        let settled = places.and_then(|places| StampedPlaces::settled_at(places, now));
-        if let Some(places) = settled.filter(|_| packed.is_none_or(|packed| packed.is_settled(now))) {
+        let settled =
+            found.and_then(|(stamp, below)| StampedFolder::settled_at((&folder, stamp), &below, now));
+        if let Some(folder) = settled.filter(|_| packed.is_none_or(|packed| packed.is_settled(now))) {
             tracing::debug!(bytes = lines.len(), "tags listed");
-            *last = Some(ListedTags { lines: Arc::clone(&lines), places, packed });
+            *last = Some(ListedTags { lines: Arc::clone(&lines), folder, packed });
         }
         Ok(lines)
     }
 }
 
-/// A folder with all that is in it; none where it cannot be read.
-fn places_below(folder: &Path) -> Option<Vec<(PathBuf, FileStamp)>> {
-    let mut places = vec![(folder.to_owned(), FileStamp::at(folder)?)];
-    let mut left = vec![folder.to_owned()];
+/// All that is in a folder; none where it cannot be read.
+fn places_below(root: &Path) -> Option<Vec<PlaceBelow>> {
+    let mut places = Vec::new();
+    let mut left = vec![root.to_owned()];
     while let Some(folder) = left.pop() {
         for entry in fs::read_dir(folder).ok()? {
             let entry = entry.ok()?;
-            let found = entry.metadata().ok()?;
-            places.push((entry.path(), FileStamp::of(&found)));
+            let (path, found) = (entry.path(), entry.metadata().ok()?);
+            let below = path.strip_prefix(root).ok()?.as_os_str().as_bytes().to_vec();
+            places.push((below, FileStamp::of(&found)));
             if found.is_dir() {
-                left.push(entry.path());
+                left.push(path);
             }
         }
     }

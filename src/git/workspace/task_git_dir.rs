@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::form::VisibleHistory;
 use super::object_cache::{ObjectCache, io, set_own_files};
 use crate::git::{GitError, ObjectId, Repo};
-use crate::stamp::{FileStamp, StampedPlaces};
+use crate::stamp::{FileStamp, PlaceBelow, StampedFolder};
 
 /// Who commits in a workspace when the task says nothing else.
 const TASK_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\
@@ -36,7 +36,7 @@ pub(super) struct TaskGitDir {
 pub(super) struct SeenGitDir {
     content: TaskGitDir,
     index: Option<FileStamp>,
-    places: StampedPlaces,
+    folder: StampedFolder,
 }
 
 impl TaskGitDir {
@@ -74,20 +74,22 @@ impl TaskGitDir {
     ) -> Result<(), GitError> {
         let index = FileStamp::at(&self.index);
         let is_same = |seen: &SeenGitDir| seen.content == self && seen.index == index;
-        if seen.as_ref().is_some_and(|seen| is_same(seen) && seen.places.are_unchanged()) {
+        if seen.as_ref().is_some_and(|seen| is_same(seen) && seen.folder.is_unchanged()) {
             return Ok(());
         }
         // Before anything is looked at, so that whatever changes from then on shows the next time.
         let now = written_now();
         *seen = None;
-        let places =
-            self.renew(tree)?.zip(now).and_then(|(places, now)| StampedPlaces::settled(places, &now));
-        *seen = places.map(|places| SeenGitDir { content: self, index, places });
+        let dir = tree.join(".git");
+        let found = self.renew(tree)?.zip(now);
+        let folder =
+            found.and_then(|((stamp, below), now)| StampedFolder::settled((&dir, stamp), &below, &now));
+        *seen = folder.map(|folder| SeenGitDir { content: self, index, folder });
         Ok(())
     }
 
-    /// The same without anything that was seen. The stamps of all places, where nothing had to be written.
-    pub(super) fn renew(&self, tree: &Path) -> Result<Option<Vec<(PathBuf, FileStamp)>>, GitError> {
+    /// The same without anything that was seen. The stamps of all that is there, where nothing had to be written.
+    pub(super) fn renew(&self, tree: &Path) -> Result<Option<(FileStamp, Vec<PlaceBelow>)>, GitError> {
         let dir = tree.join(".git");
         // A copy of the index, so that `git status` is quick: a link would let the task write into the runner's.
         let index = match fs::read(&self.index) {
@@ -113,10 +115,11 @@ impl TaskGitDir {
 
 /// All that is in a task's `.git`, with the stamps from before it was read; none where it is not as it was written with these files,
 /// or holds anything else.
-fn places_of(dir: &Path, files: &[(&str, &[u8])]) -> Option<Vec<(PathBuf, FileStamp)>> {
+fn places_of(dir: &Path, files: &[(&str, &[u8])]) -> Option<(FileStamp, Vec<PlaceBelow>)> {
     // Not a link to a directory that looks the same.
     let found = fs::symlink_metadata(dir).ok().filter(is_own_folder)?;
-    let mut places = vec![(dir.to_owned(), FileStamp::of(&found))];
+    let stamp = FileStamp::of(&found);
+    let mut places = Vec::new();
     let mut left = vec![dir.to_owned()];
     while let Some(folder) = left.pop() {
         for entry in fs::read_dir(&folder).ok()? {
@@ -129,10 +132,10 @@ fn places_of(dir: &Path, files: &[(&str, &[u8])]) -> Option<Vec<(PathBuf, FileSt
                 None if is_own_folder(&found) && FOLDERS.contains(&name) => left.push(path.clone()),
                 _ => return None,
             }
-            places.push((path, FileStamp::of(&found)));
+            places.push((name.as_bytes().to_vec(), FileStamp::of(&found)));
         }
     }
-    (places.len() == 1 + FOLDERS.len() + files.len()).then_some(places)
+    (places.len() == FOLDERS.len() + files.len()).then_some((stamp, places))
 }
 
 fn is_own_folder(found: &Metadata) -> bool {

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirEntry, Metadata};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::stamp::{FileStamp, StampedPlaces};
+use crate::stamp::{FileStamp, PlaceBelow, StampedFolder};
 
 /// How many files of an index are kept in memory between two tasks.
 const REMEMBERED: usize = 100_000;
@@ -20,7 +20,7 @@ const REMEMBERED: usize = 100_000;
 pub(super) struct TrackedFilesCache {
     last: Mutex<Option<Arc<TrackedFiles>>>,
     /// What was found untouched by the last look, and by which state of the index.
-    seen: Mutex<Option<(FileStamp, StampedPlaces)>>,
+    seen: Mutex<Option<(FileStamp, StampedFolder)>>,
 }
 
 /// The files of an index, and the folders that they are in.
@@ -44,33 +44,29 @@ impl TrackedFilesCache {
         let Some(version) = FileStamp::at(index) else { return false };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Of a folder, too: a new file in it changes its times, and so its entries need not be read.
-        if seen.as_ref().is_some_and(|(of, places)| *of == version && places.are_unchanged()) {
+        if seen.as_ref().is_some_and(|(of, folder)| *of == version && folder.is_unchanged()) {
             return true;
         }
         // Before anything is looked at, so that whatever changes from then on shows the next time.
         let now = written_now();
         *seen = None;
-        let Some((tracked, places)) = self.look(tree, index, version) else { return false };
-        if tracked <= REMEMBERED {
-            *seen = now.and_then(|now| Some((version, StampedPlaces::settled(places, &now)?)));
+        let Some((stamp, found)) = self.look(tree, index, version) else { return false };
+        if found.files <= REMEMBERED {
+            let settled = now.and_then(|now| StampedFolder::settled((tree, stamp), &found.places, &now));
+            *seen = settled.map(|folder| (version, folder));
         }
         true
     }
 
-    /// Looks at everything in a working tree: how many files it has, and the stamps of all that is in it. None where something
-    /// differs from the index.
-    fn look(&self, tree: &Path, index: &Path, version: FileStamp) -> Option<(usize, Vec<SeenPlace>)> {
+    /// Looks at everything in a working tree: the stamp of its folder, and what is in it. None where something differs from the
+    /// index.
+    fn look(&self, tree: &Path, index: &Path, version: FileStamp) -> Option<(FileStamp, UnchangedFiles)> {
         // Not a link to a folder that looks the same.
         let found = fs::symlink_metadata(tree).ok().filter(Metadata::is_dir)?;
         let tracked = self.read(index, version)?;
-        let mut below = tracked.unchanged(tree, &[])?;
-        let count = tracked.files.len();
         // All of them are tracked, and so it is enough to count them.
-        if below.files != count {
-            return None;
-        }
-        below.places.push((tree.to_owned(), FileStamp::of(&found)));
-        Some((count, below.places))
+        let below = tracked.unchanged(tree, &[]).filter(|below| below.files == tracked.files.len())?;
+        Some((FileStamp::of(&found), below))
     }
 
     fn read(&self, index: &Path, version: FileStamp) -> Option<Arc<TrackedFiles>> {
@@ -88,14 +84,12 @@ impl TrackedFilesCache {
     }
 }
 
-/// A file or a folder, and its stamp before anything in it was looked at.
-type SeenPlace = (PathBuf, FileStamp);
-
 /// What is in a folder, those below it included: all of it tracked, and none of it changed.
 #[derive(Debug, Default)]
 struct UnchangedFiles {
     files: usize,
-    places: Vec<SeenPlace>,
+    /// Files and folders, each with its stamp before anything in it was looked at.
+    places: Vec<PlaceBelow>,
 }
 
 impl UnchangedFiles {
@@ -150,7 +144,7 @@ impl TrackedFiles {
             } else {
                 return None;
             }
-            here.places.push((entry.path(), FileStamp::of(&found)));
+            here.places.push((path.clone(), FileStamp::of(&found)));
         }
         // The time goes into calls of the system, which all cores can make; Git asks for the `stat` of its files in threads, too.
         let below = folders.par_iter().map(|(folder, prefix)| self.unchanged(folder, prefix));
