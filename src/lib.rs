@@ -19,3 +19,4 @@ pub mod provider;
 pub mod record;
 mod report;
 mod run;
+pub mod stamp;

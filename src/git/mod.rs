@@ -26,7 +26,7 @@ pub use entry::{EntryMode, TreeEntry};
 pub use error::GitError;
 pub use object_id::{ObjectId, ObjectIdError};
 pub use objects::{Commit, CommitLog, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange};
-pub use refs::{RefUpdate, SwapResult, is_branch_name};
+pub use refs::{KnownTags, RefUpdate, SwapResult, is_branch_name};
 pub use remote::{
     LineDepth, OutageListener, OutageNotice, OutagePatience, PushFailure, PushResult, Remote, RemoteOptions,
     Transport, may_come_later,

@@ -154,31 +154,6 @@ impl Repo {
         })
     }
 
-    /// The tags, as lines of `packed-refs`.
-    ///
-    /// # Errors
-    /// When the references cannot be read.
-    pub fn packed_tags(&self) -> Result<String, GitError> {
-        use std::fmt::Write as _;
-        let failed = || GitError::doing("cannot list the tags");
-        let mut lines = String::new();
-        for tag in self.inner.references_glob("refs/tags/*").map_err(failed())? {
-            let tag = tag.map_err(failed())?;
-            let (Ok(name), Some(id)) = (tag.name(), tag.target()) else { continue };
-            // Writing to a string cannot fail.
-            let _ = writeln!(lines, "{id} {name}");
-            if let Ok(peeled) = tag.peel(git2::ObjectType::Commit).map(|object| object.id())
-                && peeled != id
-            {
-                let _ = writeln!(lines, "^{peeled}");
-            }
-        }
-        if !lines.is_empty() {
-            lines.insert_str(0, "# pack-refs with: peeled fully-peeled sorted \n");
-        }
-        Ok(lines)
-    }
-
     /// Writes the identity into this repository's own configuration.
     ///
     /// # Errors

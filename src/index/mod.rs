@@ -16,7 +16,7 @@ pub use advance::{Advance, IndexTarget, ManifestFilter, read_entry};
 pub use error::IndexError;
 pub use links::{Topic, topics_of};
 pub use lookup::{Declaration, RecordSummary};
-pub use validation_cache::{FileStamp, ValidatedContent, ValidationCache};
+pub use validation_cache::{ValidatedContent, ValidationCache};
 pub use work::{WaitSet, WorkKey};
 
 use self::store::Store;

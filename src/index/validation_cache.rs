@@ -2,62 +2,22 @@
 //! own beside the index, as `validate` must neither wait for a runner nor make it wait; unknown files are read again.
 
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, Limits};
 use crate::manifest::Facts;
 use crate::model::SourceLocation;
+use crate::stamp::FileStamp;
 
 /// The name of the cache file; the number grows when the content changes its meaning.
 const FILE: &str = "sound-2";
 
-/// A file that changed this recently could change once more without a different `stat`: Git calls it racily clean. Two
-/// seconds is the coarsest tick of a common file system (FAT).
-const RACY_NANOSECONDS: i128 = 2_000_000_000;
-
 /// Bytes of the SHA-256 at the front. postcard would decode most damaged bytes to something, and `validate` would be wrong.
 const CHECKSUM: usize = 32;
-
-/// The `stat` of a file. Every change of its content changes this, except one within the same tick of the clock, for which
-/// there is [`FileStamp::is_settled`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileStamp {
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    inode: u64,
-    device: u64,
-}
-
-impl FileStamp {
-    /// The stamp of a regular file.
-    // With the time of change, which no program can set back, and the inode, which an editor that renames changes.
-    #[must_use]
-    pub fn of(metadata: &Metadata) -> Option<Self> {
-        metadata.is_file().then(|| Self {
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            inode: metadata.ino(),
-            device: metadata.dev(),
-        })
-    }
-
-    /// Whether the file had not changed for a while at `now`, a time before its `stat` was read.
-    #[must_use]
-    pub fn is_settled(&self, now: Timestamp) -> bool {
-        let nanoseconds =
-            |(seconds, part): (i64, i64)| i128::from(seconds) * 1_000_000_000 + i128::from(part);
-        nanoseconds(self.modified.max(self.changed)) + RACY_NANOSECONDS < now.as_nanosecond()
-    }
-}
 
 /// The facts of a file in which nothing is wrong, by the number of the document.
 pub type ValidatedContent = Vec<(u32, Facts)>;
@@ -205,10 +165,10 @@ fn write(file: &Path, head: &[u8], contents: &[u8]) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use crate::manifest;
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     fn stamp(path: &Path) -> FileStamp {
-        FileStamp::of(&path.metadata().unwrap()).unwrap()
+        FileStamp::of(&path.metadata().unwrap())
     }
 
     fn facts(name: &str) -> (Facts, SourceLocation) {
@@ -275,18 +235,5 @@ mod tests {
         bytes[last] ^= 1;
         std::fs::write(&file, bytes).unwrap();
         assert_eq!(ValidationCache::open(dir.path(), &config).content("a.yaml", stamp), None);
-    }
-
-    #[test]
-    fn a_file_that_changed_a_moment_ago_is_not_settled() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.yaml");
-        std::fs::write(&path, "one").unwrap();
-        let stamp = stamp(&path);
-        let at = |offset| {
-            Timestamp::try_from(SystemTime::UNIX_EPOCH).unwrap().as_second() + stamp.changed.0 + offset
-        };
-        assert!(!stamp.is_settled(Timestamp::from_second(at(1)).unwrap()));
-        assert!(stamp.is_settled(Timestamp::from_second(at(4)).unwrap()));
     }
 }

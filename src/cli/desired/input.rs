@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashSet};
+use std::fs::Metadata;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -17,10 +18,11 @@ use crate::cli::error::CliError;
 use crate::cli::repo_context::RepoContext;
 use crate::config::{Config, Limits};
 use crate::git::Repo;
-use crate::index::{FileStamp, ManifestFilter, ValidatedContent, ValidationCache};
+use crate::index::{ManifestFilter, ValidatedContent, ValidationCache};
 use crate::manifest::{self, Facts, Parsed, is_candidate};
 use crate::model::SourceLocation;
 use crate::provider::Registry;
+use crate::stamp::FileStamp;
 
 /// The name of standard input.
 pub(crate) const STDIN: &str = "-";
@@ -143,7 +145,8 @@ pub(crate) fn survey_work_tree(
 ) -> Result<(Option<DesiredFacts>, usize), CliError> {
     let known = ValidationCache::open(&workspace.repo.cache_dir(), config);
     let places = list_work_tree(&workspace.repo, root, config)?;
-    let stamp = |place: &Path| std::fs::symlink_metadata(place).ok().as_ref().and_then(FileStamp::of);
+    let file = |place: &Path| std::fs::symlink_metadata(place).ok().filter(Metadata::is_file);
+    let stamp = |place: &Path| file(place).as_ref().map(FileStamp::of);
     let stamps: Vec<Option<FileStamp>> = places.par_iter().map(|(_, place)| stamp(place)).collect();
     let paths = places.iter().map(|(path, _)| path.as_str());
     if let Some(resources) = known.all_sound(paths.clone().zip(stamps.iter().copied())) {

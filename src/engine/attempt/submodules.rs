@@ -63,7 +63,7 @@ impl Workspaces {
         form: &CheckoutForm<'_>,
         modules: &[FetchedModule],
     ) -> Result<WorkingCopy, GitError> {
-        let tags = self.with_repo(Repo::packed_tags)?;
+        let tags = self.tags()?;
         let mut copy = WorkingCopy::take(&self.folder().join(WITH_MODULES))?;
         copy.empty()?;
         copy.check_out(cache, commit, &tags, form)?;

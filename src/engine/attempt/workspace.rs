@@ -10,8 +10,8 @@ use tracing::{debug, warn};
 use super::collect::{ResultTerms, WorkOrder, collect, fault_of};
 use crate::engine::clock::Clock;
 use crate::git::{
-    CheckoutForm, GitError, JudgedCommit, Leftovers, ObjectCache, ObjectId, Remote, Repo, ResultMerge,
-    WorkingCopy,
+    CheckoutForm, GitError, JudgedCommit, KnownTags, Leftovers, ObjectCache, ObjectId, Remote, Repo,
+    ResultMerge, WorkingCopy,
 };
 use crate::model::{Digest, NodeResult};
 use crate::plan::among;
@@ -39,6 +39,7 @@ pub(crate) struct Workspaces {
     clock: Arc<dyn Clock>,
     /// Handles on the repository that nobody uses just now.
     repos: Mutex<Vec<Repo>>,
+    tags: KnownTags,
     idle: Mutex<Vec<WorkingCopy>>,
     /// Merges that were made here, by what was merged: a lost race plans the same again.
     pub(super) merges: Mutex<HashMap<Vec<ObjectId>, ResultMerge>>,
@@ -77,6 +78,7 @@ impl Workspaces {
             terms,
             clock,
             repos: Mutex::default(),
+            tags: KnownTags::default(),
             idle: Mutex::default(),
             merges: Mutex::default(),
         })
@@ -145,6 +147,11 @@ impl Workspaces {
         self.with_repo(|repo| self.bring_in(repo, commit, reference))
     }
 
+    /// The tags that a workspace shows.
+    pub(super) fn tags(&self) -> Result<Arc<str>, GitError> {
+        self.with_repo(|repo| self.tags.of(repo, self.now()))
+    }
+
     fn check_out(&self, order: &WorkOrder, form: &WorkspaceForm) -> Result<ReadyWorkspace, GitError> {
         let cache = self.cache()?;
         self.with_repo(|repo| -> Result<_, GitError> {
@@ -177,30 +184,15 @@ impl Workspaces {
         let copy = match git.leftovers {
             _ if !modules.is_empty() => self.check_out_with_modules(&cache, commit, &git, &modules)?,
             Leftovers::Remove => self.check_out_cached(&cache, commit, &git)?,
-            Leftovers::KeepIgnored => self.check_out_kept(&cache, order, &git)?,
+            Leftovers::KeepIgnored => {
+                // Nobody but earlier attempts at the same node of the same plan has worked in these, and what they left of ignored files
+                // stays: that of others could hold anything that this one would run.
+                let pool = self.dir.join(KEPT).join(&order.whose);
+                self.check_out_in(&pool, WorkingCopy::take(&pool)?, &cache, commit, &git)?
+            }
         };
         let objects = Self::objects_of(&cache, &modules);
         Ok(ReadyWorkspace { copy, cache, objects })
-    }
-
-    /// A workspace that nobody but earlier attempts at the same node of the same plan has worked in, with what they left of
-    /// ignored files: those of others could hold anything that this one would run.
-    fn check_out_kept(
-        &self,
-        cache: &ObjectCache,
-        order: &WorkOrder,
-        form: &CheckoutForm<'_>,
-    ) -> Result<WorkingCopy, GitError> {
-        let tags = self.with_repo(Repo::packed_tags)?;
-        let pool = self.dir.join(KEPT).join(&order.whose);
-        let mut copy = WorkingCopy::take(&pool)?;
-        if let Err(error) = copy.check_out(cache, order.base, &tags, form) {
-            warn!(%error, "workspace cannot be reset");
-            copy.spoil();
-            copy = WorkingCopy::take(&pool)?;
-            copy.check_out(cache, order.base, &tags, form)?;
-        }
-        Ok(copy)
     }
 
     /// A workspace that holds a commit of the cache.
@@ -210,7 +202,6 @@ impl Workspaces {
         commit: ObjectId,
         form: &CheckoutForm<'_>,
     ) -> Result<WorkingCopy, GitError> {
-        let tags = self.with_repo(Repo::packed_tags)?;
         let pool = self.dir.join("work");
         let idle = {
             let mut idle = lock(&self.idle);
@@ -218,12 +209,25 @@ impl Workspaces {
             let best = idle.iter().rposition(|copy| copy.is_at(commit));
             best.map(|at| idle.swap_remove(at)).or_else(|| idle.pop())
         };
-        let mut copy = idle.map_or_else(|| WorkingCopy::take(&pool), Ok)?;
+        let copy = idle.map_or_else(|| WorkingCopy::take(&pool), Ok)?;
+        self.check_out_in(&pool, copy, cache, commit, form)
+    }
+
+    /// The same in this workspace, or in another one of its pool where it cannot be reset.
+    fn check_out_in(
+        &self,
+        pool: &Path,
+        mut copy: WorkingCopy,
+        cache: &ObjectCache,
+        commit: ObjectId,
+        form: &CheckoutForm<'_>,
+    ) -> Result<WorkingCopy, GitError> {
+        let tags = self.tags()?;
         if let Err(error) = copy.check_out(cache, commit, &tags, form) {
             // What a hostile task left, such as folders without permissions, spoils its own workspace and no other.
             warn!(%error, "workspace cannot be reset");
             copy.spoil();
-            copy = WorkingCopy::take(&pool)?;
+            copy = WorkingCopy::take(pool)?;
             copy.check_out(cache, commit, &tags, form)?;
         }
         Ok(copy)

@@ -3,10 +3,12 @@
 mod lock;
 mod swap;
 mod swap_all;
+mod tags;
 
 pub(super) use lock::{OwnLock, PATIENCE, explain, lock_file};
 pub use swap::SwapResult;
 pub use swap_all::RefUpdate;
+pub use tags::KnownTags;
 
 use super::GitError;
 use super::error::printable;

@@ -1,8 +1,9 @@
 //! Whether processes that a task left behind still work in its workspace. Reading where each process of a machine works costs
 //! more than the start of a small task, so that after a look at all of them, those that began since are enough for a while.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ const FEW: u32 = 256;
 #[derive(Debug, Default)]
 pub(super) struct ProcessWatch {
     seen: Option<SeenProcesses>,
+    newest: NewestProcess,
 }
 
 /// No process up to a number was in the folder.
@@ -30,7 +32,7 @@ impl ProcessWatch {
     /// Whether a process works in a folder, or below it.
     pub(super) fn is_in(&mut self, folder: &Path) -> bool {
         // Before the look: what begins meanwhile is looked at the next time.
-        let (at, newest) = (Instant::now(), newest_process());
+        let (at, newest) = (Instant::now(), self.newest.read());
         let begun = newest
             .and_then(|newest| Some((self.seen?, newest)))
             .and_then(|(seen, newest)| Some((seen, seen.begun_since(newest, seen.all.elapsed())?)));
@@ -54,10 +56,24 @@ impl SeenProcesses {
     }
 }
 
-/// The number that the system gave to a process or thread last, where it says so.
-fn newest_process() -> Option<u32> {
-    let text = fs::read_to_string("/proc/loadavg").ok()?;
-    text.split_whitespace().next_back()?.parse().ok().filter(|number| (1..u32::MAX).contains(number))
+/// The number that the system gave to a process or thread last.
+#[derive(Debug, Default)]
+struct NewestProcess {
+    /// Where the system says so; kept open, because it is asked after each task.
+    file: Option<File>,
+}
+
+impl NewestProcess {
+    fn read(&mut self) -> Option<u32> {
+        if self.file.is_none() {
+            self.file = Some(File::open("/proc/loadavg").ok()?);
+        }
+        // From the beginning, and so as of now: three averages, two counts, and the number.
+        let mut line = [0; 128];
+        let length = self.file.as_ref()?.read_at(&mut line, 0).ok()?;
+        let line = std::str::from_utf8(line.get(..length)?).ok()?;
+        line.split_whitespace().next_back()?.parse().ok().filter(|number| (1..u32::MAX).contains(number))
+    }
 }
 
 fn any_process_in(folder: &Path) -> bool {
@@ -120,9 +136,10 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn the_system_says_which_number_it_gave_out_last() {
-        let before = newest_process().unwrap();
+        let mut newest = NewestProcess::default();
+        let before = newest.read().unwrap();
         let process = sleeper(Path::new("/"));
-        let after = newest_process().unwrap();
+        let after = newest.read().unwrap();
         // Numbers may have begun anew between the two.
         assert!(after < before || (before + 1..=after).contains(&process.id()), "{before} {after}");
         end(process);

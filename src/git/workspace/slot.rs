@@ -6,10 +6,11 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, flock, futimens};
 
 use super::object_cache::io;
 use crate::git::GitError;
+use crate::stamp::FileStamp;
 
 /// How many workspaces there may be side by side.
 const SLOTS: u32 = 10_000;
@@ -21,7 +22,7 @@ const SPOILED: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Slot {
     path: PathBuf,
     /// Released by the kernel when this process ends, however it ends.
-    _lock: File,
+    lock: File,
 }
 
 impl Slot {
@@ -53,7 +54,7 @@ impl Slot {
             // What was not taken for long is collected; by the length alone, the time would stay.
             (&lock).write_all(b"\n").map_err(io("write", &path))?;
             tracing::trace!(workspace = %slot.display(), "workspace taken");
-            return Ok(Self { path: slot, _lock: lock });
+            return Ok(Self { path: slot, lock });
         }
         let source = std::io::Error::other("every workspace is in use");
         Err(GitError::Io { doing: "find a workspace in", path: pool.to_owned(), source })
@@ -61,6 +62,13 @@ impl Slot {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What was written in this moment, by the clock of the file system that all of it is on.
+    pub(super) fn written_now(&self) -> Option<FileStamp> {
+        let now = || Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        futimens(&self.lock, &Timestamps { last_access: now(), last_modification: now() }).ok()?;
+        self.lock.metadata().ok().as_ref().map(FileStamp::of)
     }
 
     /// Marks it, so that nobody gets it again before a day has passed. Whether that was possible.

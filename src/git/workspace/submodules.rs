@@ -160,7 +160,7 @@ impl ModuleTree {
         if !output.success {
             return Err(GitError::Program { doing: "check out a submodule", detail: output.stderr });
         }
-        let git_dir = TaskGitDir::new(cache, commit, history, (&runner.join("index"), &[]))?;
+        let git_dir = TaskGitDir::new(cache, commit, history, (runner.join("index"), &[]));
         git_dir.renew(&real)?;
         Ok(Self { path: module.path.clone(), tree: real, runner, commit, git_dir })
     }
@@ -178,7 +178,7 @@ impl ModuleTree {
 
     /// Puts a `.git` there as it was in the beginning.
     pub(super) fn show_git_dir(&self) -> Result<(), GitError> {
-        if self.is_in_place() { self.git_dir.renew(&self.tree) } else { Ok(()) }
+        if self.is_in_place() { self.git_dir.renew(&self.tree).map(drop) } else { Ok(()) }
     }
 
     /// Which files in it differ, by their paths in the workspace; not with a `.git` that the task could write.

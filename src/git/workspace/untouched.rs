@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use crate::stamp::{FileStamp, PlaceBelow, StampedFolder};
+
 /// How many files of an index are kept in memory between two tasks.
 const REMEMBERED: usize = 100_000;
 
@@ -17,55 +19,57 @@ const REMEMBERED: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct TrackedFilesCache {
     last: Mutex<Option<Arc<TrackedFiles>>>,
+    /// What was found untouched by the last look, and by which state of the index.
+    seen: Mutex<Option<(FileStamp, StampedFolder)>>,
 }
 
 /// The files of an index, and the folders that they are in.
 #[derive(Debug)]
 struct TrackedFiles {
-    /// Which state of the index it is.
-    version: IndexVersion,
+    /// Which state of the index it is: Git writes another file in the place of the old one.
+    version: FileStamp,
     files: HashMap<Vec<u8>, git2::IndexEntry>,
     folders: HashSet<Vec<u8>>,
 }
 
-/// What differs between two states of an index: Git writes another file in the place of the old one.
-#[derive(Debug, PartialEq, Eq)]
-struct IndexVersion {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// When it was written, in seconds and nanoseconds.
-    written: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl IndexVersion {
-    fn of(path: &Path) -> Option<Self> {
-        let found = fs::metadata(path).ok()?;
-        Some(Self {
-            device: found.dev(),
-            inode: found.ino(),
-            size: found.size(),
-            written: (found.mtime(), found.mtime_nsec()),
-            changed: (found.ctime(), found.ctime_nsec()),
-        })
-    }
-}
-
 impl TrackedFilesCache {
     /// Whether a working tree has the files of an index, as they were when it was written, and nothing else but `.git`, which
-    /// is not looked at.
-    pub(super) fn is_untouched(&self, tree: &Path, index: &Path) -> bool {
-        // Not a link to a folder that looks the same.
-        if !fs::symlink_metadata(tree).is_ok_and(|found| found.is_dir()) {
-            return false;
+    /// is not looked at. `written_now` writes something in the same file system.
+    pub(super) fn is_untouched(
+        &self,
+        tree: &Path,
+        index: &Path,
+        written_now: impl FnOnce() -> Option<FileStamp>,
+    ) -> bool {
+        let Some(version) = FileStamp::at(index) else { return false };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of a folder, too: a new file in it changes its times, and so its entries need not be read.
+        if seen.as_ref().is_some_and(|(of, folder)| *of == version && folder.is_unchanged()) {
+            return true;
         }
-        let Some(tracked) = self.read(index) else { return false };
-        tracked.count_unchanged(tree, &[]) == Some(tracked.files.len())
+        // Before anything is looked at, so that whatever changes from then on shows the next time.
+        let now = written_now();
+        *seen = None;
+        let Some((stamp, found)) = self.look(tree, index, version) else { return false };
+        if found.files <= REMEMBERED {
+            let settled = now.and_then(|now| StampedFolder::settled((tree, stamp), &found.places, &now));
+            *seen = settled.map(|folder| (version, folder));
+        }
+        true
     }
 
-    fn read(&self, index: &Path) -> Option<Arc<TrackedFiles>> {
-        let version = IndexVersion::of(index)?;
+    /// Looks at everything in a working tree: the stamp of its folder, and what is in it. None where something differs from the
+    /// index.
+    fn look(&self, tree: &Path, index: &Path, version: FileStamp) -> Option<(FileStamp, UnchangedFiles)> {
+        // Not a link to a folder that looks the same.
+        let found = fs::symlink_metadata(tree).ok().filter(Metadata::is_dir)?;
+        let tracked = self.read(index, version)?;
+        // All of them are tracked, and so it is enough to count them.
+        let below = tracked.unchanged(tree, &[]).filter(|below| below.files == tracked.files.len())?;
+        Some((FileStamp::of(&found), below))
+    }
+
+    fn read(&self, index: &Path, version: FileStamp) -> Option<Arc<TrackedFiles>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = last.as_ref().filter(|known| known.version == version) {
             return Some(Arc::clone(known));
@@ -80,8 +84,24 @@ impl TrackedFilesCache {
     }
 }
 
+/// What is in a folder, those below it included: all of it tracked, and none of it changed.
+#[derive(Debug, Default)]
+struct UnchangedFiles {
+    files: usize,
+    /// Files and folders, each with its stamp before anything in it was looked at.
+    places: Vec<PlaceBelow>,
+}
+
+impl UnchangedFiles {
+    fn with(mut self, more: Self) -> Self {
+        self.files += more.files;
+        self.places.extend(more.places);
+        self
+    }
+}
+
 impl TrackedFiles {
-    fn read(path: &Path, version: IndexVersion) -> Option<Self> {
+    fn read(path: &Path, version: FileStamp) -> Option<Self> {
         let index = git2::Index::open(path).ok()?;
         let mut files = HashMap::with_capacity(index.len());
         let mut folders = HashSet::new();
@@ -99,10 +119,9 @@ impl TrackedFiles {
         Some(Self { version, files, folders })
     }
 
-    /// How many files a folder has, those below it included; none where something in it is not tracked, has changed, or cannot be
-    /// read.
-    fn count_unchanged(&self, folder: &Path, prefix: &[u8]) -> Option<usize> {
-        let mut files = 0;
+    /// What is in a folder; none where something in it is not tracked, has changed, or cannot be read.
+    fn unchanged(&self, folder: &Path, prefix: &[u8]) -> Option<UnchangedFiles> {
+        let mut here = UnchangedFiles::default();
         let mut folders = Vec::new();
         let mut path = prefix.to_vec();
         for entry in fs::read_dir(folder).ok()? {
@@ -121,25 +140,24 @@ impl TrackedFiles {
                 }
                 folders.push((entry.path(), [path.as_slice(), b"/"].concat()));
             } else if self.files.get(&path).is_some_and(|known| self.is_unchanged(known, &entry, &found)) {
-                files += 1;
+                here.files += 1;
             } else {
                 return None;
             }
+            here.places.push((path.clone(), FileStamp::of(&found)));
         }
         // The time goes into calls of the system, which all cores can make; Git asks for the `stat` of its files in threads, too.
-        let below = folders.par_iter().map(|(folder, prefix)| self.count_unchanged(folder, prefix));
-        below.try_reduce(|| 0, |some, more| Some(some + more)).map(|below| files + below)
+        let below = folders.par_iter().map(|(folder, prefix)| self.unchanged(folder, prefix));
+        below
+            .try_reduce(UnchangedFiles::default, |some, more| Some(some.with(more)))
+            .map(|below| here.with(below))
     }
 
     fn is_unchanged(&self, known: &git2::IndexEntry, entry: &DirEntry, found: &Metadata) -> bool {
-        is_same_stat(known, found) && (self.is_older(found) || has_same_content(known, &entry.path()))
-    }
-
-    /// Whether a change after the index was written would show in the times. One within the same tick of the clock would not,
-    /// and right after a checkout that is so of many files.
-    fn is_older(&self, found: &Metadata) -> bool {
-        (found.mtime(), found.mtime_nsec()) < self.version.written
-            && (found.ctime(), found.ctime_nsec()) < self.version.written
+        // A change after the index was written would show in the times, but for one within the same tick of the clock, and right after
+        // a checkout that is so of many files.
+        let is_older = FileStamp::of(found).is_before(&self.version);
+        is_same_stat(known, found) && (is_older || has_same_content(known, &entry.path()))
     }
 }
 
@@ -216,23 +234,40 @@ mod tests {
     }
 
     fn untouched(tree: &Path, index: &Path) -> bool {
-        TrackedFilesCache::default().is_untouched(tree, index)
+        TrackedFilesCache::default().is_untouched(tree, index, || None)
+    }
+
+    /// Writes something beside the tree.
+    fn written_now(tree: &Path) -> Option<FileStamp> {
+        let file = tempfile::NamedTempFile::new_in(tree.join(".git")).ok()?;
+        file.as_file().metadata().ok().as_ref().map(FileStamp::of)
+    }
+
+    /// What looked at the tree so often that the next look is one at stamps alone.
+    fn settled(tree: &Path, index: &Path) -> TrackedFilesCache {
+        let cache = TrackedFilesCache::default();
+        while cache.seen.lock().unwrap().is_none() {
+            assert!(cache.is_untouched(tree, index, || written_now(tree)));
+        }
+        assert!(cache.is_untouched(tree, index, || panic!("it is known")));
+        cache
     }
 
     #[test]
     fn an_index_that_was_written_anew_is_read_anew() {
         let (dir, path) = tree();
         let cache = TrackedFilesCache::default();
-        assert!(cache.is_untouched(dir.path(), &path) && cache.is_untouched(dir.path(), &path));
+        let is_untouched = || cache.is_untouched(dir.path(), &path, || None);
+        assert!(is_untouched() && is_untouched());
         fs::write(dir.path().join("new"), "new").unwrap();
-        assert!(!cache.is_untouched(dir.path(), &path));
+        assert!(!is_untouched());
         let repo = git2::Repository::open(dir.path()).unwrap();
         let mut index = repo.index().unwrap();
         index.add_path(Path::new("new")).unwrap();
         index.write().unwrap();
-        assert!(cache.is_untouched(dir.path(), &path));
+        assert!(is_untouched());
         fs::remove_file(&path).unwrap();
-        assert!(!cache.is_untouched(dir.path(), &path));
+        assert!(!is_untouched());
     }
 
     #[test]
@@ -267,8 +302,10 @@ mod tests {
         for (what, change) in changes {
             let (dir, index) = tree();
             assert!(untouched(dir.path(), &index), "before {what}");
+            let seen = settled(dir.path(), &index);
             change(dir.path());
             assert!(!untouched(dir.path(), &index), "{what}");
+            assert!(!seen.is_untouched(dir.path(), &index, || None), "{what}, after a look");
         }
     }
 

@@ -15,7 +15,7 @@ use super::left_behind::ProcessWatch;
 use super::object_cache::{ObjectCache, io};
 use super::slot::{Slot, remove_all};
 use super::submodules::{ModuleTree, Submodule, announce};
-use super::task_git_dir::{TaskGitDir, open_runner_dir, remove, write};
+use super::task_git_dir::{SeenGitDir, TaskGitDir, open_runner_dir, remove, write};
 use super::untouched::TrackedFilesCache;
 use crate::git::command::GitCommand;
 use crate::git::{GitError, ObjectId};
@@ -32,6 +32,7 @@ pub struct WorkingCopy {
     modules: Vec<ModuleTree>,
     processes: ProcessWatch,
     tracked: TrackedFilesCache,
+    git_dir: Option<SeenGitDir>,
 }
 
 /// What differs from the commit that was checked out.
@@ -60,6 +61,7 @@ impl WorkingCopy {
             modules: Vec::new(),
             processes: ProcessWatch::default(),
             tracked: TrackedFilesCache::default(),
+            git_dir: None,
         })
     }
 
@@ -108,7 +110,8 @@ impl WorkingCopy {
         }
         let history = VisibleHistory::of(cache, commit, form.depth, tags)?;
         let index = self.runner().join("index");
-        TaskGitDir::new(cache, commit, history, (&index, &self.sparse))?.renew(&self.tree())?;
+        let git_dir = TaskGitDir::new(cache, commit, history, (index, &self.sparse));
+        git_dir.renew_seen(&self.tree(), &mut self.git_dir, || self.slot.written_now())?;
         self.holds = Some(commit);
         let duration_ms = started.elapsed().as_millis();
         tracing::debug!(%commit, workspace = %self.slot().display(), reset, duration_ms, "workspace ready");
@@ -217,7 +220,8 @@ impl WorkingCopy {
     }
 
     fn is_untouched(&self) -> bool {
-        self.tracked.is_untouched(&self.tree(), &self.runner().join("index"))
+        let index = self.runner().join("index");
+        self.tracked.is_untouched(&self.tree(), &index, || self.slot.written_now())
     }
 
     /// Whether processes that somebody left behind still work in it.

@@ -13,7 +13,9 @@ use rustix::fs::{Dir, Mode, OFlags};
 use tempfile::TempDir;
 
 use crate::model::JsonMap;
+use crate::stamp::FileStamp;
 
+const HOME: &str = "attempt";
 const ARTIFACTS: &str = "artifacts";
 const WORK: &str = "work";
 const OUTPUT: &str = "output";
@@ -33,8 +35,40 @@ pub(super) struct RunFolders {
 struct PoolState {
     /// This runner's own folder below `runs`, gone with the pool.
     base: Option<TempDir>,
-    spares: Vec<PathBuf>,
+    spares: Vec<PooledFolder>,
     next: u64,
+}
+
+/// A folder of the pool. It gets a new name for each attempt; the one in it, which is the attempt's, keeps its own, as another name would
+/// change its stamp.
+struct PooledFolder {
+    path: PathBuf,
+    /// What was written when the attempt began, unless it is known already how an empty folder is recognised.
+    opened: Option<FileStamp>,
+    empty: Option<EmptyStamps>,
+}
+
+/// By what a folder is known in which nobody has left anything: the stamps of the attempt's folder and of the two in it. Nothing has
+/// changed in them since before the last attempt began, so that from then on every change shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct EmptyStamps {
+    home: FileStamp,
+    artifacts: FileStamp,
+    work: FileStamp,
+}
+
+impl EmptyStamps {
+    fn of(home: &Path) -> Option<Self> {
+        Some(Self {
+            home: FileStamp::at(home)?,
+            artifacts: FileStamp::at(&home.join(ARTIFACTS))?,
+            work: FileStamp::at(&home.join(WORK))?,
+        })
+    }
+
+    fn are_before(&self, written: &FileStamp) -> bool {
+        [self.home, self.artifacts, self.work].iter().all(|stamp| stamp.is_before(written))
+    }
 }
 
 impl PoolState {
@@ -59,10 +93,11 @@ impl RunFolders {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let path = match self.renamed_spare() {
-            Some(path) => path,
+        let folder = match self.renamed_spare() {
+            Some(folder) => folder,
             None => self.new_folder()?,
         };
+        let path = folder.path.join(HOME);
         let inputs_file = if inputs.is_empty() {
             self.no_inputs()?
         } else {
@@ -79,6 +114,8 @@ impl RunFolders {
             brief: path.join(BRIEF),
             result: path.join(RESULT),
             upstream: None,
+            no_artifacts: folder.empty.map(|empty| empty.artifacts),
+            folder,
             path,
             run_dir: run_dir.to_owned(),
             has_artifacts: OnceCell::new(),
@@ -87,24 +124,27 @@ impl RunFolders {
 
     /// A spare folder under a new name: a process that outlived its attempt does not find the next one's files. Spares vanish when
     /// somebody clears the cache.
-    fn renamed_spare(&self) -> Option<PathBuf> {
+    fn renamed_spare(&self) -> Option<PooledFolder> {
         let (spare, path) = {
             let mut state = self.state();
             let spare = state.spares.pop()?;
             (spare, state.next_path(None)?)
         };
-        std::fs::rename(spare, &path).is_ok().then_some(path)
+        std::fs::rename(spare.path, &path).ok()?;
+        // That has written to the folder which both names are in.
+        let opened = if spare.empty.is_none() { path.parent().and_then(FileStamp::at) } else { None };
+        Some(PooledFolder { path, opened, empty: spare.empty })
     }
 
-    fn new_folder(&self) -> io::Result<PathBuf> {
+    fn new_folder(&self) -> io::Result<PooledFolder> {
         let path = {
             let mut state = self.state();
             let base = self.base(&mut state)?;
             state.next_path(Some(&base)).ok_or(io::ErrorKind::NotFound)?
         };
-        create(&path.join(ARTIFACTS))?;
-        create(&path.join(WORK))?;
-        Ok(path)
+        create(&path.join(HOME).join(ARTIFACTS))?;
+        create(&path.join(HOME).join(WORK))?;
+        Ok(PooledFolder { path, opened: None, empty: None })
     }
 
     fn base(&self, state: &mut PoolState) -> io::Result<PathBuf> {
@@ -151,6 +191,7 @@ impl RunFolders {
 /// The folder of one attempt that is under way.
 pub(super) struct RunFolder<'a> {
     pool: &'a RunFolders,
+    folder: PooledFolder,
     path: PathBuf,
     inputs: PathBuf,
     output: PathBuf,
@@ -161,12 +202,15 @@ pub(super) struct RunFolder<'a> {
     upstream: Option<PathBuf>,
     run_dir: PathBuf,
     has_artifacts: OnceCell<bool>,
+    /// The stamp of the folder for artifacts as long as it is empty.
+    no_artifacts: Option<FileStamp>,
 }
 
 impl RunFolder<'_> {
     /// The same, with the folder for artifacts of another: what one attempt leaves is kept together.
     pub(super) fn with_artifacts_of(mut self, other: &RunFolder<'_>) -> Self {
         self.artifacts.clone_from(&other.artifacts);
+        self.no_artifacts = other.no_artifacts;
         self
     }
 
@@ -244,7 +288,8 @@ impl RunFolder<'_> {
 
     /// Whether anything is in the folder for artifacts, or in its place. Found out once, after the work.
     pub(super) fn has_artifacts(&self) -> bool {
-        *self.has_artifacts.get_or_init(|| !is_empty_folder(&self.artifacts))
+        let known = || self.no_artifacts.is_some() && FileStamp::at(&self.artifacts) == self.no_artifacts;
+        *self.has_artifacts.get_or_init(|| !known() && !is_empty_folder(&self.artifacts))
     }
 
     fn move_out(&self, from: &Path, name: &str) -> io::Result<()> {
@@ -253,6 +298,19 @@ impl RunFolder<'_> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// The folder for the next attempt, where it is as good as new.
+    fn spare(&self) -> Option<PooledFolder> {
+        let PooledFolder { path, opened, empty } = &self.folder;
+        // Before anything is looked at: a process that is still there may write meanwhile.
+        let stamps = EmptyStamps::of(&self.path);
+        let is_known = empty.is_some() && stamps == *empty;
+        if !is_known && !self.is_clean() {
+            return None;
+        }
+        let is_settled = |stamps: &EmptyStamps| is_known || opened.is_some_and(|at| stamps.are_before(&at));
+        Some(PooledFolder { path: path.clone(), opened: None, empty: stamps.filter(is_settled) })
     }
 
     /// Whether it is as good as new.
@@ -270,11 +328,10 @@ impl RunFolder<'_> {
 
 impl Drop for RunFolder<'_> {
     fn drop(&mut self) {
-        if self.is_clean() {
-            self.pool.state().spares.push(std::mem::take(&mut self.path));
-        } else {
+        match self.spare() {
+            Some(spare) => self.pool.state().spares.push(spare),
             // What cannot be removed now goes with the pool, or with the cache.
-            let _ = std::fs::remove_dir_all(&self.path);
+            None => drop(std::fs::remove_dir_all(&self.folder.path)),
         }
     }
 }
@@ -284,7 +341,7 @@ fn is_empty_folder(path: &Path) -> bool {
 }
 
 /// Whether this is true of every entry of a folder; not where it is no folder, but a link to one.
-// With four calls of the system where the standard library makes six: this is asked four times for each attempt.
+// With four calls of the system where the standard library makes six: this is asked four times for an attempt that leaves something.
 fn all_entries(path: &Path, mut is_so: impl FnMut(&[u8]) -> bool) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(folder) = rustix::fs::open(path, flags, Mode::empty()) else { return false };
@@ -300,4 +357,86 @@ fn all_entries(path: &Path, mut is_so: impl FnMut(&[u8]) -> bool) -> bool {
 /// Makes a folder that other users cannot read, and those on the way.
 fn create(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, Instant};
+
+    /// What an attempt leaves in its folder.
+    type Leave = fn(&RunFolder<'_>);
+
+    fn open<'a>(pool: &'a RunFolders, runs: &Path) -> RunFolder<'a> {
+        pool.open(&runs.join("uid/node/1"), &JsonMap::new()).unwrap()
+    }
+
+    /// A folder that is recognised by its stamps, once the clock of the file system has ticked since it was made.
+    fn known<'a>(pool: &'a RunFolders, runs: &Path) -> RunFolder<'a> {
+        let begun = Instant::now();
+        loop {
+            let folder = open(pool, runs);
+            if folder.folder.empty.is_some() {
+                return folder;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "the clock of the file system stands still");
+            drop(folder);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn whatever_is_left_in_a_folder_is_found_and_not_there_for_the_next_attempt() {
+        let leaves: [(&str, bool, Leave); 9] = [
+            ("outputs", false, |folder| fs::write(folder.output(), "a=b").unwrap()),
+            ("a result", false, |folder| fs::write(folder.result(), "{}").unwrap()),
+            ("an artifact", true, |folder| fs::write(folder.artifacts().join("a"), "").unwrap()),
+            ("a file", false, |folder| fs::write(folder.work().join("a"), "").unwrap()),
+            ("a folder", false, |folder| fs::create_dir(folder.work().join("a")).unwrap()),
+            ("no folder for artifacts", true, |folder| fs::remove_dir(folder.artifacts()).unwrap()),
+            ("another folder in its place", false, |folder| {
+                fs::remove_dir(folder.work()).unwrap();
+                fs::create_dir(folder.work()).unwrap();
+            }),
+            ("a link in its place", false, |folder| {
+                fs::remove_dir(folder.work()).unwrap();
+                symlink("/", folder.work()).unwrap();
+            }),
+            ("nothing at all", true, |folder| fs::remove_dir_all(folder.path()).unwrap()),
+        ];
+        for (what, is_artifact, leave) in leaves {
+            let home = tempfile::tempdir().unwrap();
+            let runs = home.path().join("runs");
+            let pool = RunFolders::new(runs.clone());
+            let folder = known(&pool, &runs);
+            leave(&folder);
+            assert_eq!(folder.has_artifacts(), is_artifact, "{what}");
+            drop(folder);
+            let next = open(&pool, &runs);
+            assert!(is_empty_folder(next.artifacts()) && is_empty_folder(next.work()), "{what}");
+            assert!(!next.output().exists() && !next.result().exists(), "{what}");
+            assert!(
+                next.folder.empty.is_none(),
+                "{what}: what an empty folder is like has to be learned anew"
+            );
+        }
+    }
+
+    #[test]
+    fn a_folder_that_nobody_touches_is_used_again_under_another_name() {
+        let home = tempfile::tempdir().unwrap();
+        let runs = home.path().join("runs");
+        let pool = RunFolders::new(runs.clone());
+        let folder = known(&pool, &runs);
+        let (first, stamps) = (folder.path().to_owned(), EmptyStamps::of(folder.path()));
+        assert!(!folder.has_artifacts());
+        drop(folder);
+        let folder = open(&pool, &runs);
+        assert!(folder.path() != first && !first.exists());
+        assert!(folder.folder.empty == stamps && EmptyStamps::of(folder.path()) == stamps);
+        folder.keep().unwrap();
+        assert!(!runs.join("uid").exists(), "nothing is kept of it");
+    }
 }

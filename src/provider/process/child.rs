@@ -255,8 +255,9 @@ impl<'a> WatchedProcess<'a> {
         let [has_log, has_answer, has_exit, _] =
             ready([log, answer, exit.map(|fd| fd.as_fd()), request], timeout);
         self.read([has_log, has_answer], sink);
-        if !self.exited && (has_exit || self.exit.is_none()) {
-            self.exited = self.has_exited();
+        if !self.exited {
+            // A descriptor that is readable says it all.
+            self.exited = if self.exit.is_some() { has_exit } else { self.has_exited() };
         }
     }
 

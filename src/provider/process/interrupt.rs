@@ -1,60 +1,130 @@
-//! Tells a blocked thread to stop: a pipe that it can wait on together with a process's output.
+//! Tells a blocked thread to stop: a word that it can look up at any time, and a pipe that it can wait on together with a
+//! process's output.
 
-use std::cell::Cell;
-use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::io::{self, PipeReader, PipeWriter, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::provider::Stop;
 
+/// Pipes that nobody has written to, for the next attempts: making one costs as much as all looks for a request together.
+static SPARE_BELLS: Mutex<Vec<(PipeReader, PipeWriter)>> = Mutex::new(Vec::new());
+
 /// The end that asks. Dropping it without a word asks for [`Stop::Shutdown`].
-pub(in crate::provider) struct Interrupter(PipeWriter);
+pub(in crate::provider) struct Interrupter(Arc<Mutex<StopRequest>>);
 
 /// The end that listens.
 pub(in crate::provider) struct Interrupt {
-    pipe: PipeReader,
-    // The word can be read from the pipe only once; whoever asks later gets what it was.
-    heard: Cell<Option<Stop>>,
+    request: Arc<Mutex<StopRequest>>,
+    /// Readable once something was asked; there until this is dropped.
+    bell: Option<PipeReader>,
+}
+
+/// What was asked.
+struct StopRequest {
+    word: Option<Stop>,
+    /// Wakes the listener; gone with it, so that a late word never rings for whoever has the pipe next.
+    bell: Option<PipeWriter>,
 }
 
 /// Makes both ends.
 pub(in crate::provider) fn interrupt() -> io::Result<(Interrupter, Interrupt)> {
-    let (reader, writer) = io::pipe()?;
-    Ok((Interrupter(writer), Interrupt { pipe: reader, heard: Cell::new(None) }))
+    let spare = lock(&SPARE_BELLS).pop();
+    let (reader, writer) = spare.map_or_else(io::pipe, Ok)?;
+    let request = Arc::new(Mutex::new(StopRequest { word: None, bell: Some(writer) }));
+    Ok((Interrupter(Arc::clone(&request)), Interrupt { request, bell: Some(reader) }))
 }
 
 impl Interrupter {
-    /// Asks to stop.
+    /// Asks to stop. The first word counts.
     pub(in crate::provider) fn ask(&mut self, stop: Stop) {
-        let word: &[u8] = match stop {
-            Stop::Cancel => b"c",
-            Stop::Shutdown => b"s",
-        };
-        // Nobody listens any more when the work is over, and that is fine.
-        let _ = self.0.write_all(word);
+        let mut request = lock(&self.0);
+        if request.word.is_none() {
+            request.word = Some(stop);
+            // Nobody listens any more when the work is over, and that is fine.
+            let _ = request.bell.as_mut().map(|bell| bell.write_all(b"!"));
+        }
+    }
+}
+
+impl Drop for Interrupter {
+    fn drop(&mut self) {
+        // The other side is gone: that is a shutdown, and nobody cancelled.
+        self.ask(Stop::Shutdown);
     }
 }
 
 impl Interrupt {
     /// What was asked, if anything was. Does not wait.
     pub(in crate::provider) fn heard(&self) -> Option<Stop> {
-        if self.heard.get().is_none() {
-            let mut fds = [PollFd::new(&self.pipe, PollFlags::IN)];
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            if poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0) {
-                let mut word = [0u8; 1];
-                // The end of the pipe without a word means that the other side is gone: that is a shutdown, and nobody
-                // cancelled.
-                let cancel = (&self.pipe).read(&mut word).is_ok_and(|read| read == 1) && word == *b"c";
-                self.heard.set(Some(if cancel { Stop::Cancel } else { Stop::Shutdown }));
-            }
-        }
-        self.heard.get()
+        lock(&self.request).word
     }
 
     /// What to wait on for [`Self::heard`] to change; nothing once it has.
     pub(in crate::provider) fn waitable(&self) -> Option<BorrowedFd<'_>> {
-        self.heard.get().is_none().then(|| self.pipe.as_fd())
+        let bell = self.bell.as_ref().map(AsFd::as_fd);
+        bell.filter(|_| self.heard().is_none())
+    }
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        let mut request = lock(&self.request);
+        // One that rang goes: what is in it would wake the next listener for nothing, again and again.
+        if let (Some(reader), Some(writer), None) = (self.bell.take(), request.bell.take(), request.word) {
+            lock(&SPARE_BELLS).push((reader, writer));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A poisoned lock only means that another thread panicked; what is in it is sound.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    fn rings(interrupt: &Interrupt) -> bool {
+        let bell = interrupt.bell.as_ref().unwrap();
+        let mut polled = [PollFd::new(bell, PollFlags::IN)];
+        poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
+    }
+
+    #[test]
+    fn the_first_word_counts_and_rings() {
+        let (mut asker, interrupt) = interrupt().unwrap();
+        assert!(interrupt.heard().is_none() && interrupt.waitable().is_some() && !rings(&interrupt));
+        asker.ask(Stop::Cancel);
+        asker.ask(Stop::Shutdown);
+        assert!(rings(&interrupt));
+        assert_eq!(interrupt.heard(), Some(Stop::Cancel));
+        drop(asker);
+        assert_eq!(interrupt.heard(), Some(Stop::Cancel));
+        assert!(interrupt.waitable().is_none());
+    }
+
+    #[test]
+    fn an_asker_that_is_gone_means_a_shutdown() {
+        let (asker, interrupt) = interrupt().unwrap();
+        drop(asker);
+        assert!(rings(&interrupt));
+        assert_eq!(interrupt.heard(), Some(Stop::Shutdown));
+    }
+
+    #[test]
+    fn what_is_asked_too_late_does_not_ring_for_the_next() {
+        let mut askers = Vec::new();
+        for _ in 0..8 {
+            let (asker, listener) = interrupt().unwrap();
+            drop(listener);
+            askers.push(asker);
+        }
+        let (_asker, next) = interrupt().unwrap();
+        askers.iter_mut().for_each(|asker| asker.ask(Stop::Cancel));
+        drop(askers);
+        assert!(next.heard().is_none() && !rings(&next));
     }
 }
