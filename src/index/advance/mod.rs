@@ -106,6 +106,10 @@ impl Index {
         let started = Instant::now();
         self.make_writable()?;
         let old = self.state()?;
+        if old.as_ref().is_none_or(|old| old.config != state.config) {
+            // Parsed under other limits, perhaps.
+            self.manifests.clear();
+        }
         let base = old.filter(|old| old.version == state.version && old.config == state.config);
         let recorded = |old| repo.compare_within(old, state.status, &may_hold_records);
         // By trees and not by commits: a rewritten branch needs no common ancestor (Invariant 13).
@@ -125,7 +129,9 @@ impl Index {
         // Records first: a declaration that is new has to find the record that it belongs to.
         let mut changed = ChangedResources::default();
         apply_records(&write, repo, target, &records, &mut advance, &mut changed)?;
-        apply_files(&write, repo, &changes, &filter, &config.limits, &mut advance, &mut changed.touched)?;
+        let known = &self.manifests;
+        let terms = (&filter, &config.limits);
+        apply_files(&write, (repo, known), &changes, terms, &mut advance, &mut changed.touched)?;
         restore_held(&write, repo, target, &config.limits, &mut changed.touched)?;
         if rebuilt {
             add_unsettled(&write)?;
