@@ -29,7 +29,7 @@ use super::tables::{DECLARED, DERIVED, MAPS, META, RECORDED, WAYS, WORK, decode,
 use super::{Index, IndexError, Topic, WRITER};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::git::{ObjectId, Repo};
+use crate::git::{GitError, ObjectId, Repo, TreeChange};
 use crate::model::ResourceKey;
 use crate::record::{StatusTree, WrittenRecords, may_hold_records};
 
@@ -111,15 +111,7 @@ impl Index {
             self.manifests.clear();
         }
         let base = old.filter(|old| old.version == state.version && old.config == state.config);
-        let recorded = |old| repo.compare_within(old, state.status, &may_hold_records);
-        // By trees and not by commits: a rewritten branch needs no common ancestor (Invariant 13).
-        let changes = base.as_ref().map(|old| repo.compare(Some(old.desired), Some(state.desired)));
-        let records = base.as_ref().map(|old| recorded(old.status));
-        let (rebuilt, changes, records) = match (changes, records) {
-            (Some(Ok(changes)), Some(Ok(records))) => (false, changes, records),
-            // The old trees may be gone: pruned after a force push, or the cache was copied from another repository.
-            _ => (true, repo.compare(None, Some(state.desired))?, recorded(None)?),
-        };
+        let (rebuilt, changes, records) = differences(repo, base.as_ref(), &state)?;
         let mut advance = Advance { rebuilt, ..Advance::default() };
         let write = self.store.begin_write()?;
         if rebuilt {
@@ -163,6 +155,24 @@ impl Index {
         let found = table.get("state")?;
         // An entry that another version wrote may not decode, and means a rebuild like no entry.
         Ok(found.and_then(|value| decode(value.value()).ok()))
+    }
+}
+
+/// What differs from the state that the index was brought to last, among the files and among the records; and whether that is
+/// everything, because it cannot be compared with that state.
+fn differences(
+    repo: &Repo,
+    base: Option<&IndexedCommits>,
+    state: &IndexedCommits,
+) -> Result<(bool, Vec<TreeChange>, Vec<TreeChange>), GitError> {
+    let recorded = |old| repo.compare_within(old, state.status, &may_hold_records);
+    // By trees and not by commits: a rewritten branch needs no common ancestor (Invariant 13).
+    let changes = base.map(|old| repo.compare(Some(old.desired), Some(state.desired)));
+    let records = base.map(|old| recorded(old.status));
+    match (changes, records) {
+        (Some(Ok(changes)), Some(Ok(records))) => Ok((false, changes, records)),
+        // The old trees may be gone: pruned after a force push, or the cache was copied from another repository.
+        _ => Ok((true, repo.compare(None, Some(state.desired))?, recorded(None)?)),
     }
 }
 

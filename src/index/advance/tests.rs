@@ -10,7 +10,7 @@ use redb::{MultimapTableHandle as _, ReadableMultimapTable as _, TableHandle as 
 
 use super::*;
 use crate::config::Limits;
-use crate::git::{Signature, TreeChange, TreeEntry};
+use crate::git::{Signature, TreeEntry};
 use crate::index::WaitSet;
 use crate::index::tables::{ACTIVE, BAD, BROKEN, DERIVED_MENTIONS, ENDED, FILES, MENTIONS, PHASES, PLACES};
 use crate::model::{
