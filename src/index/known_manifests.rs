@@ -14,8 +14,11 @@ use super::Index;
 use crate::git::ObjectId;
 use crate::model::{Digest, Kind, Metadata, Resource, ResourceKey, SourceLocation, Spec};
 
-/// How many bytes each half may hold. Together they are enough for 50,000 manifests of 1 KB.
-const HALF: usize = 32 << 20;
+/// How many bytes each half may hold. Together they are enough for 100,000 manifests of 1 KB.
+const HALF: usize = 64 << 20;
+
+/// How many bytes a process holds that waits for something to happen.
+const AT_REST: usize = 8 << 20;
 
 impl Index {
     /// The resource that a blob at `path` declares. `parse` reads the file where it is not known: what is valid in it; none where it
@@ -31,11 +34,18 @@ impl Index {
     ) -> Result<Option<Resource>, E> {
         self.manifests.resource((blob, path), key, parse)
     }
+
+    /// Gives the memory of many known manifests back: what was to be planned is planned.
+    pub fn forget_most_manifests(&self) {
+        if self.manifests.bytes() > AT_REST {
+            self.manifests.clear();
+        }
+    }
 }
 
 /// The files that were read last.
-// In two halves instead of a list in the order of use: when the new half is full it becomes the old one, and what is asked for
-// in the old one moves on. What nobody asks for is forgotten after at most two fillings.
+// In two halves instead of a list in the order of use: when the new half is full it becomes the old one. Nothing that is asked for
+// moves on: a pass over all of them would else push out what it has not come to.
 #[derive(Debug, Default)]
 pub(super) struct KnownManifests {
     halves: RefCell<Halves>,
@@ -75,7 +85,7 @@ impl KnownManifests {
         parse: impl FnOnce() -> Result<Option<Vec<Resource>>, E>,
     ) -> Result<Option<Resource>, E> {
         // Only where the name of the file does not say how to read it: the same bytes are another text as JSON, and that is rare.
-        let known = if may_keep(path) { self.halves.borrow_mut().find(blob) } else { None };
+        let known = if may_keep(path) { self.halves.borrow().find(blob) } else { None };
         if let Some(file) = known {
             let Some(form) = file.find(key) else { return Ok(None) };
             if let Some(resource) = form.resource(path) {
@@ -94,6 +104,11 @@ impl KnownManifests {
         }
     }
 
+    fn bytes(&self) -> usize {
+        let halves = self.halves.borrow();
+        halves.bytes + if halves.old.is_empty() { 0 } else { HALF }
+    }
+
     /// Forgets everything: what is valid depends on the configured limits.
     pub(super) fn clear(&self) {
         self.halves.take();
@@ -101,13 +116,8 @@ impl KnownManifests {
 }
 
 impl Halves {
-    fn find(&mut self, blob: ObjectId) -> Option<Rc<FileForm>> {
-        if let Some(file) = self.new.get(&blob) {
-            return Some(Rc::clone(file));
-        }
-        let file = self.old.remove(&blob)?;
-        self.keep(blob, Rc::clone(&file));
-        Some(file)
+    fn find(&self, blob: ObjectId) -> Option<Rc<FileForm>> {
+        self.new.get(&blob).or_else(|| self.old.get(&blob)).map(Rc::clone)
     }
 
     fn keep(&mut self, blob: ObjectId, file: Rc<FileForm>) {
@@ -322,20 +332,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_stays_and_the_rest_goes_before_it_is_too_much() {
+    fn what_was_read_last_stays_and_the_rest_goes_before_it_is_too_much() {
         let known = KnownManifests::default();
-        let find = |file| known.halves.borrow_mut().find(blob(file)).is_some();
-        for file in 0..100 {
-            known.keep(blob(file), Some(FileForm { resources: Vec::new(), bytes: HALF / 8 }));
-            assert!(find(0), "the first one is never forgotten");
+        let find = |file| known.halves.borrow().find(blob(file)).is_some();
+        let file = |bytes| Some(FileForm { resources: Vec::new(), bytes });
+        for number in 0..100 {
+            known.keep(blob(number), file(HALF / 8));
+            let first = number.saturating_sub(8);
+            assert!((first..=number).all(find), "of 16 at least the last 8");
             let halves = known.halves.borrow();
             assert!(halves.new.len() <= 8 && halves.old.len() <= 8 && halves.bytes <= HALF);
         }
-        assert!(!find(1) && find(99));
-        known.keep(blob(1), Some(FileForm { resources: Vec::new(), bytes: HALF / 8 + 1 }));
+        assert!(!find(1));
+        known.keep(blob(1), file(HALF / 8 + 1));
         assert!(!find(1), "one that is too large is not kept");
         known.clear();
-        assert!(!find(99));
+        assert!(!find(99) && known.bytes() == 0);
+        known.keep(blob(1), file(1));
+        known.keep(blob(1), file(1));
+        assert_eq!(known.bytes(), 1, "counted once");
     }
 
     #[test]

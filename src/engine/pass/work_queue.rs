@@ -160,7 +160,7 @@ impl WorkQueue {
     /// How many Executions are open that this runner does not drive: those of other runners, and those without a place in the
     /// window.
     pub(super) fn waiting(&self) -> usize {
-        self.executions.len() + self.elsewhere.iter().filter(|key| !self.executions.contains(*key)).count()
+        self.executions.len() + self.elsewhere.iter().filter(|key| !self.executions.contains(key)).count()
     }
 
     /// Stops driving an Execution for which nothing can be done now.
