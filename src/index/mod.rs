@@ -3,6 +3,7 @@
 
 mod advance;
 mod error;
+mod known_manifests;
 mod links;
 mod lookup;
 mod store;
@@ -19,6 +20,7 @@ pub use lookup::{Declaration, RecordSummary};
 pub use validation_cache::{ValidatedContent, ValidationCache};
 pub use work::{WaitSet, WorkKey};
 
+use self::known_manifests::KnownManifests;
 use self::store::Store;
 
 /// Which planspec wrote the index: any other writer means a rebuild. The number grows with each change of the layout
@@ -29,6 +31,7 @@ const WRITER: &str = concat!(env!("CARGO_PKG_VERSION"), "+10");
 /// The index.
 pub struct Index {
     store: Store,
+    manifests: KnownManifests,
 }
 
 impl Index {
@@ -39,7 +42,7 @@ impl Index {
     /// When not even that one can be created.
     pub fn open(cache_dir: Option<&Path>) -> Result<Self, IndexError> {
         // Nothing is compared with Git yet: what the file says counts only after `advance`.
-        Ok(Self { store: Store::open(cache_dir)? })
+        Ok(Self::over(Store::open(cache_dir)?))
     }
 
     /// As [`Self::open`], but only for reading where that is possible, until [`Self::advance`] finds something to write or
@@ -48,14 +51,18 @@ impl Index {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_to_read(cache_dir: &Path) -> Result<Self, IndexError> {
-        Ok(Self { store: Store::open_to_read(cache_dir)? })
+        Ok(Self::over(Store::open_to_read(cache_dir)?))
     }
 
     /// The index that is in `cache_dir`, for a command that only shows something; none where there is none, or where a runner
     /// writes to it.
     #[must_use]
     pub fn of_reader(cache_dir: &Path) -> Option<Self> {
-        Some(Self { store: Store::of_reader(cache_dir)? })
+        Some(Self::over(Store::of_reader(cache_dir)?))
+    }
+
+    fn over(store: Store) -> Self {
+        Self { store, manifests: KnownManifests::default() }
     }
 
     /// Makes the index writable. What was read before may have changed: another process may have written to it, or it may be

@@ -2,7 +2,7 @@
 //! its time has come.
 
 use jiff::Timestamp;
-use redb::{ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
+use redb::{MultimapTable, ReadableTable as _, ReadableTableMetadata as _, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::store::Store;
@@ -161,9 +161,15 @@ impl Index {
             return Ok(());
         }
         let write = self.store.begin_write()?;
+        // In the order of the tables: a first pass settles ten thousands, and one after the other they are in the same pages.
+        let mut keys: Vec<_> =
+            keys.iter().map(|(key, settled)| (key.to_string(), settled.as_ref())).collect();
+        keys.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let mut tables = WaitTables::open(&write)?;
         for (key, settled) in keys {
-            settle_one(&write, &key.to_string(), settled.as_ref())?;
+            tables.settle(&key, settled)?;
         }
+        drop(tables);
         write.open_table(META)?.insert(CLOCK, encode(&now.as_millisecond())?.as_slice())?;
         Ok(write.commit()?)
     }
@@ -216,34 +222,50 @@ fn read_wait_set(bytes: &[u8]) -> Result<WaitSet, IndexError> {
     Ok(serde_json::from_slice(bytes)?)
 }
 
-fn settle_one(write: &WriteTransaction, key: &str, settled: Option<&WaitSet>) -> Result<(), IndexError> {
-    // In the same transaction as the new wait set: killed in between, the resource is either still work or properly
-    // waiting, and never forgotten.
-    write.open_table(WORK)?.remove(key)?;
-    let mut table = write.open_table(SETTLED)?;
-    let mut awaits = write.open_multimap_table(AWAITS)?;
-    let mut wakes = write.open_table(WAKES)?;
-    // The old one says which entries of the other tables have to go. Left behind, they would wake a resource that no
-    // longer waits.
-    let old = table.remove(key)?.map(|old| read_wait_set(old.value())).transpose()?;
-    for topic in old.iter().flat_map(|old| &old.on) {
-        awaits.remove(topic.as_str(), key)?;
+/// The tables that say how resources were left.
+struct WaitTables<'w> {
+    work: Table<'w, &'static str, &'static [u8]>,
+    settled: Table<'w, &'static str, &'static [u8]>,
+    awaits: MultimapTable<'w, &'static str, &'static str>,
+    wakes: Table<'w, &'static str, &'static [u8]>,
+}
+
+impl<'w> WaitTables<'w> {
+    fn open(write: &'w WriteTransaction) -> Result<Self, IndexError> {
+        Ok(Self {
+            work: write.open_table(WORK)?,
+            settled: write.open_table(SETTLED)?,
+            awaits: write.open_multimap_table(AWAITS)?,
+            wakes: write.open_table(WAKES)?,
+        })
     }
-    if let Some(at) = old.and_then(|old| old.wake) {
-        wakes.remove(timed_key(due_millis(at), key).as_str())?;
+
+    fn settle(&mut self, key: &str, settled: Option<&WaitSet>) -> Result<(), IndexError> {
+        // In the same transaction as the new wait set: killed in between, the resource is either still work or properly
+        // waiting, and never forgotten.
+        self.work.remove(key)?;
+        // The old one says which entries of the other tables have to go. Left behind, they would wake a resource that no
+        // longer waits.
+        let old = self.settled.remove(key)?.map(|old| read_wait_set(old.value())).transpose()?;
+        for topic in old.iter().flat_map(|old| &old.on) {
+            self.awaits.remove(topic.as_str(), key)?;
+        }
+        if let Some(at) = old.and_then(|old| old.wake) {
+            self.wakes.remove(timed_key(due_millis(at), key).as_str())?;
+        }
+        // An empty wait set is stored as none: nothing can wake such a resource but a change of itself, which is found by
+        // comparing trees.
+        let Some(settled) = settled.filter(|settled| **settled != WaitSet::default()) else { return Ok(()) };
+        for topic in &settled.on {
+            self.awaits.insert(topic.as_str(), key)?;
+        }
+        if let Some(at) = settled.wake {
+            self.wakes.insert(timed_key(due_millis(at), key).as_str(), [].as_slice())?;
+        }
+        let bytes = serde_json::to_vec(settled)?;
+        self.settled.insert(key, bytes.as_slice())?;
+        Ok(())
     }
-    // An empty wait set is stored as none: nothing can wake such a resource but a change of itself, which is found by
-    // comparing trees.
-    let Some(settled) = settled.filter(|settled| **settled != WaitSet::default()) else { return Ok(()) };
-    for topic in &settled.on {
-        awaits.insert(topic.as_str(), key)?;
-    }
-    if let Some(at) = settled.wake {
-        wakes.insert(timed_key(due_millis(at), key).as_str(), [].as_slice())?;
-    }
-    let bytes = serde_json::to_vec(settled)?;
-    table.insert(key, bytes.as_slice())?;
-    Ok(())
 }
 
 #[cfg(test)]

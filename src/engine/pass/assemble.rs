@@ -8,6 +8,7 @@ use tracing::{debug, debug_span, trace};
 
 use super::choose::{show_work, start_children};
 use super::driver::Driver;
+use super::waits::places::ExecutionRank;
 use crate::engine::EngineError;
 use crate::engine::attempt::factory::Claim;
 use crate::engine::clock::ClockReading;
@@ -99,13 +100,17 @@ impl Driver<'_> {
         now: Timestamp,
     ) -> Result<BTreeSet<ResourceKey>, EngineError> {
         let mut planned = BTreeSet::new();
-        while assembly.len() < BATCH
-            && let Some(key) = self.queue.pop_goal()
-        {
-            self.plan_one(key.clone(), assembly, now)?;
-            planned.insert(key);
+        loop {
+            // Again where some of them say nothing: a commit is full when so many say something.
+            let goals = self.queue.take_goals(BATCH.saturating_sub(assembly.len()));
+            if goals.is_empty() {
+                return Ok(planned);
+            }
+            for key in goals {
+                self.plan_one(key.clone(), assembly, now)?;
+                planned.insert(key);
+            }
         }
-        Ok(planned)
     }
 
     fn plan_one(
@@ -158,8 +163,7 @@ impl Driver<'_> {
     /// Takes Executions that wait into the window.
     fn admit(&mut self) -> Result<(), EngineError> {
         let snapshot = &self.snapshot;
-        self.queue
-            .admit(|key| Ok((priority(snapshot, key)?, snapshot.record(key)?)), |key| priority(snapshot, key))
+        self.queue.admit(|key| snapshot.record(key), |key| rank(snapshot, key))
     }
 
     /// Prepares every execution that something happened to, or that could use a free slot.
@@ -326,12 +330,8 @@ impl Driver<'_> {
     }
 }
 
-/// The priority of the goal that an Execution serves. Asked again at every pass for all that wait for their turn, so the
-/// answer is kept until the commits change.
-fn priority(snapshot: &Snapshot, execution: &ResourceKey) -> Result<u16, EngineError> {
-    if let Some(known) = snapshot.answers.priority(execution) {
-        return Ok(known);
-    }
+/// How urgent an Execution is: as the goal that it serves.
+fn rank(snapshot: &Snapshot, execution: &ResourceKey) -> Result<ExecutionRank, EngineError> {
     let goal = snapshot.declared(execution)?.and_then(|declared| declared.goal);
     let mut priority = priority_of(snapshot, goal.as_ref())?;
     // What works for a node is as urgent as its owner.
@@ -339,8 +339,7 @@ fn priority(snapshot: &Snapshot, execution: &ResourceKey) -> Result<u16, EngineE
         let goal = snapshot.declared(&owner.key())?.and_then(|declared| declared.goal);
         priority = priority.max(priority_of(snapshot, goal.as_ref())?);
     }
-    snapshot.answers.keep_priority(execution, priority);
-    Ok(priority)
+    Ok(ExecutionRank { priority, goal })
 }
 
 /// Whether a step would change nothing but take and return the lease.

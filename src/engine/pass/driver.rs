@@ -251,7 +251,8 @@ impl<'a> Driver<'a> {
                 self.publish(commit).await?;
                 continue;
             }
-            if self.snapshot.merged.is_wanted() {
+            // A whole window of Executions may have nothing to say, and those behind them need not wait for anything.
+            if self.snapshot.merged.is_wanted() || self.queue.has_place() {
                 continue;
             }
             let idle = self.attempts.is_idle() && self.polls.is_idle();

@@ -43,6 +43,7 @@ impl Driver<'_> {
         let pause = if leased { pause.min(self.tips.until_due().max(SHORTEST_LOOK)) } else { pause };
         info!(pause_ms = pause.as_millis(), "nothing can continue without an external event; wait");
         self.pack_if_due(true)?;
+        self.snapshot.index.forget_most_manifests();
         // Messages are not awaited: a driver that comes here has no attempt and no poll under way.
         tokio::select! {
             biased;

@@ -38,6 +38,7 @@ impl Driver<'_> {
         self.save_waits()?;
         let reconfigured = tips.config != self.snapshot.config;
         let diagnostics = self.snapshot.move_to(tips)?;
+        self.queue.rank_again();
         if reconfigured {
             self.reconfigure();
         }

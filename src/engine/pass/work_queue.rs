@@ -1,7 +1,6 @@
 //! What has to be planned and when: resources that wait for their turn, Executions that are being driven, and how the
 //! others were left until the index takes that in.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{debug, trace};
 
+use super::waits::places::{ExecutionRank, WaitingExecutions};
 use super::waits::unsaved::UnsavedWaits;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::waiting::LEASED;
@@ -24,9 +24,11 @@ pub(super) struct WorkQueue {
     /// Bindings, capabilities, plans and gates: planned before what refers to them.
     simple: BTreeSet<ResourceKey>,
     /// Executions that wait for a place in the window.
-    executions: BTreeSet<ResourceKey>,
+    executions: WaitingExecutions,
     /// Goals: planned last, because their phase follows from their Executions.
     goals: BTreeSet<ResourceKey>,
+    /// Whether Executions pass through the window about as fast as they are let in.
+    flowing: bool,
     active: BTreeMap<ResourceKey, ActiveExecution>,
     /// How resources were left that the index does not know of yet.
     unsaved: UnsavedWaits,
@@ -49,9 +51,13 @@ impl WorkQueue {
             }
             match key.kind {
                 Kind::Execution => self.executions.insert(key),
-                Kind::Goal => self.goals.insert(key),
-                _ => self.simple.insert(key),
-            };
+                Kind::Goal => {
+                    self.goals.insert(key);
+                }
+                _ => {
+                    self.simple.insert(key);
+                }
+            }
         }
     }
 
@@ -77,36 +83,50 @@ impl WorkQueue {
         self.simple.pop_first()
     }
 
-    /// The next goal, once everything that goals are derived from had its turn.
-    pub(super) fn pop_goal(&mut self) -> Option<ResourceKey> {
-        if self.simple.is_empty() { self.goals.pop_first() } else { None }
+    /// The goals whose turn it is, at most so many: once everything that goals are derived from had its turn.
+    pub(super) fn take_goals(&mut self, most: usize) -> Vec<ResourceKey> {
+        if !self.simple.is_empty() {
+            return Vec::new();
+        }
+        // One of an Execution that is about to be planned goes into the commit of that, instead of being planned twice. Where
+        // Executions stay in the window for long, nobody waits for those behind it.
+        let waits = |goal: &&ResourceKey| self.flowing && self.executions.serve(goal);
+        let taken: Vec<ResourceKey> =
+            self.goals.iter().filter(|goal| !waits(goal)).take(most).cloned().collect();
+        for goal in &taken {
+            self.goals.remove(goal);
+        }
+        taken
     }
 
     /// Takes Executions that wait into the window, the most urgent first.
     pub(super) fn admit<E>(
         &mut self,
-        mut load: impl FnMut(&ResourceKey) -> Result<(u16, Option<Arc<StatusRecord>>), E>,
-        mut priority: impl FnMut(&ResourceKey) -> Result<u16, E>,
+        mut load: impl FnMut(&ResourceKey) -> Result<Option<Arc<StatusRecord>>, E>,
+        rank: impl FnMut(&ResourceKey) -> Result<ExecutionRank, E>,
     ) -> Result<(), E> {
         let free = WINDOW.saturating_sub(self.active.len());
+        self.flowing = free > WINDOW / 2;
         if self.executions.is_empty() || free == 0 {
             return Ok(());
         }
-        // Asked at each admission: the priority of a goal may have changed while its Executions waited.
-        let mut ordered = Vec::with_capacity(self.executions.len());
-        for key in std::mem::take(&mut self.executions) {
-            ordered.push((Reverse(priority(&key)?), key));
-        }
-        ordered.sort();
-        let rest = ordered.split_off(free.min(ordered.len()));
-        self.executions.extend(rest.into_iter().map(|(_, key)| key));
-        for (_, key) in ordered {
-            let (priority, record) = load(&key)?;
+        for (key, priority) in self.executions.take(free, rank)? {
+            let record = load(&key)?;
             self.elsewhere.remove(&key);
             debug!(execution = %key, priority, "drive execution");
             self.active.insert(key.clone(), ActiveExecution::new(key, record, priority));
         }
         Ok(())
+    }
+
+    /// Takes in that the desired branch moved on.
+    pub(super) fn rank_again(&mut self) {
+        self.executions.forget_ranks();
+    }
+
+    /// Whether an Execution that waits can be let in now.
+    pub(super) fn has_place(&self) -> bool {
+        !self.executions.is_empty() && self.active.len() < WINDOW
     }
 
     /// The Executions that are being driven.
@@ -140,7 +160,7 @@ impl WorkQueue {
     /// How many Executions are open that this runner does not drive: those of other runners, and those without a place in the
     /// window.
     pub(super) fn waiting(&self) -> usize {
-        self.executions.len() + self.elsewhere.iter().filter(|key| !self.executions.contains(*key)).count()
+        self.executions.len() + self.elsewhere.iter().filter(|key| !self.executions.contains(key)).count()
     }
 
     /// Stops driving an Execution for which nothing can be done now.
@@ -276,16 +296,16 @@ mod tests {
     }
 
     fn admit(queue: &mut WorkQueue) {
-        queue.admit(|_| Ok::<_, ()>((0, None)), |_| Ok(0)).unwrap();
+        queue.admit(|_| Ok::<_, ()>(None), |_| Ok(ExecutionRank::default())).unwrap();
     }
 
     #[test]
     fn goals_are_planned_after_what_they_are_derived_from() {
         let mut queue = WorkQueue::default();
         queue.add([key("n/goal/g"), key("n/plan/p")]);
-        assert_eq!(queue.pop_goal(), None);
+        assert_eq!(queue.take_goals(9), []);
         assert_eq!(queue.pop_simple(), Some(key("n/plan/p")));
-        assert_eq!(queue.pop_goal(), Some(key("n/goal/g")));
+        assert_eq!(queue.take_goals(9), [key("n/goal/g")]);
         assert!(queue.is_empty());
     }
 
@@ -294,12 +314,37 @@ mod tests {
         let mut queue = WorkQueue::default();
         queue.add((0..=WINDOW).map(|number| key(&format!("n/execution/e{number:04}"))));
         let urgent = key("n/execution/e1000");
-        let priority = |key: &ResourceKey| Ok::<_, ()>(u16::from(*key == urgent));
-        queue.admit(|key| Ok((priority(key)?, None)), priority).unwrap();
+        let rank = |key: &ResourceKey| {
+            let priority = u16::from(*key == urgent);
+            Ok::<_, ()>(ExecutionRank { priority, goal: None })
+        };
+        queue.admit(|_| Ok(None), rank).unwrap();
         assert_eq!(queue.active().len(), WINDOW);
         assert!(queue.get(&urgent).is_some());
         assert!(queue.get(&key("n/execution/e0999")).is_none());
         assert!(!queue.is_empty());
+    }
+
+    #[test]
+    fn a_goal_waits_for_its_execution_only_while_executions_pass_through() {
+        let goal_of = |execution: &ResourceKey| key(&format!("n/goal/{}", execution.name));
+        let rank = |key: &ResourceKey| Ok::<_, ()>(ExecutionRank { priority: 0, goal: Some(goal_of(key)) });
+        let mut queue = WorkQueue::default();
+        let executions: Vec<_> =
+            (0..2 * WINDOW).map(|number| key(&format!("n/execution/e{number:04}"))).collect();
+        queue.add(executions.clone());
+        queue.add(executions.iter().map(goal_of));
+        let planned = |queue: &mut WorkQueue, count: usize| -> Vec<ResourceKey> {
+            queue.admit(|_| Ok(None), rank).unwrap();
+            let goals = queue.take_goals(usize::MAX);
+            executions.iter().take(count).for_each(|key| queue.park(key, None));
+            goals
+        };
+        let firsts: Vec<_> = executions.iter().take(WINDOW).map(goal_of).collect();
+        assert_eq!(planned(&mut queue, 0), firsts, "those of the Executions in the window");
+        let others: Vec<_> = executions.iter().skip(WINDOW).map(goal_of).collect();
+        assert_eq!(planned(&mut queue, WINDOW), others, "the window is full, and may be for long");
+        assert!(queue.goals.is_empty());
     }
 
     #[test]

@@ -37,7 +37,6 @@ use crate::run::CompiledPlan;
 use crate::engine::merged::MergedHistory;
 use crate::engine::{BranchTips, EngineError};
 use cache::large_records::LargeRecords;
-use cache::parsed_manifests::ParsedManifests;
 use cache::resolve_cache::ResolveCache;
 use lease_memory::LeaseMemory;
 use metadata::first_seen;
@@ -76,7 +75,6 @@ pub(crate) struct Snapshot {
     /// Records that somebody broke since the index was brought up to date.
     broken: BTreeSet<ResourceKey>,
     large: LargeRecords,
-    parsed: ParsedManifests,
 }
 
 impl Snapshot {
@@ -102,7 +100,6 @@ impl Snapshot {
             answers: ResolveCache::default(),
             broken: BTreeSet::new(),
             large: LargeRecords::default(),
-            parsed: ParsedManifests::default(),
         };
         let diagnostics = snapshot.advance()?;
         Ok((snapshot, diagnostics))
@@ -119,9 +116,6 @@ impl Snapshot {
         // Before the records go that are newer than the index: of a large one, only what others change is read again.
         self.large.keep(self.status, &self.records);
         self.status = status;
-        if self.config_blob != tips.config_blob {
-            self.parsed.clear();
-        }
         self.config = tips.config;
         self.config_blob = tips.config_blob;
         self.desired = tips.desired;
@@ -350,7 +344,7 @@ impl Snapshot {
         path: &str,
         key: &ResourceKey,
     ) -> Result<Option<Resource>, EngineError> {
-        self.parsed.resource((blob, path), key, || {
+        self.index.manifest((blob, path), key, || {
             // Not the configured size: that is for what comes into force. What is pinned, or the last good version of a
             // manifest, stays readable when somebody lowers the limit afterwards.
             let most = manifest::most_bytes(&self.config.limits);
@@ -366,7 +360,7 @@ impl Snapshot {
             // With all other limits, pinned or not: whoever can push the status branch could pin what expands without
             // bound.
             let limits = Limits { file_bytes: most, ..self.config.limits.clone() };
-            Ok(Some((bytes.len() as u64, manifest::parse(path, &bytes, &limits).resources)))
+            Ok(Some(manifest::parse(path, &bytes, &limits).resources))
         })
     }
 }

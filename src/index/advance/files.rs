@@ -10,6 +10,7 @@ use super::{Advance, CHUNK, in_parallel};
 use crate::config::Limits;
 use crate::git::{GitError, ObjectId, Repo, TreeChange, TreeEntry};
 use crate::index::IndexError;
+use crate::index::known_manifests::{FileForm, KnownManifests};
 use crate::index::lookup::Declaration;
 use crate::index::tables::{BAD, DECLARED, FILES, MENTIONS, PLACES, decode, encode};
 use crate::manifest::{self, Parsed};
@@ -19,15 +20,16 @@ use crate::model::{Resource, ResourceKey};
 struct ParsedFile {
     path: String,
     entry: Option<(ObjectId, Parsed)>,
+    /// For whoever reads it next, which is this process where it plans what it found.
+    form: Option<FileForm>,
 }
 
 /// Reads the changed files of the desired tree.
 pub(super) fn apply_files(
     write: &WriteTransaction,
-    repo: &Repo,
+    (repo, known): (&Repo, &KnownManifests),
     changes: &[TreeChange],
-    filter: &ManifestFilter,
-    limits: &Limits,
+    (filter, limits): (&ManifestFilter, &Limits),
     advance: &mut Advance,
     touched: &mut BTreeSet<ResourceKey>,
 ) -> Result<(), IndexError> {
@@ -46,8 +48,11 @@ pub(super) fn apply_files(
     let mut fresh: Vec<(Resource, ObjectId)> = Vec::new();
     for chunk in wanted.chunks(CHUNK) {
         let loaded = in_parallel(repo, chunk, |repo, (path, change)| load(repo, path, change, limits))?;
-        for file in loaded {
+        for mut file in loaded {
             advance.files += 1;
+            if let Some((blob, _)) = file.entry {
+                known.keep(blob, file.form.take());
+            }
             note_file(write, file, advance, &mut moved, &mut fresh)?;
         }
         // Stored per chunk, so that memory stays bounded; a key with several places is corrected below.
@@ -65,9 +70,13 @@ pub(super) fn apply_files(
 }
 
 fn load(repo: &Repo, path: &str, change: &TreeChange, limits: &Limits) -> Result<ParsedFile, IndexError> {
-    let Some(entry) = &change.new else { return Ok(ParsedFile { path: path.to_owned(), entry: None }) };
-    let parsed = read_entry(repo, path, entry, limits)?;
-    Ok(ParsedFile { path: path.to_owned(), entry: Some((entry.id, parsed)) })
+    let mut file = ParsedFile { path: path.to_owned(), entry: None, form: None };
+    if let Some(entry) = &change.new {
+        let parsed = read_entry(repo, path, entry, limits)?;
+        file.form = FileForm::of(path, &parsed.resources);
+        file.entry = Some((entry.id, parsed));
+    }
+    Ok(file)
 }
 
 /// Reads the manifests in an entry of a tree. What is no file, or too large, is a finding about it and not a failure.

@@ -11,7 +11,6 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -21,19 +20,17 @@ use serde::{Deserialize, Serialize};
 pub use self::file_entry::ManifestFilter;
 pub use self::files::read_entry;
 
-use self::dependents::add_goals;
+use self::dependents::{ChangedResources, add_awaiting, add_changed};
 use self::files::apply_files;
 use self::quarantine::restore_held;
 use self::records::apply_records;
 use super::lookup::{Declaration, RecordSummary};
-use super::tables::{
-    AWAITS, DECLARED, DERIVED, DERIVED_MENTIONS, MAPS, MENTIONS, META, RECORDED, WAYS, WORK, decode, encode,
-};
+use super::tables::{DECLARED, DERIVED, MAPS, META, RECORDED, WAYS, WORK, decode, encode};
 use super::{Index, IndexError, Topic, WRITER};
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::git::{ObjectId, Repo};
-use crate::model::{Kind, ResourceKey};
+use crate::git::{GitError, ObjectId, Repo, TreeChange};
+use crate::model::ResourceKey;
 use crate::record::{StatusTree, WrittenRecords, may_hold_records};
 
 /// The commits that the index advances to.
@@ -109,16 +106,12 @@ impl Index {
         let started = Instant::now();
         self.make_writable()?;
         let old = self.state()?;
+        if old.as_ref().is_none_or(|old| old.config != state.config) {
+            // Parsed under other limits, perhaps.
+            self.manifests.clear();
+        }
         let base = old.filter(|old| old.version == state.version && old.config == state.config);
-        let recorded = |old| repo.compare_within(old, state.status, &may_hold_records);
-        // By trees and not by commits: a rewritten branch needs no common ancestor (Invariant 13).
-        let changes = base.as_ref().map(|old| repo.compare(Some(old.desired), Some(state.desired)));
-        let records = base.as_ref().map(|old| recorded(old.status));
-        let (rebuilt, changes, records) = match (changes, records) {
-            (Some(Ok(changes)), Some(Ok(records))) => (false, changes, records),
-            // The old trees may be gone: pruned after a force push, or the cache was copied from another repository.
-            _ => (true, repo.compare(None, Some(state.desired))?, recorded(None)?),
-        };
+        let (rebuilt, changes, records) = differences(repo, base.as_ref(), &state)?;
         let mut advance = Advance { rebuilt, ..Advance::default() };
         let write = self.store.begin_write()?;
         if rebuilt {
@@ -126,14 +119,16 @@ impl Index {
             clear(&write)?;
         }
         // Records first: a declaration that is new has to find the record that it belongs to.
-        let mut touched = BTreeSet::new();
-        apply_records(&write, repo, target, &records, &mut advance, &mut touched)?;
-        apply_files(&write, repo, &changes, &filter, &config.limits, &mut advance, &mut touched)?;
-        restore_held(&write, repo, target, &config.limits, &mut touched)?;
+        let mut changed = ChangedResources::default();
+        apply_records(&write, repo, target, &records, &mut advance, &mut changed)?;
+        let known = &self.manifests;
+        let terms = (&filter, &config.limits);
+        apply_files(&write, (repo, known), &changes, terms, &mut advance, &mut changed.touched)?;
+        restore_held(&write, repo, target, &config.limits, &mut changed.touched)?;
         if rebuilt {
             add_unsettled(&write)?;
         } else {
-            add_touched(&write, &touched)?;
+            add_changed(&write, &changed)?;
             // What is pinned to a commit that the branch lost may be there again, with not a file changed.
             if base.is_some_and(|old| old.commit != state.commit) {
                 add_awaiting(&write, &Topic::DesiredCommit)?;
@@ -146,7 +141,8 @@ impl Index {
             files = advance.files,
             records = advance.records,
             read = advance.read,
-            touched = touched.len(),
+            touched = changed.touched.len(),
+            recorded = changed.recorded.len(),
             rebuilt,
             duration_ms = started.elapsed().as_millis(),
             "index advanced"
@@ -159,6 +155,24 @@ impl Index {
         let found = table.get("state")?;
         // An entry that another version wrote may not decode, and means a rebuild like no entry.
         Ok(found.and_then(|value| decode(value.value()).ok()))
+    }
+}
+
+/// What differs from the state that the index was brought to last, among the files and among the records; and whether that is
+/// everything, because it cannot be compared with that state.
+fn differences(
+    repo: &Repo,
+    base: Option<&IndexedCommits>,
+    state: &IndexedCommits,
+) -> Result<(bool, Vec<TreeChange>, Vec<TreeChange>), GitError> {
+    let recorded = |old| repo.compare_within(old, state.status, &may_hold_records);
+    // By trees and not by commits: a rewritten branch needs no common ancestor (Invariant 13).
+    let changes = base.map(|old| repo.compare(Some(old.desired), Some(state.desired)));
+    let records = base.map(|old| recorded(old.status));
+    match (changes, records) {
+        (Some(Ok(changes)), Some(Ok(records))) => Ok((false, changes, records)),
+        // The old trees may be gone: pruned after a force push, or the cache was copied from another repository.
+        _ => Ok((true, repo.compare(None, Some(state.desired))?, recorded(None)?)),
     }
 }
 
@@ -214,53 +228,6 @@ fn add_unsettled(write: &WriteTransaction) -> Result<(), IndexError> {
 
 fn is_in(table: &impl redb::ReadableTable<&'static str, &'static [u8]>, key: &ResourceKey) -> bool {
     matches!(table.get(key.to_string().as_str()), Ok(Some(_)))
-}
-
-/// After an update: plans what changed, and what depends on it.
-fn add_touched(write: &WriteTransaction, touched: &BTreeSet<ResourceKey>) -> Result<(), IndexError> {
-    for key in touched {
-        for table in [DECLARED, DERIVED] {
-            let entry: Option<Declaration> = {
-                let declared = write.open_table(table)?;
-                let found = declared.get(key.to_string().as_str())?;
-                found.and_then(|entry| decode(entry.value()).ok())
-            };
-            if let Some(entry) = entry {
-                add_goals(write, key, &entry)?;
-            }
-        }
-    }
-    let mentions = write.open_multimap_table(MENTIONS)?;
-    let derived = write.open_multimap_table(DERIVED_MENTIONS)?;
-    let awaits = write.open_multimap_table(AWAITS)?;
-    let mut work = write.open_table(WORK)?;
-    for key in touched {
-        work.insert(key.to_string().as_str(), [].as_slice())?;
-        let mut topics = vec![Topic::Resource(key.clone()).to_string()];
-        // A new Binding may match a node that waits for any; nothing mentions it by name yet.
-        if key.kind == Kind::Binding {
-            topics.push(Topic::Bindings(key.namespace.clone()).to_string());
-        }
-        for topic in topics {
-            // A mention is permanent, a wait ends with the next plan: a resource can have either without the other.
-            for ways in [&mentions, &derived, &awaits] {
-                for found in redb::ReadableMultimapTable::get(ways, topic.as_str())? {
-                    work.insert(found?.value(), [].as_slice())?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Plans what waits for a topic that is no resource.
-fn add_awaiting(write: &WriteTransaction, topic: &Topic) -> Result<(), IndexError> {
-    let awaits = write.open_multimap_table(AWAITS)?;
-    let mut work = write.open_table(WORK)?;
-    for found in redb::ReadableMultimapTable::get(&awaits, topic.to_string().as_str())? {
-        work.insert(found?.value(), [].as_slice())?;
-    }
-    Ok(())
 }
 
 /// Runs `read` over items on all cores, each worker with a repository of its own.

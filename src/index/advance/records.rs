@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadableTable as _, WriteTransaction};
 
+use super::dependents::ChangedResources;
 use super::record_counts::RecordCounts;
 use super::{Advance, CHUNK, IndexTarget, in_parallel};
 use crate::git::{EntryMode, ObjectId, Repo, TreeChange, TreeEntry};
@@ -20,7 +21,7 @@ pub(super) fn apply_records(
     target: IndexTarget<'_>,
     changes: &[TreeChange],
     advance: &mut Advance,
-    touched: &mut BTreeSet<ResourceKey>,
+    changed: &mut ChangedResources,
 ) -> Result<(), IndexError> {
     let IndexTarget { status, written, .. } = target;
     let changes = changed_records(write, repo, status, changes)?;
@@ -50,7 +51,9 @@ pub(super) fn apply_records(
             } else {
                 broken.remove(text.as_str())?;
             }
-            match found.record() {
+            let found = found.record();
+            let sound = found.is_some();
+            match found {
                 Some((recorded, declared)) => {
                     counts.replace(key.kind, &text, old.as_ref(), Some(&recorded))?;
                     table.insert(text.as_str(), encode(&recorded)?.as_slice())?;
@@ -65,7 +68,7 @@ pub(super) fn apply_records(
                 }
                 None => {}
             }
-            touched.insert(key);
+            changed.note_record(key, sound);
             advance.records += 1;
         }
     }

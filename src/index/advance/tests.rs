@@ -1,7 +1,7 @@
 //! The index after any history equals the index from nothing (Invariant 17): random commits, renames, duplicates, broken
 //! files, reverts and rewritten branches, with records that follow or lag behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,11 +10,12 @@ use redb::{MultimapTableHandle as _, ReadableMultimapTable as _, TableHandle as 
 
 use super::*;
 use crate::config::Limits;
-use crate::git::{Signature, TreeChange, TreeEntry};
-use crate::index::tables::{ACTIVE, BAD, BROKEN, ENDED, FILES, PHASES, PLACES};
+use crate::git::{Signature, TreeEntry};
+use crate::index::WaitSet;
+use crate::index::tables::{ACTIVE, BAD, BROKEN, DERIVED_MENTIONS, ENDED, FILES, MENTIONS, PHASES, PLACES};
 use crate::model::{
-    DerivedExecution, ExecutionStatus, GoalStatus, NodeId, Origin, PlanStatus, Reference, ResourceStatus,
-    StatusMetadata, StatusRecord,
+    DerivedExecution, ExecutionStatus, GoalStatus, Kind, NodeId, Origin, PlanStatus, Reference,
+    ResourceStatus, StatusMetadata, StatusRecord,
 };
 use crate::record::{Batch, PinKind, RecordEdit, Writer, WrittenCommit, WrittenRecords};
 
@@ -193,22 +194,8 @@ impl History {
         }
         for key in &declared {
             let declaration = index.declared(key).unwrap().unwrap();
-            let source = (StatusMetadata::SOURCE.to_owned(), declaration.source.path.clone());
-            let metadata = StatusMetadata {
-                name: key.name.clone(),
-                namespace: key.namespace.clone(),
-                uid: UID.to_owned(),
-                generation: 1,
-                creation_timestamp: Timestamp::UNIX_EPOCH,
-                annotations: BTreeMap::from([source]),
-                owner_references: Vec::new(),
-            };
-            let status = match key.kind {
-                Kind::Goal => ResourceStatus::Goal(GoalStatus::default()),
-                _ => ResourceStatus::Plan(PlanStatus::default()),
-            };
+            let record = Arc::new(record_of(key, &declaration.source.path));
             let pins = declaration.quarantined.map(|_| (PinKind::Manifest, declaration.blob));
-            let record = Arc::new(StatusRecord { metadata, status });
             changes.push(RecordEdit::Put { record, pins: Some(pins.into_iter().collect()) });
         }
         // A plan has a run that no manifest declares.
@@ -237,6 +224,25 @@ impl History {
         self.written.extend(written.map(|written| written.records).unwrap_or_default());
         self.tips.push((tree, self.trees.last().copied()));
     }
+}
+
+/// The first record of a Goal or a Plan.
+fn record_of(key: &ResourceKey, path: &str) -> StatusRecord {
+    let source = (StatusMetadata::SOURCE.to_owned(), path.to_owned());
+    let metadata = StatusMetadata {
+        name: key.name.clone(),
+        namespace: key.namespace.clone(),
+        uid: UID.to_owned(),
+        generation: 1,
+        creation_timestamp: Timestamp::UNIX_EPOCH,
+        annotations: BTreeMap::from([source]),
+        owner_references: Vec::new(),
+    };
+    let status = match key.kind {
+        Kind::Goal => ResourceStatus::Goal(GoalStatus::default()),
+        _ => ResourceStatus::Plan(PlanStatus::default()),
+    };
+    StatusRecord { metadata, status }
 }
 
 /// The record of an Execution that a Schedule with the name of this plan made.
@@ -393,6 +399,50 @@ fn what_was_written_here_is_read_only_where_somebody_changed_it() {
     put_large(&mut history, 2);
     history.written = WrittenRecords::default();
     assert_eq!(advance(&history), (1, 1), "another process wrote it");
+}
+
+#[test]
+fn a_record_wakes_what_waits_for_it_and_a_manifest_what_mentions_it() {
+    let config = Config::default();
+    let mut history = History::new();
+    // The plan mentions the goal, and serves it.
+    history.take(&Step::Write { path: 0, goals: vec![1], plans: vec![0] });
+    let [goal, plan, run] =
+        ["team/goal/g1", "team/plan/p0", "team/execution/e"].map(|key| key.parse().unwrap());
+    let now = Timestamp::UNIX_EPOCH;
+    let mut kept = Index::open(None).unwrap();
+    let mut woken = |history: &History| {
+        kept.advance(&history.repo, history.target(), &config).unwrap();
+        let work = kept.work(now).unwrap();
+        let mut left: Vec<_> = work.iter().map(|key| (key.clone(), None)).collect();
+        // It waits for the end of the goal, and for another version of the plan.
+        let mut waits = WaitSet::default();
+        for key in [&goal, &plan] {
+            waits.on(&Topic::Resource(ResourceKey::clone(key)));
+        }
+        left.push((run.clone(), Some(waits)));
+        kept.settle(&left, now).unwrap();
+        work
+    };
+    assert_eq!(woken(&history), [goal.clone(), plan.clone()]);
+    let put = |key| RecordEdit::Put { record: Arc::new(record_of(key, PATHS[0])), pins: None };
+    history.publish(vec![put(&goal)]);
+    assert_eq!(woken(&history), [goal.clone(), run.clone()], "not the plan, which reads no record");
+    history.publish(vec![put(&plan)]);
+    assert_eq!(
+        woken(&history),
+        std::slice::from_ref(&plan),
+        "neither its goal nor who waits for the manifest"
+    );
+    history.publish(vec![RecordEdit::Remove(goal.clone())]);
+    assert_eq!(
+        woken(&history),
+        [goal.clone(), plan.clone(), run.clone()],
+        "one that is gone is another matter"
+    );
+    history.files.get_mut(PATHS[0]).unwrap().push_str("# another text\n");
+    history.commit();
+    assert_eq!(woken(&history), [goal.clone(), plan.clone(), run.clone()]);
 }
 
 fn check(steps: &[Step]) {

@@ -1,4 +1,6 @@
-//! What is waited for: the leases of other runners, and what this process planned and the index does not hold yet.
+//! What is waited for: a place in the window, the leases of other runners, and what this process planned and the index does not
+//! hold yet.
 
 pub(super) mod lease;
+pub(super) mod places;
 pub(super) mod unsaved;

@@ -1,6 +1,5 @@
-//! Answers that planning needs again and again at the same commits: resources as they are declared, what was resolved for
-//! nodes that wait for a slot, and how urgent executions are that wait for their turn. Forgotten whenever the index is
-//! brought to other commits.
+//! Answers that planning needs again and again at the same commits: resources as they are declared, and what was resolved for
+//! nodes that wait for a slot. Forgotten whenever the index is brought to other commits.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,7 +32,6 @@ pub(crate) struct ResolveCache {
     bindings: RefCell<HashMap<ResourceKey, Rc<LoadedResource>>>,
     resolved: RefCell<HashMap<ResourceKey, ResolvedNodes>>,
     approved: RefCell<HashMap<ResourceKey, ApprovedNodes>>,
-    priorities: RefCell<HashMap<ResourceKey, u16>>,
     /// By commit; none where they cannot be known.
     authors: RefCell<HashMap<String, CommitAuthors>>,
 }
@@ -121,15 +119,5 @@ impl ResolveCache {
             known.clear();
         }
         known.insert(commit.to_owned(), authors);
-    }
-
-    /// The priority of an execution, if it was looked up before.
-    pub(crate) fn priority(&self, execution: &ResourceKey) -> Option<u16> {
-        self.priorities.borrow().get(execution).copied()
-    }
-
-    /// Remembers the priority of an execution.
-    pub(crate) fn keep_priority(&self, execution: &ResourceKey, priority: u16) {
-        self.priorities.borrow_mut().insert(execution.clone(), priority);
     }
 }
