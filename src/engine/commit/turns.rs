@@ -5,16 +5,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// For how long after a runner turned up others are expected to.
+const GROWING: Duration = Duration::from_secs(30);
+
 /// When this runner and the others last pushed.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     others: HashMap<String, Instant>,
+    /// When the last of them turned up.
+    grown: Option<Instant>,
     own: Option<Instant>,
 }
 
 impl Turns {
     /// Another runner pushed.
     pub(super) fn others_pushed(&mut self, runner: String, at: Instant) {
+        if !self.others.contains_key(&runner) {
+            self.grown = self.grown.max(Some(at));
+        }
         // A history is read from its newest commit, and what is older must not take the place of what is newer.
         self.others.entry(runner).and_modify(|last| *last = at.max(*last)).or_insert(at);
     }
@@ -31,10 +39,15 @@ impl Turns {
         self.others.len() + 1
     }
 
-    /// What is left of the round that this runner leaves to the others after a push.
-    pub(super) fn courtesy(&self, round: Duration, now: Instant) -> Duration {
-        let own = self.own.filter(|_| !self.others.is_empty());
-        own.map_or(Duration::ZERO, |own| round.saturating_sub(now.saturating_duration_since(own)))
+    /// Whether a runner turned up a moment ago, so that others may follow: those that begin together are seen one by one, each
+    /// with its first push.
+    pub(super) fn are_growing(&self, now: Instant) -> bool {
+        self.grown.is_some_and(|at| now.saturating_duration_since(at) < GROWING)
+    }
+
+    /// What is left of `span` since this runner last pushed.
+    pub(super) fn left_of(&self, span: Duration, now: Instant) -> Duration {
+        self.own.map_or(Duration::ZERO, |own| span.saturating_sub(now.saturating_duration_since(own)))
     }
 
     /// The place in the queue for the next token, from 0 to 1: whoever has been silent for longest is first.
@@ -91,14 +104,21 @@ mod tests {
     }
 
     #[test]
-    fn after_a_push_a_round_is_left_to_the_others() {
+    fn after_a_push_its_time_has_to_pass() {
         let now = Instant::now();
-        let mut alone = Turns::default();
-        alone.pushed(now);
-        assert_eq!(alone.courtesy(seconds(30), now), Duration::ZERO);
         let mut turns = turns(now);
-        assert_eq!(turns.courtesy(seconds(30), now), Duration::ZERO);
+        assert_eq!(turns.left_of(seconds(30), now), Duration::ZERO);
         turns.pushed(now);
-        assert_eq!(turns.courtesy(seconds(30), now + seconds(10)), seconds(20));
+        assert_eq!(turns.left_of(seconds(30), now + seconds(10)), seconds(20));
+    }
+
+    #[test]
+    fn others_are_expected_for_a_while_after_one_turned_up() {
+        let now = Instant::now();
+        assert!(!Turns::default().are_growing(now));
+        let mut turns = turns(now);
+        assert!(turns.are_growing(now + seconds(40)) && !turns.are_growing(now + seconds(50)));
+        turns.others_pushed("b".to_owned(), now + seconds(60));
+        assert!(!turns.are_growing(now + seconds(60)), "it was known");
     }
 }
