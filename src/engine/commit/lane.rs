@@ -71,7 +71,7 @@ impl CommitLane {
             bases: BTreeMap::new(),
             races: Races::default(),
             refusals: Refusals::default(),
-            turns: Turns::default(),
+            turns: Turns::new(),
             draws: 0,
             dashboard_at: None,
             moved_at: Instant::now(),
@@ -146,7 +146,10 @@ impl CommitLane {
 
     /// How long until the limit of pushes allows the next one.
     pub(crate) fn pause(&mut self) -> Duration {
-        self.limiter.as_mut().map_or(Duration::ZERO, |limiter| limiter.pause(Instant::now()))
+        let runners = self.runners();
+        let Some(limiter) = &mut self.limiter else { return Duration::ZERO };
+        let now = Instant::now();
+        limiter.pause(now).min(self.turns.until_entitled(limiter.round(runners), now))
     }
 
     /// How long a runner that lost a race leaves the branch to others.
@@ -172,8 +175,14 @@ impl CommitLane {
     /// What the budget of pushes asks for between two pushes of this runner.
     fn budget_spacing(&mut self) -> Duration {
         let runners = self.runners();
-        let limiter = self.limiter.as_mut();
-        limiter.map_or(Duration::ZERO, |limiter| limiter.spacing(Instant::now(), runners))
+        let Some(limiter) = &mut self.limiter else { return Duration::ZERO };
+        let spacing = limiter.spacing(Instant::now(), runners);
+        // Each of those that are still to come needs a token to be seen at all.
+        if self.turns.are_growing(Instant::now()) {
+            spacing.max(least_ahead(limiter, runners))
+        } else {
+            spacing
+        }
     }
 
     /// What the others ask for who push at the same time.
@@ -199,9 +208,15 @@ impl CommitLane {
         let Some(limiter) = &self.limiter else { return Duration::ZERO };
         // From the second runner on, whatever is left of the budget: as long as everybody takes one claim after the other,
         // whoever pushes fastest does most, and when tokens run short the work is gone.
-        let least = if runners > 1 { LEAST_AHEAD.min(limiter.round(runners)) } else { Duration::ZERO };
+        let least = if runners > 1 { least_ahead(limiter, runners) } else { Duration::ZERO };
         // Twice, as the next push may have to wait for a lot that is drawn, or lose its race.
         (self.budget_spacing().max(self.crowd_spacing()) * 2).max(least)
+    }
+
+    /// For how long what a runner takes up of the last work should keep it busy at least: until the token for its push has come
+    /// back.
+    pub(crate) fn worth_a_push(&self) -> Duration {
+        self.limiter.as_ref().map_or(Duration::ZERO, |limiter| limiter.round(1))
     }
 
     /// Counts the commits that others put on top of `old`: the budget of pushes is the repository's.
@@ -305,10 +320,13 @@ impl CommitLane {
         self.publisher = Some(publisher);
     }
 
-    /// Counts a push that is about to begin: a lost one costs the host as much as one that gets through.
+    /// Counts a push that is about to begin: one that is refused costs the host as much as one that gets through.
     pub(crate) fn count_push(&mut self) {
         match &mut self.limiter {
-            Some(limiter) => limiter.take(Instant::now()),
+            Some(limiter) => {
+                limiter.take(Instant::now());
+                self.turns.take(Instant::now());
+            }
             None => self.local.take(Instant::now(), self.pacer),
         }
     }
@@ -339,6 +357,7 @@ impl CommitLane {
     pub(crate) fn lost_race(&mut self, runner: &str, begun: Instant) -> Result<(), EngineError> {
         if let Some(limiter) = &mut self.limiter {
             limiter.put_back();
+            self.turns.put_back();
             // In a local repository a lost race takes no time, and the pace follows what a commit takes.
             self.pacer.tried(begun);
         }
@@ -376,6 +395,11 @@ impl CommitLane {
     pub(crate) fn idle_for(&self) -> Duration {
         self.moved_at.elapsed()
     }
+}
+
+/// For how long one of so many runners leases ahead at least.
+fn least_ahead(limiter: &PushLimiter, runners: usize) -> Duration {
+    LEAST_AHEAD.min(limiter.round(runners))
 }
 
 /// The runner that made a status commit.

@@ -40,9 +40,9 @@ impl TokenBucket {
         Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / self.per_second)
     }
 
-    /// Puts back a token that was not used.
-    fn put_back(&mut self) {
-        self.tokens = (self.tokens + 1.0).min(self.burst);
+    /// Puts back what was not used.
+    fn put_back(&mut self, tokens: f64) {
+        self.tokens = (self.tokens + tokens).min(self.burst);
     }
 
     /// Takes so many tokens, without a debt, and leaves `kept`.
@@ -62,6 +62,8 @@ pub(crate) struct PushLimiter {
     bucket: TokenBucket,
     /// Before this time it is another runner's turn.
     not_before: Option<Instant>,
+    /// What the last push of this runner took.
+    taken: f64,
 }
 
 impl PushLimiter {
@@ -71,7 +73,7 @@ impl PushLimiter {
         let burst = f64::from(config.publish.burst.max(1));
         let per_second = f64::from(config.publish.per_minute.max(1)) / 60.0;
         // No host counts what happens in a local repository.
-        remote.then(|| Self { bucket: TokenBucket::new(burst, per_second), not_before: None })
+        remote.then(|| Self { bucket: TokenBucket::new(burst, per_second), not_before: None, taken: 0.0 })
     }
 
     /// Takes in other limits, with what is left of the budget.
@@ -125,14 +127,17 @@ impl PushLimiter {
     /// Takes the token for a push. A renewal goes out without one, and is not paid for later.
     pub(crate) fn take(&mut self, now: Instant) {
         self.pause(now);
+        let before = self.bucket.tokens;
         self.spend(1, PushedBy::Runner);
+        self.taken = before - self.bucket.tokens;
         // The lot was drawn for this push. The next one is drawn when others have pushed again.
         self.not_before = None;
     }
 
-    /// The push for which a token was taken lost its race. Git asks the remote first where its reference is, and has sent nothing.
+    /// The push that began last lost its race. Git asks the remote first where its reference is, and has sent nothing.
     pub(crate) fn put_back(&mut self) {
-        self.bucket.put_back();
+        // Not a whole one for a renewal, which took what there was.
+        self.bucket.put_back(std::mem::take(&mut self.taken));
     }
 
     /// Takes in that others pushed. All runners see the next token at the same moment: a random wait keeps one of them
@@ -341,6 +346,10 @@ mod tests {
             limiter.put_back();
         }
         assert!(limiter.pause(now).is_zero() && limiter.spacing(now, 1).is_zero());
+        limiter.count_others(30, now, 0.0);
+        limiter.take(now);
+        limiter.put_back();
+        assert!(!limiter.pause(now).is_zero(), "a renewal took none");
     }
 
     #[test]

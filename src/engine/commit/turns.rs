@@ -9,8 +9,10 @@ use tokio::time::Instant;
 const GROWING: Duration = Duration::from_secs(30);
 
 /// When this runner and the others last pushed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Turns {
+    /// When this runner last tried to push, or when it began; and the time before that.
+    tried: (Instant, Instant),
     others: HashMap<String, Instant>,
     /// When the last of them turned up.
     grown: Option<Instant>,
@@ -18,6 +20,12 @@ pub(super) struct Turns {
 }
 
 impl Turns {
+    /// Those of a runner that begins.
+    pub(super) fn new() -> Self {
+        let begun = Instant::now();
+        Self { tried: (begun, begun), others: HashMap::new(), grown: None, own: None }
+    }
+
     /// Another runner pushed.
     pub(super) fn others_pushed(&mut self, runner: String, at: Instant) {
         if !self.others.contains_key(&runner) {
@@ -45,6 +53,24 @@ impl Turns {
         self.grown.is_some_and(|at| now.saturating_duration_since(at) < GROWING)
     }
 
+    /// How long until nobody has to be waited for any more, where everybody has a turn within `round`.
+    // Renewals need no turn, and take along what waits with them: two runners that renew often would use up every token that a
+    // third one waits for. One push of each in a round is no more than comes back in it.
+    pub(super) fn until_entitled(&self, round: Duration, now: Instant) -> Duration {
+        round.saturating_sub(now.saturating_duration_since(self.tried.0))
+    }
+
+    /// This runner is about to push, which takes its turn whatever comes of it: what the remote refuses may not be tried again at
+    /// once.
+    pub(super) fn take(&mut self, now: Instant) {
+        self.tried = (now, self.tried.0);
+    }
+
+    /// That push lost its race.
+    pub(super) fn put_back(&mut self) {
+        self.tried.0 = self.tried.1;
+    }
+
     /// What is left of `span` since this runner last pushed.
     pub(super) fn left_of(&self, span: Duration, now: Instant) -> Duration {
         self.own.map_or(Duration::ZERO, |own| span.saturating_sub(now.saturating_duration_since(own)))
@@ -68,7 +94,7 @@ mod tests {
     }
 
     fn turns(now: Instant) -> Turns {
-        let mut turns = Turns::default();
+        let mut turns = Turns::new();
         turns.others_pushed("a".to_owned(), now);
         turns.others_pushed("b".to_owned(), now + seconds(20));
         turns
@@ -86,7 +112,7 @@ mod tests {
     #[test]
     fn the_newest_push_counts_in_whatever_order_a_history_is_read() {
         let now = Instant::now();
-        let mut turns = Turns::default();
+        let mut turns = Turns::new();
         turns.others_pushed("a".to_owned(), now + seconds(50));
         turns.others_pushed("a".to_owned(), now);
         assert_eq!(turns.runners(seconds(60), now + seconds(100)), 2);
@@ -113,9 +139,21 @@ mod tests {
     }
 
     #[test]
+    fn whoever_was_silent_for_a_round_waits_for_nobody() {
+        let mut turns = Turns::new();
+        let begun = turns.tried.0;
+        assert_eq!(turns.until_entitled(seconds(30), begun + seconds(10)), seconds(20));
+        turns.take(begun + seconds(20));
+        assert_eq!(turns.until_entitled(seconds(30), begun + seconds(40)), seconds(10));
+        turns.take(begun + seconds(60));
+        turns.put_back();
+        assert!(turns.until_entitled(seconds(30), begun + seconds(60)).is_zero());
+    }
+
+    #[test]
     fn others_are_expected_for_a_while_after_one_turned_up() {
         let now = Instant::now();
-        assert!(!Turns::default().are_growing(now));
+        assert!(!Turns::new().are_growing(now));
         let mut turns = turns(now);
         assert!(turns.are_growing(now + seconds(40)) && !turns.are_growing(now + seconds(50)));
         turns.others_pushed("b".to_owned(), now + seconds(60));

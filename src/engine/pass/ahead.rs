@@ -206,17 +206,23 @@ impl Driver<'_> {
         }
         let work = self.shared_work(steps, held);
         let (share, mut intake) = (work.share(), work.intake());
+        // Of what is left at the end, each takes enough to be worth the push that it will take to say what came of it.
+        let mut least = if work.is_growing { 0 } else { self.attempts.within(self.lane.worth_a_push()) };
         for (key, step) in steps.iter_mut() {
             let ExecutionStep::Go(step) = step else { continue };
             let left = unfinished(&step.draft.status);
             let runs = step.draft.status.node_statuses.has(NodeTrait::UnderWay);
-            let beyond = held >= share || left > tasks || (step.acquired && (intake == 0 || !speaks));
+            let is_enough = intake == 0 && least == 0;
+            let beyond = held >= share || left > tasks || (step.acquired && (is_enough || !speaks));
             if !runs && (beyond || !goes_ahead(step, secrets)) {
                 continue;
             }
             held += 1;
             tasks = tasks.saturating_sub(left);
-            intake = intake.saturating_sub(usize::from(step.acquired));
+            if step.acquired {
+                intake = intake.saturating_sub(1);
+                least = least.saturating_sub(left);
+            }
             step.held = !runs;
             debug!(execution = %key, runs, left, "keep the lease until the next turn");
         }
