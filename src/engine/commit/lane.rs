@@ -1,7 +1,6 @@
 //! The commit lane: when the next status commit may go out, who makes it, and how often the last ones lost their race.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::pacing::{CommitPacer, LocalPace, PushLimiter, PushedBy};
 use super::publisher::Publisher;
 use super::races::Races;
 use super::refusals::Refusals;
-use super::turns::Turns;
+use super::turns::{Turns, draw};
 use crate::config::Config;
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::{Branches, EngineError};
@@ -418,14 +417,6 @@ fn are_counted(transitions: &[Transition]) -> bool {
 fn are_of_a_person(transitions: &[Transition]) -> bool {
     // All of them: a runner that brings a person's review together with what follows from it takes its turn.
     !transitions.is_empty() && transitions.iter().all(|transition| transition.by.is_some())
-}
-
-/// A number from 0 to 1 that differs between runners and from one draw to the next.
-fn draw(runner: &str, number: u64) -> f64 {
-    // Spreading runners needs no randomness, and a test can repeat what a hash gives.
-    let mut hasher = DefaultHasher::new();
-    (runner, number).hash(&mut hasher);
-    (hasher.finish() % 1_000) as f64 / 1_000.0
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Whose turn it is to push: the runners that share the budget of one remote, as their commits show them.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -83,6 +84,14 @@ impl Turns {
         // The lot tells runners apart that see themselves at the same place, such as those that never had a turn.
         (before as f64 + lot) / (self.others.len() + 1) as f64
     }
+}
+
+/// A number from 0 to 1 that differs between runners and from one draw to the next.
+pub(super) fn draw(runner: &str, number: u64) -> f64 {
+    // Spreading runners needs no randomness, and a test can repeat what a hash gives.
+    let mut hasher = DefaultHasher::new();
+    (runner, number).hash(&mut hasher);
+    (hasher.finish() % 1_000) as f64 / 1_000.0
 }
 
 #[cfg(test)]

@@ -374,7 +374,7 @@ impl<'a> Driver<'a> {
         }
         // Nothing is left that could go on without it, such as at the end of all work; or a slot is free for what has to be
         // published first.
-        self.attempts.is_idle() || (self.attempts.has_free_slot() && self.queue.has_work())
+        self.attempts.is_idle() || (self.attempts.room(Duration::ZERO) > 0 && self.queue.has_work())
     }
 
     /// Waits for a message or a request to stop, at most for `pause` and for what is left of the allowed time.
