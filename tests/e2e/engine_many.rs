@@ -188,8 +188,8 @@ fn runners_on_one_remote_take_turns_with_the_budget_of_pushes() {
 /// work.
 #[test]
 fn runners_that_begin_together_each_get_a_share_with_their_first_push() {
-    const RUNNERS: usize = 5;
-    const EXECUTIONS: usize = 40;
+    const RUNNERS: usize = 8;
+    const EXECUTIONS: usize = 64;
     let server = GitServer::new();
     let config = format!("lease: {{duration: 9m}}\npublish: {{burst: {RUNNERS}, perMinute: 1}}\njobs: 1\n");
     let stage = Stage::new(&config, &[]);
