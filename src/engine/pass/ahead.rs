@@ -19,9 +19,7 @@ use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::graph::NodeIx;
-use crate::model::{
-    BindingTarget, ExecutionPhase, ExecutionStatus, NodeKind, NodeTrait, ResourceKey, StatusRecord,
-};
+use crate::model::{BindingTarget, ExecutionStatus, NodeKind, NodeTrait, ResourceKey, StatusRecord};
 use crate::plan::{SharedWork, finish};
 use crate::provider::has_worker;
 use crate::run::{Change, CompiledPlan};
@@ -124,14 +122,9 @@ impl Driver<'_> {
         now: Timestamp,
     ) -> bool {
         let Some(compiled) = &step.compiled else { return false };
-        let before = step.draft.status.phase;
         // `false` keeps the lease while a node is ready: giving it back is for others to see, and would have
         // to be published.
-        let moved = finish(&mut step.draft, compiled, false, now);
-        // That it begins follows from its first node: else what is leased ahead would have to be published once more before
-        // anything of it could start.
-        let begins = before == ExecutionPhase::Pending && step.draft.status.phase == ExecutionPhase::Running;
-        step.noted |= moved && !begins;
+        step.noted |= finish(&mut step.draft, compiled, false, now);
         // The end of an Execution, or giving its lease back, is for others to see.
         if step.draft.changes.is_empty() || !is_local(step) {
             return false;
