@@ -17,6 +17,7 @@ mod proportion;
 pub(crate) mod recurrence;
 pub(crate) mod required_gates;
 mod schedule;
+mod share;
 mod work;
 
 pub(crate) use binding::capability;
@@ -30,6 +31,7 @@ pub(crate) use execution::{
 };
 pub(crate) use lease::{LeaseSightings, LeaseState, LeaseTerms, lease_state, next_lease};
 pub(crate) use schedule::{Capacity, StartCandidate, schedule};
+pub(crate) use share::SharedWork;
 pub(crate) use work::{
     ChangedFile, PathRules, among, built_on, changed_nodes, new_work, protected, refusals, results_among,
     results_before, shown_branch, unapproved,

@@ -184,6 +184,48 @@ fn runners_on_one_remote_take_turns_with_the_budget_of_pushes() {
     check_all_done(&stage, &server, &names, names.len() * 3);
 }
 
+/// As many pushes as there are runners, and then one a minute: who spends one for nothing, or takes too much, keeps others from all
+/// work.
+#[test]
+fn runners_that_begin_together_each_get_a_share_with_their_first_push() {
+    const RUNNERS: usize = 8;
+    const EXECUTIONS: usize = 64;
+    let server = GitServer::new();
+    let config = format!("lease: {{duration: 9m}}\npublish: {{burst: {RUNNERS}, perMinute: 1}}\njobs: 1\n");
+    let stage = Stage::new(&config, &[]);
+    // Nothing ends meanwhile, so that nobody has a reason to push again.
+    let graph = Graph::new("work").task("a", &[], "sleep 600").task("b", &["a"], "true");
+    let names: Vec<String> = (0..EXECUTIONS).map(|number| format!("work-{number}")).collect();
+    let mut documents: Vec<Value> = vec![graph.plan(), bindings(&[&graph])];
+    documents.extend(names.iter().map(|name| execution(name, "work")));
+    stage.commit("work.yaml", &yaml(&documents));
+    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
+    let clones: Vec<PathBuf> =
+        (0..RUNNERS).map(|number| stage.clone_to(&server.file_url(), &format!("clone-{number}"))).collect();
+    let mut runners: Vec<_> = clones.iter().map(|clone| stage.start_in(clone, &["--watch", "1s"])).collect();
+    let bare = server.bare();
+    let held = || {
+        let mut held: BTreeMap<String, usize> = BTreeMap::new();
+        for record in names.iter().filter_map(|name| record_in(&bare, Kind::Execution, name)) {
+            if let Some(lease) = &record.execution().unwrap().extensions.lease {
+                *held.entry(lease.holder.clone()).or_default() += 1;
+            }
+        }
+        held
+    };
+    stage.wait_until("every runner has a share", || held().len() == RUNNERS);
+    let count = stage.environment.git_in(&bare, &["rev-list", "--count", STATUS]).succeeds().stdout;
+    let held = held();
+    for runner in &mut runners {
+        runner.signal(rustix::process::Signal::TERM);
+        runner.succeeds();
+    }
+    assert_eq!(count.trim(), RUNNERS.to_string(), "somebody pushed more than once: {held:?}");
+    // The first one sees nobody else, and takes what it can begin; each of the others at most a quarter of what is left.
+    assert!(held.values().all(|&held| held <= EXECUTIONS / 4), "{held:?}");
+    assert!(held.values().filter(|&&held| held > 1).count() >= RUNNERS - 1, "{held:?}");
+}
+
 #[test]
 fn a_push_whose_acknowledgement_is_lost_counts_as_done() {
     let server = GitServer::over_http();

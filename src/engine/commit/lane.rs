@@ -1,7 +1,6 @@
 //! The commit lane: when the next status commit may go out, who makes it, and how often the last ones lost their race.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +11,9 @@ use tracing::debug;
 use super::builder::CommitBuilder;
 use super::pacing::{CommitPacer, LocalPace, PushLimiter, PushedBy};
 use super::publisher::Publisher;
+use super::races::Races;
 use super::refusals::Refusals;
-use super::turns::Turns;
+use super::turns::{Turns, draw};
 use crate::config::Config;
 use crate::engine::execution::step::PreparedStep;
 use crate::engine::{Branches, EngineError};
@@ -21,14 +21,16 @@ use crate::git::{Commit, ObjectId, Repo};
 use crate::model::{ExecutionPhase, ResourceKey, StatusRecord};
 use crate::record::{RUNNER, Transition, parse_message};
 
-/// How many races may be lost in a row.
-const MOST_RACES: u32 = 200;
 /// How often the dashboard is drawn while work is under way: it lists everything, where a transition writes one record.
 const DASHBOARD_EVERY: Duration = Duration::from_secs(10);
 
 /// How long ago a push may be to show a runner that begins now who shares the budget with it. Longer, and every pass would
 /// leave a share of the work to the one that ended before it.
 const SEEN_AT_WORK: Duration = Duration::from_secs(60);
+
+/// Several runners lease at least what they expect to do in this time, as far as each gets a token within it: with a push for
+/// each Execution, sixteen of them would spend a burst before they have seen each other.
+const LEAST_AHEAD: Duration = Duration::from_secs(30);
 
 /// How many commits are read to learn what others pushed. More than a burst makes no difference.
 const HISTORY_READ: usize = 200;
@@ -46,7 +48,7 @@ pub(crate) struct CommitLane {
     unpublished: CommitBuilder,
     /// The published records on which that was planned.
     bases: BTreeMap<ResourceKey, Option<Arc<StatusRecord>>>,
-    races: u32,
+    races: Races,
     refusals: Refusals,
     /// Who pushed to the remote, and when.
     turns: Turns,
@@ -66,9 +68,9 @@ impl CommitLane {
             pacer: CommitPacer::new(),
             unpublished: CommitBuilder::default(),
             bases: BTreeMap::new(),
-            races: 0,
+            races: Races::default(),
             refusals: Refusals::default(),
-            turns: Turns::default(),
+            turns: Turns::new(),
             draws: 0,
             dashboard_at: None,
             moved_at: Instant::now(),
@@ -143,12 +145,49 @@ impl CommitLane {
 
     /// How long until the limit of pushes allows the next one.
     pub(crate) fn pause(&mut self) -> Duration {
-        self.limiter.as_mut().map_or(Duration::ZERO, |limiter| limiter.pause(Instant::now()))
+        let runners = self.runners();
+        let Some(limiter) = &mut self.limiter else { return Duration::ZERO };
+        let now = Instant::now();
+        limiter.pause(now).min(self.turns.until_entitled(limiter.round(runners), now))
     }
 
-    /// How long work may go ahead of the next commit of a local repository; nothing else waits for it.
-    pub(crate) fn local_pause(&mut self) -> Duration {
-        if self.limiter.is_some() { Duration::ZERO } else { self.local.pause(Instant::now(), self.pacer) }
+    /// How long a runner that lost a race leaves the branch to others.
+    pub(crate) fn backoff(&self) -> Duration {
+        self.races.pause(Instant::now())
+    }
+
+    /// Whether such a pause has just ended, so that the branch has to be read again.
+    pub(crate) fn take_backoff_over(&mut self) -> bool {
+        self.races.take_over(Instant::now())
+    }
+
+    /// How long work may go ahead of the next commit; nothing that somebody waits for waits for this.
+    pub(crate) fn spacing(&mut self) -> Duration {
+        let now = Instant::now();
+        if self.limiter.is_none() {
+            return self.local.pause(now, self.pacer);
+        }
+        let span = self.budget_spacing().max(self.crowd_spacing());
+        self.turns.left_of(span, now)
+    }
+
+    /// What the budget of pushes asks for between two pushes of this runner.
+    fn budget_spacing(&mut self) -> Duration {
+        let runners = self.runners();
+        let Some(limiter) = &mut self.limiter else { return Duration::ZERO };
+        let spacing = limiter.spacing(Instant::now(), runners);
+        // Each of those that are still to come needs a token to be seen at all.
+        if self.turns.are_growing(Instant::now()) {
+            spacing.max(least_ahead(limiter, runners))
+        } else {
+            spacing
+        }
+    }
+
+    /// What the others ask for who push at the same time.
+    fn crowd_spacing(&mut self) -> Duration {
+        let runners = self.runners();
+        self.races.spacing(self.pacer.mean(), runners)
     }
 
     /// How many runners share the budget of pushes, this one included.
@@ -157,26 +196,26 @@ impl CommitLane {
         self.turns.runners(window, Instant::now())
     }
 
-    /// For how long this runner leases ahead: until everybody has had a turn. Nothing for one that is alone while tokens
-    /// last.
-    pub(crate) fn lease_horizon(&mut self) -> Duration {
-        let runners = self.runners();
-        let Some(limiter) = &mut self.limiter else { return Duration::ZERO };
-        // From the second runner on, whatever is left of the budget: as long as everybody takes one claim after the other,
-        // whoever pushes fastest does most, and when tokens run short the work is gone.
-        let shared = runners > 1 || limiter.is_scarce(Instant::now(), runners);
-        if shared { limiter.round(runners) } else { Duration::ZERO }
+    /// Whether a runner turned up a moment ago.
+    pub(crate) fn is_growing(&self) -> bool {
+        self.turns.are_growing(Instant::now())
     }
 
-    /// How long this runner leaves the budget to the others, where it does not last for all.
-    pub(crate) fn courtesy(&mut self) -> Duration {
+    /// For how long this runner leases ahead: until it pushes again. Nothing for one that is alone while tokens last.
+    pub(crate) fn lease_horizon(&mut self) -> Duration {
         let runners = self.runners();
-        let Some(limiter) = &mut self.limiter else { return Duration::ZERO };
-        // Not while tokens last: what may not go ahead of its publication would idle for a round that nobody needs.
-        if !limiter.is_scarce(Instant::now(), runners) {
-            return Duration::ZERO;
-        }
-        self.turns.courtesy(limiter.round(runners), Instant::now())
+        let Some(limiter) = &self.limiter else { return Duration::ZERO };
+        // From the second runner on, whatever is left of the budget: as long as everybody takes one claim after the other,
+        // whoever pushes fastest does most, and when tokens run short the work is gone.
+        let least = if runners > 1 { least_ahead(limiter, runners) } else { Duration::ZERO };
+        // Twice, as the next push may have to wait for a lot that is drawn, or lose its race.
+        (self.budget_spacing().max(self.crowd_spacing()) * 2).max(least)
+    }
+
+    /// For how long what a runner takes up of the last work should keep it busy at least: until the token for its push has come
+    /// back.
+    pub(crate) fn worth_a_push(&self) -> Duration {
+        self.limiter.as_ref().map_or(Duration::ZERO, |limiter| limiter.round(1))
     }
 
     /// Counts the commits that others put on top of `old`: the budget of pushes is the repository's.
@@ -280,10 +319,13 @@ impl CommitLane {
         self.publisher = Some(publisher);
     }
 
-    /// Counts a push that is about to begin: a lost one costs the host as much as one that gets through.
+    /// Counts a push that is about to begin: one that is refused costs the host as much as one that gets through.
     pub(crate) fn count_push(&mut self) {
         match &mut self.limiter {
-            Some(limiter) => limiter.take(Instant::now()),
+            Some(limiter) => {
+                limiter.take(Instant::now());
+                self.turns.take(Instant::now());
+            }
             None => self.local.take(Instant::now(), self.pacer),
         }
     }
@@ -302,24 +344,26 @@ impl CommitLane {
     pub(crate) fn published<'k>(&mut self, begun: Instant, keys: impl Iterator<Item = &'k ResourceKey>) {
         self.refusals.published(keys);
         self.pacer.took(begun);
-        self.races = 0;
+        self.races.won();
         self.moved_at = Instant::now();
         self.turns.pushed(self.moved_at);
     }
 
-    /// Counts a lost race. How long to wait before the next try: losers must not meet again at the same moment, and
-    /// the name of the runner tells them apart.
-    pub(crate) fn lost_race(&mut self, runner: &str) -> Result<Duration, EngineError> {
-        self.races = self.races.saturating_add(1);
-        debug!(races = self.races, "lost the race for the status branch");
-        // In a row: one commit that gets through ends the count, so a busy branch alone does not end a
-        // runner.
-        if self.races > MOST_RACES {
-            return Err(EngineError::Contended { attempts: self.races });
+    /// A push that was begun at `begun` lost its race.
+    ///
+    /// # Errors
+    /// When this runner never wins.
+    pub(crate) fn lost_race(&mut self, runner: &str, begun: Instant) -> Result<(), EngineError> {
+        if let Some(limiter) = &mut self.limiter {
+            limiter.put_back();
+            self.turns.put_back();
+            // In a local repository a lost race takes no time, and the pace follows what a commit takes.
+            self.pacer.tried(begun);
         }
-        // Not by the process id, which is 1 in every container.
-        let jitter = draw(runner, u64::from(self.races)) * 17.0 + f64::from(self.races.min(20)) * 3.0;
-        Ok(Duration::from_millis(jitter as u64))
+        // Losers must not meet again at the same moment, and the name of the runner tells them apart. Not the process id, which
+        // is 1 in every container.
+        self.draws = self.draws.wrapping_add(1);
+        self.races.lost(self.pacer.mean(), draw(runner, self.draws), Instant::now())
     }
 
     /// Until when ends of attempts should gather before the next commit. On a remote the limiter spaces commits anyway.
@@ -352,6 +396,11 @@ impl CommitLane {
     }
 }
 
+/// For how long one of so many runners leases ahead at least.
+fn least_ahead(limiter: &PushLimiter, runners: usize) -> Duration {
+    LEAST_AHEAD.min(limiter.round(runners))
+}
+
 /// The runner that made a status commit.
 fn runner_of(commit: &Commit) -> Option<String> {
     // By the trailer: the author is whoever Git says, which may be the same on every machine.
@@ -368,14 +417,6 @@ fn are_counted(transitions: &[Transition]) -> bool {
 fn are_of_a_person(transitions: &[Transition]) -> bool {
     // All of them: a runner that brings a person's review together with what follows from it takes its turn.
     !transitions.is_empty() && transitions.iter().all(|transition| transition.by.is_some())
-}
-
-/// A number from 0 to 1 that differs between runners and from one draw to the next.
-fn draw(runner: &str, number: u64) -> f64 {
-    // Spreading runners needs no randomness, and a test can repeat what a hash gives.
-    let mut hasher = DefaultHasher::new();
-    (runner, number).hash(&mut hasher);
-    (hasher.finish() % 1_000) as f64 / 1_000.0
 }
 
 #[cfg(test)]
@@ -446,23 +487,25 @@ mod tests {
     }
 
     #[test]
-    fn whoever_loses_every_race_gives_up() {
-        let mut lane = CommitLane::new(None);
-        for _ in 0..MOST_RACES {
-            assert!(lane.lost_race("a").unwrap() < Duration::from_millis(100));
-        }
-        assert!(
-            matches!(lane.lost_race("a"), Err(EngineError::Contended { attempts }) if attempts == MOST_RACES + 1)
-        );
-    }
-
-    #[test]
     fn a_published_commit_ends_a_run_of_lost_races() {
         let mut lane = CommitLane::new(None);
-        lane.lost_race("a").unwrap();
+        lane.lost_race("a", Instant::now()).unwrap();
+        assert!(!lane.backoff().is_zero());
         lane.published(Instant::now(), std::iter::empty());
-        assert_eq!(lane.races, 0);
-        assert!(lane.gather_until().is_some());
+        assert!(lane.backoff().is_zero() && lane.gather_until().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_alone_leases_ahead_only_as_tokens_run_short() {
+        let mut lane = CommitLane::new(PushLimiter::new(&Config::default(), true));
+        for _ in 0..15 {
+            assert_eq!((lane.lease_horizon(), lane.spacing()), (Duration::ZERO, Duration::ZERO));
+            lane.count_push();
+            lane.published(Instant::now(), std::iter::empty());
+        }
+        lane.count_push();
+        lane.published(Instant::now(), std::iter::empty());
+        assert!(!lane.lease_horizon().is_zero() && !lane.spacing().is_zero());
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub(crate) mod lane;
 pub(crate) mod pacing;
 pub(crate) mod packing;
 pub(crate) mod publisher;
+mod races;
 pub(crate) mod refusals;
 pub(crate) mod resources;
 pub(crate) mod schedules;

@@ -15,6 +15,9 @@ pub(crate) enum PushedBy {
     Person,
 }
 
+/// So many tokens are kept for what somebody waits for, such as a question, or the end of all work.
+const RESERVE: f64 = 2.0;
+
 /// What may happen at once, and what comes back of it with time.
 #[derive(Debug)]
 struct TokenBucket {
@@ -37,6 +40,11 @@ impl TokenBucket {
         Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / self.per_second)
     }
 
+    /// Puts back what was not used.
+    fn put_back(&mut self, tokens: f64) {
+        self.tokens = (self.tokens + tokens).min(self.burst);
+    }
+
     /// Takes so many tokens, without a debt, and leaves `kept`.
     fn spend(&mut self, tokens: usize, kept: f64) {
         self.tokens = (self.tokens - tokens as f64).max(kept);
@@ -54,6 +62,8 @@ pub(crate) struct PushLimiter {
     bucket: TokenBucket,
     /// Before this time it is another runner's turn.
     not_before: Option<Instant>,
+    /// What the last push of this runner took.
+    taken: f64,
 }
 
 impl PushLimiter {
@@ -63,7 +73,7 @@ impl PushLimiter {
         let burst = f64::from(config.publish.burst.max(1));
         let per_second = f64::from(config.publish.per_minute.max(1)) / 60.0;
         // No host counts what happens in a local repository.
-        remote.then(|| Self { bucket: TokenBucket::new(burst, per_second), not_before: None })
+        remote.then(|| Self { bucket: TokenBucket::new(burst, per_second), not_before: None, taken: 0.0 })
     }
 
     /// Takes in other limits, with what is left of the budget.
@@ -97,11 +107,16 @@ impl PushLimiter {
         turn.max(self.bucket.pause(now))
     }
 
-    /// Whether there are too few tokens for every runner to push twice: once for what it begins and once for what came of
-    /// it.
-    pub(crate) fn is_scarce(&mut self, now: Instant, runners: usize) -> bool {
+    /// For how long each of so many runners lets gather what nobody waits for. With tokens to spare not at all; the fewer are
+    /// left, the longer, until it is the time in which each of them gets a new one.
+    pub(crate) fn spacing(&mut self, now: Instant, runners: usize) -> Duration {
         self.pause(now);
-        self.bucket.tokens < 2.0 * runners as f64
+        let TokenBucket { tokens, burst, .. } = self.bucket;
+        // Half of a burst; and for every runner one push for what it begins, and one for what came of it.
+        let plenty = (burst / 2.0).max(2.0 * runners as f64);
+        let reserve = RESERVE.min(burst / 4.0);
+        let missing = ((plenty - tokens) / (plenty - reserve)).clamp(0.0, 1.0);
+        self.round(runners).mul_f64(missing)
     }
 
     /// How long it takes until each of so many runners has had a token.
@@ -112,9 +127,17 @@ impl PushLimiter {
     /// Takes the token for a push. A renewal goes out without one, and is not paid for later.
     pub(crate) fn take(&mut self, now: Instant) {
         self.pause(now);
+        let before = self.bucket.tokens;
         self.spend(1, PushedBy::Runner);
+        self.taken = before - self.bucket.tokens;
         // The lot was drawn for this push. The next one is drawn when others have pushed again.
         self.not_before = None;
+    }
+
+    /// The push that began last lost its race. Git asks the remote first where its reference is, and has sent nothing.
+    pub(crate) fn put_back(&mut self) {
+        // Not a whole one for a renewal, which took what there was.
+        self.bucket.put_back(std::mem::take(&mut self.taken));
     }
 
     /// Takes in that others pushed. All runners see the next token at the same moment: a random wait keeps one of them
@@ -220,9 +243,14 @@ impl CommitPacer {
     }
 
     pub(crate) fn took(&mut self, since: Instant) {
+        self.tried(since);
+        self.last = Some(Instant::now());
+    }
+
+    /// One did not get through, and took as long as one that does.
+    pub(crate) fn tried(&mut self, since: Instant) {
         // The last one weighs half, so that a disk that turns slow is followed within a few commits.
         self.mean = (self.mean + since.elapsed()) / 2;
-        self.last = Some(Instant::now());
     }
 }
 
@@ -280,17 +308,48 @@ mod tests {
         let mut decided = limiter();
         decided.replay(&[(seconds(1), PushedBy::Person); 60]);
         assert_eq!(decided.pause(Instant::now()), Duration::ZERO);
-        assert!(decided.is_scarce(Instant::now(), 2), "what was saved is spent");
+        assert!(decided.spacing(Instant::now(), 1) > seconds(9), "what was saved is spent");
     }
 
     #[test]
-    fn tokens_are_scarce_when_not_everybody_gets_two() {
+    fn the_fewer_tokens_are_left_the_longer_what_nobody_waits_for_gathers() {
         let mut limiter = limiter();
         let now = Instant::now();
-        assert!(!limiter.is_scarce(now, 15));
-        limiter.take(now);
-        assert!(limiter.is_scarce(now, 15) && !limiter.is_scarce(now, 14));
+        let mut spacing = Vec::new();
+        for _ in 0..30 {
+            spacing.push(limiter.spacing(now, 1));
+            limiter.take(now);
+        }
+        assert!(spacing[..=15].iter().all(Duration::is_zero), "half of a burst goes out at once");
+        assert!(spacing[15..].is_sorted());
+        // Two are left for what somebody waits for: from here on, no more is spent than comes back.
+        assert_eq!(spacing[28..], [seconds(10), seconds(10)]);
+    }
+
+    #[test]
+    fn tokens_are_saved_until_every_runner_has_had_two() {
+        let mut limiter = limiter();
+        let now = Instant::now();
+        assert!(limiter.spacing(now, 15).is_zero() && !limiter.spacing(now, 16).is_zero());
+        limiter.count_others(16, now, 0.0);
+        // What each took up at first lasts for longer than half a minute.
+        assert!(limiter.spacing(now, 16) > seconds(60));
         assert_eq!(limiter.round(16), seconds(160));
+    }
+
+    #[test]
+    fn a_push_that_lost_its_race_costs_no_token() {
+        let mut limiter = limiter();
+        let now = Instant::now();
+        for _ in 0..100 {
+            limiter.take(now);
+            limiter.put_back();
+        }
+        assert!(limiter.pause(now).is_zero() && limiter.spacing(now, 1).is_zero());
+        limiter.count_others(30, now, 0.0);
+        limiter.take(now);
+        limiter.put_back();
+        assert!(!limiter.pause(now).is_zero(), "a renewal took none");
     }
 
     #[test]

@@ -20,19 +20,19 @@ use crate::engine::execution::step::{ExecutionStep, PreparedStep};
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::graph::NodeIx;
 use crate::model::{BindingTarget, ExecutionStatus, NodeKind, NodeTrait, ResourceKey, StatusRecord};
-use crate::plan::finish;
+use crate::plan::{SharedWork, finish};
 use crate::provider::has_worker;
 use crate::run::{Change, CompiledPlan};
 
 impl Driver<'_> {
-    /// Plans and starts what may go ahead of its publication. Says whether anything did.
-    pub(super) async fn go_ahead(&mut self) -> Result<bool, EngineError> {
+    /// Plans and starts what may go ahead of its publication.
+    pub(super) async fn go_ahead(&mut self) -> Result<WentAhead, EngineError> {
         let adaptive = self.snapshot.config.publish.mode == PublishMode::Adaptive;
         // A job of a workflow reads the claim from the branch, so that nothing is local.
         let elsewhere = has_worker(&self.snapshot.config.providers.sections);
         // A runner that is about to leave starts nothing whose claim it may not get published any more.
         if !adaptive || elsewhere || self.shutdown.takes_no_work() {
-            return Ok(false);
+            return Ok(WentAhead { started: false, asks: true });
         }
         if !self.tips.is_fresh() {
             // A cancellation or a takeover has to be seen before work starts that nobody else knows of.
@@ -40,7 +40,7 @@ impl Driver<'_> {
         }
         let now = self.clock.now();
         let _span = debug_span!("go_ahead").entered();
-        let mut steps = self.prepare_ahead(now)?;
+        let (mut steps, asks) = self.prepare_ahead(now)?;
         // Before slots are given out: a node that has to be published first must not take one from a node
         // that need not.
         let secrets = !self.snapshot.config.providers.secrets.is_empty();
@@ -63,40 +63,53 @@ impl Driver<'_> {
             self.attempts.claim(claim);
         }
         self.attempts.pump();
-        Ok(!kept.is_empty())
+        Ok(WentAhead { started: !kept.is_empty(), asks })
     }
 
-    /// Prepares the Executions under a published lease of this runner to which something happened.
-    fn prepare_ahead(&mut self, now: Timestamp) -> Result<Vec<(ResourceKey, ExecutionStep)>, EngineError> {
+    /// Prepares the Executions under a published lease of this runner to which something happened. Says too whether something
+    /// cannot go ahead that somebody waits for.
+    fn prepare_ahead(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<(Vec<(ResourceKey, ExecutionStep)>, bool), EngineError> {
         let runner = self.options.runner.clone();
         let planner = self.planner(&runner, now);
         let slots = self.slots() > 0;
         let workspaces = self.attempts.factory().workspaces();
         let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry(), workspaces);
         let limits = &self.snapshot.config.limits;
-        let mut steps = Vec::new();
+        let (mut steps, mut idle, mut asks) = (Vec::new(), Vec::new(), false);
         for (key, active) in self.queue.active_in_turn() {
-            let wanted = active.dirty || (active.hungry && slots);
+            let leased = active.token(&runner).is_some();
+            let wanted = active.dirty || (active.hungry && slots && leased);
+            if !wanted {
+                continue;
+            }
             // How much of a limit is taken is known from what is published; unpublished starts would exceed it.
             let limited = limits.of_namespace(key.namespace.as_str()).is_some();
             // The lease is all that protects such a start, so it has to be published and must not be due for
             // renewal.
-            if !wanted
-                || limited
-                || !active.may_go_ahead()
-                || active.token(&runner).is_none()
-                || active.needs_renewal(now)
-            {
+            if limited || !active.may_go_ahead() || (leased && active.needs_renewal(now)) {
+                asks = true;
                 continue;
             }
-            let step = active.prepare(&lookup, planner, &self.attempts.of(key))?;
             // A step that is dropped here leaves its Execution dirty, and the next commit plans it again.
-            if matches!(&step, ExecutionStep::Go(step) if is_local(step)) {
-                steps.push((key.clone(), step));
+            match active.prepare(&lookup, planner, &self.attempts.of(key))? {
+                ExecutionStep::Go(step) if leased && is_local(&step) => {
+                    steps.push((key.clone(), ExecutionStep::Go(step)));
+                }
+                // To take up an Execution takes a free slot, which is a reason of its own to publish.
+                ExecutionStep::Go(step) => asks |= leased || asks_somebody(&step),
+                // Others work on it: their commits are no reason for one of this runner.
+                ExecutionStep::Idle(waits) if !leased => idle.push((key.clone(), waits)),
+                ExecutionStep::Idle(_) | ExecutionStep::Remove => {}
             }
         }
         lookup.check()?;
-        Ok(steps)
+        for (key, waits) in idle {
+            self.queue.park(&key, waits);
+        }
+        Ok((steps, asks))
     }
 
     /// Keeps a step for the next publication, and goes on from it. A step that has to be published first stays undone: the
@@ -165,8 +178,9 @@ impl Driver<'_> {
 }
 
 impl Driver<'_> {
-    /// Chooses which Executions keep their lease although nothing of them runs yet.
-    pub(super) fn lease_ahead(&mut self, steps: &mut [(ResourceKey, ExecutionStep)]) {
+    /// Chooses which Executions keep their lease although nothing of them runs yet. No further ones are leased by a commit that
+    /// would not `speak` of anything else: as long as every slot is busy, that push would be wasted.
+    pub(super) fn lease_ahead(&mut self, steps: &mut [(ResourceKey, ExecutionStep)], speaks: bool) {
         let horizon = self.lane.lease_horizon();
         let adaptive = self.snapshot.config.publish.mode == PublishMode::Adaptive;
         // Alone, with tokens left, the next claim is published soon enough.
@@ -177,7 +191,6 @@ impl Driver<'_> {
         if self.attempts.health().illness().is_some() {
             return;
         }
-        let runners = self.lane.runners();
         let secrets = !self.snapshot.config.providers.secrets.is_empty();
         let mut tasks = self.attempts.within(horizon);
         let here = |key: &ResourceKey| steps.iter().any(|(other, _)| other == key);
@@ -192,24 +205,53 @@ impl Driver<'_> {
             held += 1;
             tasks = tasks.saturating_sub(active.status().map_or(0, unfinished));
         }
-        // Those of other runners count too: a share is one of all that is open, or the last of sixteen to come would get a
-        // sixteenth of what the others left.
-        let open = held + steps.iter().filter(|(_, step)| is_open(step)).count() + self.queue.waiting();
-        let share = fair_share(open, runners);
+        let work = self.shared_work(steps, held);
+        let (share, mut intake) = (work.share(), work.intake());
+        // Of what is left at the end, each takes enough to be worth the push that it will take to say what came of it.
+        let mut least = if work.is_growing { 0 } else { self.attempts.within(self.lane.worth_a_push()) };
         for (key, step) in steps.iter_mut() {
             let ExecutionStep::Go(step) = step else { continue };
             let left = unfinished(&step.draft.status);
             let runs = step.draft.status.node_statuses.has(NodeTrait::UnderWay);
-            if !runs && (held >= share || left > tasks || !goes_ahead(step, secrets)) {
+            let is_enough = intake == 0 && least == 0;
+            let beyond = held >= share || left > tasks || (step.acquired && (is_enough || !speaks));
+            if !runs && (beyond || !goes_ahead(step, secrets)) {
                 continue;
             }
             held += 1;
             tasks = tasks.saturating_sub(left);
+            if step.acquired {
+                intake = intake.saturating_sub(1);
+                least = least.saturating_sub(left);
+            }
             step.held = !runs;
             debug!(execution = %key, runs, left, "keep the lease until the next turn");
         }
-        debug!(horizon_ms = horizon.as_millis(), runners, open, share, held, "lease ahead");
+        debug!(horizon_ms = horizon.as_millis(), ?work, share, held, "lease ahead");
     }
+
+    /// The work that all runners share, of which this one leases so much beside these steps.
+    fn shared_work(&mut self, steps: &[(ResourceKey, ExecutionStep)], held: usize) -> SharedWork {
+        let open = steps.iter().filter(|(_, step)| is_open(step)).count();
+        let free = steps.iter().filter(|(_, step)| is_open(step) && is_taken_up(step)).count();
+        SharedWork {
+            // Those of other runners count too: a share is one of all that is open, or the last of sixteen to come would get a
+            // sixteenth of what the others left.
+            open: held + open + self.queue.waiting(),
+            free,
+            runners: self.lane.runners(),
+            is_growing: self.lane.is_growing(),
+        }
+    }
+}
+
+/// What became of an attempt to go ahead of publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WentAhead {
+    /// Something was planned, and may have started.
+    pub(super) started: bool,
+    /// Something that somebody waits for has to be published first.
+    pub(super) asks: bool,
 }
 
 /// Whether a step changes nothing but nodes, and asks nothing of anybody.
@@ -266,12 +308,13 @@ fn may_go_ahead(compiled: &CompiledPlan, node: NodeIx, target: &BindingTarget, s
     local && !secret && found.kind == NodeKind::Task && found.repeatable() && !gated
 }
 
-/// How many of the open Executions one of so many runners leases at most. What it has above that goes back with its next
-/// publication, which is when others are seen that came after it.
-fn fair_share(open: usize, runners: usize) -> usize {
-    // Among several, a share stays free: a runner is seen by what it publishes, so one that comes late and finds nothing free
-    // would never be seen, and nobody would give anything back.
-    open.div_ceil(if runners > 1 { runners + 1 } else { 1 })
+/// Whether a step is for others to see at once: people, other Executions, services.
+fn asks_somebody(step: &PreparedStep) -> bool {
+    let draft = &step.draft;
+    !draft.gates.is_empty()
+        || !draft.children.is_empty()
+        || !draft.polls.is_empty()
+        || !draft.remote_cancels.is_empty()
 }
 
 fn is_open(step: &ExecutionStep) -> bool {
@@ -281,6 +324,11 @@ fn is_open(step: &ExecutionStep) -> bool {
         }
         ExecutionStep::Idle(_) | ExecutionStep::Remove => false,
     }
+}
+
+/// Whether a step takes the lease of its Execution.
+fn is_taken_up(step: &ExecutionStep) -> bool {
+    matches!(step, ExecutionStep::Go(step) if step.acquired)
 }
 
 /// How many nodes have not ended.
@@ -296,15 +344,4 @@ fn goes_ahead(step: &PreparedStep, secrets: bool) -> bool {
     !ready.is_empty()
         && !step.draft.gated_above
         && ready.iter().all(|ready| may_go_ahead(compiled, ready.node, &ready.target, secrets))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn several_runners_leave_a_share_to_one_that_is_still_to_come() {
-        assert_eq!(fair_share(200, 1), 200);
-        assert_eq!([fair_share(200, 2), fair_share(200, 16), fair_share(1, 16)], [67, 12, 1]);
-    }
 }

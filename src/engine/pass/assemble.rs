@@ -61,7 +61,8 @@ impl Driver<'_> {
         // Executions.
         let mut steps = self.prepare_steps(&assembly, now)?;
         self.choose(&mut steps, now)?;
-        self.lease_ahead(&mut steps);
+        let speaks = !assembly.is_empty() || steps.iter().any(|(_, step)| tells_more_than_leases(step));
+        self.lease_ahead(&mut steps, speaks);
         let steps = self.conclude(steps, &mut assembly, now)?;
         // Last, with the Executions of this commit in hand: on the branch, a Goal and its Executions never
         // disagree.
@@ -342,14 +343,28 @@ fn rank(snapshot: &Snapshot, execution: &ResourceKey) -> Result<ExecutionRank, E
     Ok(ExecutionRank { priority, goal })
 }
 
-/// Whether a step would change nothing but take and return the lease.
-fn says_nothing(step: &PreparedStep) -> bool {
-    let only_lease = step.draft.changes.iter().all(|change| {
+/// Whether a step changes nothing but who has the lease.
+fn is_lease_alone(step: &PreparedStep) -> bool {
+    step.draft.changes.iter().all(|change| {
         matches!(
             change,
             Change::Execution(ExecutionChange::AcquireLease(_) | ExecutionChange::ReleaseLease { .. })
         )
-    });
+    })
+}
+
+/// Whether a step is a reason for a commit although it may be leased to be done later.
+fn tells_more_than_leases(step: &ExecutionStep) -> bool {
+    match step {
+        ExecutionStep::Go(step) => step.noted || step.pins.is_some() || !is_lease_alone(step),
+        ExecutionStep::Remove => true,
+        ExecutionStep::Idle(_) => false,
+    }
+}
+
+/// Whether a step would change nothing but take and return the lease.
+fn says_nothing(step: &PreparedStep) -> bool {
+    let only_lease = is_lease_alone(step);
     !step.noted && (step.draft.changes.is_empty() || (only_lease && step.acquired && !step.held))
 }
 

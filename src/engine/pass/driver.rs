@@ -38,6 +38,8 @@ use crate::provider::Registry;
 
 /// What is due within this time, a little longer than retries are waited for, has to be planned by this reconcile.
 const SOON: Duration = Duration::from_secs(120);
+/// A runner that leaves after a lost race tries again after this time at the latest.
+const LAST_BACKOFF: Duration = Duration::from_millis(100);
 /// How many waiting things are named at the end.
 const WAITING_SHOWN: usize = 50;
 
@@ -323,33 +325,37 @@ impl<'a> Driver<'a> {
 
     /// Whether a commit may go out now; on a remote, pushes are spaced. Waits for that, or for something to happen.
     async fn may_publish(&mut self) -> Result<bool, EngineError> {
-        // The last commit of a runner that leaves gives its leases back: held back, it would make every other wait.
         let anything = self.queue.has_work() || !self.lane.unpublished().is_empty();
+        // The last commit of a runner that leaves gives its leases back: held back, it would make every other wait.
         if self.shutdown.is_leaving() || !anything {
+            tokio::time::sleep(self.lane.backoff().min(LAST_BACKOFF)).await;
             return Ok(true);
         }
-        // A renewal that waits behind the limit loses the lease of a healthy runner. What waits with it goes along.
-        let renewal = self.queue.renewal_due(self.clock.now());
-        let mut pause = self.lane.pause();
-        // Of the last tokens, a runner that has work leaves those of a round to the others; one that has none needs its own.
-        if !self.attempts.is_idle() {
-            pause = pause.max(self.lane.courtesy());
-        }
-        let local = self.lane.local_pause();
-        if pause.max(local).is_zero() || renewal {
-            return Ok(true);
-        }
-        // The budget of pushes is spent, and slots need not idle for that: what may start under the published
-        // lease alone starts now (Invariant 4).
-        if self.go_ahead().await? {
+        // Others go on meanwhile, so that the tip which this race was lost to is not the newest any more.
+        if self.lane.take_backoff_over() {
+            self.read_tips().await?;
             return Ok(false);
         }
-        // In a local repository only what went ahead waits for its commit, and no work waits for that.
-        if pause.is_zero() && self.queue.has_work() {
+        let backoff = self.lane.backoff();
+        // A renewal that waits behind the limit loses the lease of a healthy runner. What waits with it goes along.
+        let renewal = backoff.is_zero() && self.queue.renewal_due(self.clock.now());
+        let pause = self.lane.pause().max(backoff);
+        let spacing = self.lane.spacing();
+        if pause.max(spacing).is_zero() || renewal {
             return Ok(true);
         }
-        let pause = pause.max(local);
-        debug!(pause_ms = pause.as_millis(), "wait: the limit of pushes is reached");
+        // Slots need not idle until the next push: what may start under the published lease alone starts now (Invariant 4).
+        let ahead = self.go_ahead().await?;
+        if ahead.started {
+            return Ok(false);
+        }
+        // Only what went ahead waits for the spacing, and no work waits for that.
+        let awaited = self.is_awaited(ahead.asks);
+        if pause.is_zero() && awaited {
+            return Ok(true);
+        }
+        let pause = if awaited { pause } else { pause.max(spacing) };
+        debug!(pause_ms = pause.as_millis(), awaited, "wait: the limit of pushes is reached");
         // Renewals do not wait for the limit, and a cancellation has to be seen in time: both end the pause
         // early.
         let pause = self.queue.until_due(self.clock.now(), pause.min(self.tips.until_due()));
@@ -359,6 +365,17 @@ impl<'a> Driver<'a> {
             self.read_tips().await?;
         }
         Ok(false)
+    }
+
+    /// Whether somebody or something waits for the next commit, beside those who look at the records of work that goes on.
+    fn is_awaited(&self, asks: bool) -> bool {
+        // In a local repository a commit costs nobody anything.
+        if asks || !self.tips.is_remote() {
+            return self.queue.has_work();
+        }
+        // Nothing is left that could go on without it, such as at the end of all work; or a slot is free for what has to be
+        // published first.
+        self.attempts.is_idle() || (self.attempts.room(Duration::ZERO) > 0 && self.queue.has_work())
     }
 
     /// Waits for a message or a request to stop, at most for `pause` and for what is left of the allowed time.

@@ -82,7 +82,7 @@ impl Driver<'_> {
                     tip = tip.map(tracing::field::display),
                     duration_ms, "lost the race for the status branch"
                 );
-                self.lost_race(tip, outcome).await
+                self.lost_race(tip, begun, outcome).await
             }
             PublishOutcome::WorkRefused(key, error) => {
                 self.work_refused(key, &error, outcome);
@@ -337,8 +337,13 @@ impl Driver<'_> {
     }
 
     /// Somebody else moved the branch: take in what they changed, and plan again (Invariant 3).
-    async fn lost_race(&mut self, tip: Option<ObjectId>, effects: CommitEffects) -> Result<(), EngineError> {
-        let pause = self.lane.lost_race(&self.options.runner)?;
+    async fn lost_race(
+        &mut self,
+        tip: Option<ObjectId>,
+        begun: Instant,
+        effects: CommitEffects,
+    ) -> Result<(), EngineError> {
+        self.lane.lost_race(&self.options.runner, begun)?;
         self.tips.branches().check_follows(&self.snapshot.config, &self.snapshot.desired, tip)?;
         let old = self.snapshot.status.commit;
         self.lane.count_others(&self.snapshot.repo, old, tip, &self.options.runner)?;
@@ -366,7 +371,6 @@ impl Driver<'_> {
             self.queue.forget_wait(&key);
             self.queue.add([key]);
         }
-        tokio::time::sleep(pause).await;
         Ok(())
     }
 }
