@@ -302,10 +302,17 @@ fn may_go_ahead(compiled: &CompiledPlan, node: NodeIx, target: &BindingTarget, s
     // publication.
     let none = config.get("secrets").and_then(|names| names.as_array()).is_some_and(Vec::is_empty);
     let secret = if config.contains_key("secrets") { !none } else { secrets };
-    // Whatever the gate's phase: a commit that this runner has not read may have voided the approval, and only a published claim
-    // races with it (Invariant 11).
-    let gated = !compiled.gates_before(node).is_empty();
-    local && !secret && found.kind == NodeKind::Task && found.repeatable() && !gated
+    local && !secret && found.kind == NodeKind::Task && found.repeatable() && !is_behind_gate(compiled, node)
+}
+
+/// Whether a gate stands before a node, whatever the phase of that: a commit that this runner has not read may have voided the
+/// approval, and only a published claim races with it (Invariant 11).
+// From what is known of the whole plan: a search backwards from each ready node would pass over all of a large plan again and again.
+fn is_behind_gate(compiled: &CompiledPlan, node: NodeIx) -> bool {
+    // What runs at the end comes after every gate.
+    let last = compiled.node(node).is_some_and(|node| node.finally);
+    let gates = if last { compiled.gates() } else { compiled.gates_before(node) };
+    !gates.is_empty()
 }
 
 /// Whether a step is for others to see at once: people, other Executions, services.
@@ -344,4 +351,32 @@ fn goes_ahead(step: &PreparedStep, secrets: bool) -> bool {
     !ready.is_empty()
         && !step.draft.gated_above
         && ready.iter().all(|ready| may_go_ahead(compiled, ready.node, &ready.target, secrets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NodeId;
+
+    #[test]
+    fn what_comes_after_a_gate_is_behind_it_however_far() {
+        let graph = serde_json::json!({
+            "nodes": [
+                {"id": "before", "kind": "Task"}, {"id": "gate", "kind": "Gate", "gateRef": {"name": "g"}},
+                {"id": "group", "kind": "Group", "children": ["inner"]}, {"id": "inner", "kind": "Task"},
+                {"id": "after", "kind": "Task"}, {"id": "beside", "kind": "Task"},
+                {"id": "last", "kind": "Task", "finally": true}
+            ],
+            "edges": [
+                {"from": "before", "to": "gate"}, {"from": "gate", "to": "inner"}, {"from": "group", "to": "after"}
+            ]
+        });
+        let compiled = CompiledPlan::of_graph(&graph);
+        let behind = compiled
+            .ids
+            .iter()
+            .filter(|id| is_behind_gate(&compiled, compiled.topology.find(id.as_str()).unwrap()));
+        let behind: Vec<&str> = behind.map(NodeId::as_str).collect();
+        assert_eq!(behind, ["group", "inner", "after", "last"]);
+    }
 }
