@@ -3,14 +3,14 @@
 mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, trace};
 
-use self::slots::{SlotState, Slots, StartTerms};
+use self::slots::{Slots, StartTerms};
 use super::factory::{AttemptFactory, Claim};
 use super::fence::LeaseFence;
 use super::health::RunnerHealth;
@@ -223,8 +223,11 @@ impl Attempts {
 
     /// The runner goes away: what runs is ended, what was only claimed is given back.
     pub(crate) fn shut_down(&mut self) {
+        // First, so that a slot which falls free meanwhile is not given on. Recorded as given back in the last commit, they start at
+        // the next runner at once instead of being found lost.
+        let claimed = self.slots.give_back_claims("the runner stopped before it began");
         let slots = self.slots.lock();
-        debug!(running = slots.running().len(), claimed = slots.claimed.len(), "stop all attempts");
+        debug!(running = slots.running().len(), claimed, "stop all attempts");
         for running in slots.running().values() {
             // A cancellation stays one; a shutdown would let the attempt be made again.
             running.stop.send_if_modified(|stop| {
@@ -235,8 +238,6 @@ impl Attempts {
                 first
             });
         }
-        // Recorded as given back in the last commit, they start at the next runner at once instead of being found lost.
-        give_back_claims(&self.slots, slots, "the runner stopped before it began");
     }
 
     /// Whether this machine can do work.
@@ -248,13 +249,14 @@ impl Attempts {
     pub(crate) fn ended(&mut self, key: &ResourceKey, finished: &AttemptEnd) -> Option<String> {
         // The slot is free before the end is published: the next claim may start during the push that records
         // this one.
-        let mut slots = self.slots.lock();
-        let running = slots.take_ended(&finished.attempt);
-        let started = slots.started();
+        let (running, started) = {
+            let mut slots = self.slots.lock();
+            (slots.take_ended(&finished.attempt), slots.started())
+        };
         let ill = running
             .and_then(|running| self.health.note(running.number, started, &finished.report, Instant::now()));
         if ill.is_some() {
-            give_back_claims(&self.slots, slots, "the runner stopped claiming before it began");
+            self.slots.give_back_claims("the runner stopped claiming before it began");
         }
         let AttemptName { node, id: attempt, .. } = &finished.attempt;
         // A claim that was given back says nothing about how long attempts take.
@@ -269,13 +271,6 @@ impl Attempts {
             }
         }
         ill
-    }
-}
-
-/// Gives back what was claimed and has not begun.
-fn give_back_claims(slots: &Slots, mut state: MutexGuard<'_, SlotState>, why: &str) {
-    for claim in state.claimed.take_all() {
-        slots.end(&claim, AttemptOutcome::NotStarted { message: why.to_owned() });
     }
 }
 

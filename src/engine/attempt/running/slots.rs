@@ -56,8 +56,6 @@ pub(super) struct SlotState {
     // By the whole name: a process that is told to end takes a while, and by then its node may have another attempt, or its
     // Execution may have been deleted and written again.
     running: BTreeMap<AttemptName, RunningAttempt>,
-    /// How many of them have a slot.
-    busy: usize,
     started: u32,
 }
 
@@ -84,19 +82,11 @@ impl SlotState {
 
     /// The loop has taken in the end of an attempt.
     pub(super) fn take_ended(&mut self, name: &AttemptName) -> Option<RunningAttempt> {
-        let ended = self.running.remove(name)?;
-        if !ended.has_ended {
-            self.busy -= 1;
-        }
-        Some(ended)
+        self.running.remove(name)
     }
 
-    /// An attempt has ended; the loop may have been told before.
-    fn free(&mut self, name: &AttemptName) {
-        if let Some(running) = self.running.get_mut(name).filter(|running| !running.has_ended) {
-            running.has_ended = true;
-            self.busy -= 1;
-        }
+    fn has_free_slot(&self) -> bool {
+        self.running.values().filter(|running| !running.has_ended).count() < self.jobs
     }
 }
 
@@ -116,7 +106,6 @@ impl Slots {
             fences: BTreeMap::new(),
             fenced: Vec::new(),
             running: BTreeMap::new(),
-            busy: 0,
             started: 0,
         };
         Self { terms: Arc::new(terms), state: Arc::new(Mutex::new(state)) }
@@ -134,7 +123,7 @@ impl Slots {
     /// Starts claimed nodes while there are slots.
     pub(super) fn pump(&self) {
         let mut state = self.lock();
-        while state.busy < state.jobs {
+        while state.has_free_slot() {
             let Some(claim) = state.claimed.pop() else { break };
             // The clocks are read for each start: between two of them this process may have been stopped for an hour.
             let reading = ClockReading::of(self.terms.clock.as_ref());
@@ -153,8 +142,17 @@ impl Slots {
         }
     }
 
+    /// Gives back what was claimed and has not begun, so that nothing starts until more is claimed. How many claims there were.
+    pub(super) fn give_back_claims(&self, why: &str) -> usize {
+        let claims = self.lock().claimed.take_all();
+        let given_back = claims.map(|claim| {
+            self.end(&claim, AttemptOutcome::NotStarted { message: why.to_owned() });
+        });
+        given_back.count()
+    }
+
     /// Says how a claim ended of which nothing began.
-    pub(super) fn end(&self, claim: &Claim, outcome: AttemptOutcome) {
+    fn end(&self, claim: &Claim, outcome: AttemptOutcome) {
         if let Some(sender) = self.end_sender(claim) {
             sender.send(outcome.into(), None);
         }
@@ -200,7 +198,6 @@ impl Slots {
             has_ended: false,
         };
         state.running.insert(end.attempt.clone(), running);
-        state.busy += 1;
         if self.terms.stream {
             forward(&self.terms.sender, claim.key.clone(), id, shown);
         }
@@ -244,7 +241,10 @@ impl Slots {
         // First, so that the loop hears of ends in their order.
         end.send(report, started);
         if goes_on {
-            self.lock().free(&name);
+            // Not there any more where the loop has taken in the end already.
+            if let Some(running) = self.lock().running.get_mut(&name) {
+                running.has_ended = true;
+            }
             self.pump();
         }
     }
