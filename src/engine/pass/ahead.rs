@@ -261,10 +261,7 @@ fn is_local(step: &PreparedStep) -> bool {
     // published first.
     step.pins.is_none()
         && !step.noted
-        && draft.gates.is_empty()
-        && draft.children.is_empty()
-        && draft.polls.is_empty()
-        && draft.remote_cancels.is_empty()
+        && !asks_somebody(step)
         && draft.changes.iter().all(|change| matches!(change, Change::Node(..)))
 }
 

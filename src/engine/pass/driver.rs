@@ -328,7 +328,11 @@ impl<'a> Driver<'a> {
         let anything = self.queue.has_work() || !self.lane.unpublished().is_empty();
         // The last commit of a runner that leaves gives its leases back: held back, it would make every other wait.
         if self.shutdown.is_leaving() || !anything {
-            tokio::time::sleep(self.lane.backoff().min(LAST_BACKOFF)).await;
+            let backoff = self.lane.backoff().min(LAST_BACKOFF);
+            // A sleep of no time takes up to a millisecond.
+            if !backoff.is_zero() {
+                tokio::time::sleep(backoff).await;
+            }
             return Ok(true);
         }
         // Others go on meanwhile, so that the tip which this race was lost to is not the newest any more.
