@@ -142,31 +142,53 @@ fn number<T>(number: impl TryInto<T>) -> Option<T> {
     number.try_into().ok()
 }
 
+/// For tests of what is recognised by its stamps.
+#[cfg(test)]
+pub(crate) mod clock {
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
+
+    use super::{FileStamp, Path};
+
+    /// What was written in this moment, by the clock of the file system that a folder is on.
+    pub(crate) fn written_in(folder: &Path) -> Option<FileStamp> {
+        let file = tempfile::NamedTempFile::new_in(folder).ok()?;
+        file.as_file().metadata().ok().as_ref().map(FileStamp::of)
+    }
+
+    /// Looks until something is found, which takes a tick of the clock of the file system.
+    pub(crate) fn once_ticked<T>(mut look: impl FnMut() -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "the clock of the file system stands still");
+            sleep(Duration::from_millis(1));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::clock::{once_ticked, written_in};
     use super::*;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
-    use std::thread::sleep;
-    use std::time::Duration;
 
     /// What happens to a folder with a file `a` and an empty folder `b`.
     type Change = fn(&Path);
 
     /// Looks at a folder until the clock of the file system has ticked since the last change of these places in it.
     fn settle(dir: &Path, names: &[String]) -> StampedFolder {
-        loop {
-            let clock = tempfile::NamedTempFile::new_in(dir.parent().unwrap()).unwrap();
-            let written = FileStamp::of(&clock.as_file().metadata().unwrap());
+        once_ticked(|| {
+            let written = written_in(dir.parent().unwrap()).unwrap();
             let below: Vec<PlaceBelow> = names
                 .iter()
                 .map(|name| (name.as_bytes().to_vec(), FileStamp::at(&dir.join(name)).unwrap()))
                 .collect();
             let folder = (dir, FileStamp::at(dir).unwrap());
-            if let Some(settled) = StampedFolder::settled(folder, &below, &written) {
-                return settled;
-            }
-            sleep(Duration::from_millis(1));
-        }
+            StampedFolder::settled(folder, &below, &written)
+        })
     }
 
     #[test]

@@ -185,6 +185,7 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), GitError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::clock::{once_ticked, written_in};
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     /// What a task did.
@@ -199,12 +200,6 @@ mod tests {
 
     fn is_there(tree: &Path) -> bool {
         git_dir(tree).renew(tree).unwrap().is_some()
-    }
-
-    /// Writes something beside the `.git`.
-    fn written_now(tree: &Path) -> Option<FileStamp> {
-        let file = tempfile::NamedTempFile::new_in(tree).ok()?;
-        file.as_file().metadata().ok().as_ref().map(FileStamp::of)
     }
 
     fn changes() -> [(&'static str, Change); 10] {
@@ -261,9 +256,10 @@ mod tests {
             let tree = tree.path();
             let git = tree.join(".git");
             let mut seen = None;
-            while seen.is_none() {
-                git_dir(tree).renew_seen(tree, &mut seen, || written_now(tree)).unwrap();
-            }
+            once_ticked(|| {
+                git_dir(tree).renew_seen(tree, &mut seen, || written_in(tree)).unwrap();
+                seen.is_some().then_some(())
+            });
             git_dir(tree).renew_seen(tree, &mut seen, || panic!("it is known")).unwrap();
             change(&git);
             git_dir(tree).renew_seen(tree, &mut seen, || None).unwrap();
@@ -280,19 +276,21 @@ mod tests {
         let renew = |seen: &mut Option<SeenGitDir>, head: &str| {
             let mut wanted = git_dir(tree);
             wanted.files[0].1 = head.as_bytes().to_vec();
-            wanted.renew_seen(tree, seen, || written_now(tree)).unwrap();
+            wanted.renew_seen(tree, seen, || written_in(tree)).unwrap();
             assert_eq!(fs::read_to_string(tree.join(".git/HEAD")).unwrap(), head);
             assert_eq!(fs::read(tree.join(".git/index")).ok(), fs::read(tree.join("index")).ok());
         };
         let mut seen = None;
-        while seen.is_none() {
-            renew(&mut seen, "1");
-        }
+        let settle = |seen: &mut Option<SeenGitDir>, head| {
+            once_ticked(|| {
+                renew(seen, head);
+                seen.is_some().then_some(())
+            });
+        };
+        settle(&mut seen, "1");
         renew(&mut seen, "2");
         assert!(seen.is_none());
-        while seen.is_none() {
-            renew(&mut seen, "2");
-        }
+        settle(&mut seen, "2");
         fs::write(tree.join("new"), "DIRX").unwrap();
         fs::rename(tree.join("new"), tree.join("index")).unwrap();
         renew(&mut seen, "2");

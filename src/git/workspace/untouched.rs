@@ -208,6 +208,7 @@ fn has_same_content(known: &git2::IndexEntry, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::clock::{once_ticked, written_in};
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::PathBuf;
 
@@ -237,18 +238,13 @@ mod tests {
         TrackedFilesCache::default().is_untouched(tree, index, || None)
     }
 
-    /// Writes something beside the tree.
-    fn written_now(tree: &Path) -> Option<FileStamp> {
-        let file = tempfile::NamedTempFile::new_in(tree.join(".git")).ok()?;
-        file.as_file().metadata().ok().as_ref().map(FileStamp::of)
-    }
-
     /// What looked at the tree so often that the next look is one at stamps alone.
     fn settled(tree: &Path, index: &Path) -> TrackedFilesCache {
         let cache = TrackedFilesCache::default();
-        while cache.seen.lock().unwrap().is_none() {
-            assert!(cache.is_untouched(tree, index, || written_now(tree)));
-        }
+        once_ticked(|| {
+            assert!(cache.is_untouched(tree, index, || written_in(&tree.join(".git"))));
+            cache.seen.lock().unwrap().is_some().then_some(())
+        });
         assert!(cache.is_untouched(tree, index, || panic!("it is known")));
         cache
     }

@@ -362,9 +362,9 @@ fn create(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::clock::once_ticked;
     use std::fs;
     use std::os::unix::fs::symlink;
-    use std::time::{Duration, Instant};
 
     /// What an attempt leaves in its folder.
     type Leave = fn(&RunFolder<'_>);
@@ -375,16 +375,7 @@ mod tests {
 
     /// A folder that is recognised by its stamps, once the clock of the file system has ticked since it was made.
     fn known<'a>(pool: &'a RunFolders, runs: &Path) -> RunFolder<'a> {
-        let begun = Instant::now();
-        loop {
-            let folder = open(pool, runs);
-            if folder.folder.empty.is_some() {
-                return folder;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(30), "the clock of the file system stands still");
-            drop(folder);
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        once_ticked(|| Some(open(pool, runs)).filter(|folder| folder.folder.empty.is_some()))
     }
 
     #[test]
