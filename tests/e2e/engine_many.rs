@@ -17,20 +17,26 @@ use crate::skip;
 /// Leases far longer than the test, so that nobody is taken over however slow the machine is.
 const MANY: &str = "lease: {duration: 5m}\npublish: {burst: 10000, perMinute: 60000}\njobs: 2\n";
 
-/// Executions of one plan, pushed to the remote. Their names come back.
-fn publish_work(stage: &Stage, url: &str, count: usize) -> Vec<String> {
+/// Four tasks, each of which leaves its key.
+fn diamond(stage: &Stage) -> Graph {
     let key = Stage::leaves_its_key(&stage.outside("trace"));
-    let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key).task("c", &["a"], &key).task(
-        "d",
-        &["b", "c"],
-        &key,
-    );
+    let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key).task("c", &["a"], &key);
+    graph.task("d", &["b", "c"], &key)
+}
+
+/// Executions of one plan, pushed to the remote. Their names come back.
+fn publish_work(stage: &Stage, url: &str, graph: &Graph, count: usize) -> Vec<String> {
     let names: Vec<String> = (0..count).map(|number| format!("work-{number}")).collect();
-    let mut documents: Vec<Value> = vec![graph.plan(), bindings(&[&graph])];
+    let mut documents: Vec<Value> = vec![graph.plan(), bindings(&[graph])];
     documents.extend(names.iter().map(|name| execution(name, "work")));
     stage.commit("work.yaml", &yaml(&documents));
     stage.environment.git(&["push", "--quiet", url, "main"]).succeeds();
     names
+}
+
+/// A clone for each of so many runners.
+fn clones(stage: &Stage, url: &str, count: usize) -> Vec<PathBuf> {
+    (0..count).map(|number| stage.clone_to(url, &format!("clone-{number}"))).collect()
 }
 
 #[track_caller]
@@ -51,8 +57,8 @@ fn check_all_done(stage: &Stage, server: &GitServer, names: &[String], runs: usi
 #[track_caller]
 fn check_eight(server: &GitServer, url: &str) {
     let stage = Stage::new(MANY, &[]);
-    let names = publish_work(&stage, url, 6);
-    let clones: Vec<PathBuf> = (0..8).map(|number| stage.clone_to(url, &format!("clone-{number}"))).collect();
+    let names = publish_work(&stage, url, &diamond(&stage), 6);
+    let clones = clones(&stage, url, 8);
     let mut runners: Vec<_> = clones.iter().map(|clone| stage.start_in(clone, &[])).collect();
     for runner in &mut runners {
         runner.succeeds();
@@ -78,7 +84,7 @@ fn eight_reconcilers_share_the_work_over_http() {
 fn reconcilers_in_one_repository_share_the_work() {
     let stage = Stage::new(MANY, &[]);
     let server = GitServer::new();
-    let names = publish_work(&stage, &server.file_url(), 6);
+    let names = publish_work(&stage, &server.file_url(), &diamond(&stage), 6);
     let mut runners: Vec<_> = (0..4).map(|_| stage.start(&[])).collect();
     for runner in &mut runners {
         runner.succeeds();
@@ -105,11 +111,7 @@ fn runners_whose_clocks_differ_by_less_than_is_allowed_for_start_nothing_twice()
     let mut stage = Stage::new(config, &[]);
     let key = format!("{}; sleep 12", Stage::leaves_its_key(&stage.outside("trace")));
     let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key);
-    let names: Vec<String> = (0..3).map(|number| format!("work-{number}")).collect();
-    let mut documents: Vec<Value> = vec![graph.plan(), bindings(&[&graph])];
-    documents.extend(names.iter().map(|name| execution(name, "work")));
-    stage.commit("work.yaml", &yaml(&documents));
-    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
+    let names = publish_work(&stage, &server.file_url(), &graph, 3);
     let mut runners = Vec::new();
     for (number, ahead) in ["+24s", "+0s", "-24s"].into_iter().enumerate() {
         let clone = stage.clone_to(&server.file_url(), &format!("clone-{number}"));
@@ -148,13 +150,8 @@ fn runners_on_one_remote_take_turns_with_the_budget_of_pushes() {
     let stage = Stage::new(&config, &[]);
     let key = format!("{}; sleep 0.5", Stage::leaves_its_key(&stage.outside("trace")));
     let graph = Graph::new("work").task("a", &[], &key).task("b", &["a"], &key).task("c", &["b"], &key);
-    let names: Vec<String> = (0..32).map(|number| format!("work-{number}")).collect();
-    let mut documents: Vec<Value> = vec![graph.plan(), bindings(&[&graph])];
-    documents.extend(names.iter().map(|name| execution(name, "work")));
-    stage.commit("work.yaml", &yaml(&documents));
-    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
-    let clones: Vec<PathBuf> =
-        (0..RUNNERS).map(|number| stage.clone_to(&server.file_url(), &format!("clone-{number}"))).collect();
+    let names = publish_work(&stage, &server.file_url(), &graph, 32);
+    let clones = clones(&stage, &server.file_url(), RUNNERS);
     let begun = Instant::now();
     let mut runners: Vec<_> = clones.iter().map(|clone| stage.start_in(clone, &["--watch", "1s"])).collect();
     let bare = server.bare();
@@ -195,13 +192,8 @@ fn runners_that_begin_together_each_get_a_share_with_their_first_push() {
     let stage = Stage::new(&config, &[]);
     // Nothing ends meanwhile, so that nobody has a reason to push again.
     let graph = Graph::new("work").task("a", &[], "sleep 600").task("b", &["a"], "true");
-    let names: Vec<String> = (0..EXECUTIONS).map(|number| format!("work-{number}")).collect();
-    let mut documents: Vec<Value> = vec![graph.plan(), bindings(&[&graph])];
-    documents.extend(names.iter().map(|name| execution(name, "work")));
-    stage.commit("work.yaml", &yaml(&documents));
-    stage.environment.git(&["push", "--quiet", &server.file_url(), "main"]).succeeds();
-    let clones: Vec<PathBuf> =
-        (0..RUNNERS).map(|number| stage.clone_to(&server.file_url(), &format!("clone-{number}"))).collect();
+    let names = publish_work(&stage, &server.file_url(), &graph, EXECUTIONS);
+    let clones = clones(&stage, &server.file_url(), RUNNERS);
     let mut runners: Vec<_> = clones.iter().map(|clone| stage.start_in(clone, &["--watch", "1s"])).collect();
     let bare = server.bare();
     let held = || {
@@ -231,7 +223,7 @@ fn a_push_whose_acknowledgement_is_lost_counts_as_done() {
     let server = GitServer::over_http();
     let url = server.http_url(Some("tok-write"));
     let stage = Stage::new(MANY, &[]);
-    let names = publish_work(&stage, &url, 1);
+    let names = publish_work(&stage, &url, &diamond(&stage), 1);
     let clone = stage.clone_to(&url, "clone");
     // The first push of all, and one in the middle of the work.
     server.steer("drop-acknowledgement", "");
@@ -247,7 +239,7 @@ fn a_push_whose_acknowledgement_is_lost_counts_as_done() {
 fn a_shallow_clone_goes_on() {
     let server = GitServer::new();
     let stage = Stage::new(MANY, &[]);
-    let names = publish_work(&stage, &server.file_url(), 1);
+    let names = publish_work(&stage, &server.file_url(), &diamond(&stage), 1);
     let clone = stage.clone_to(&server.file_url(), "clone");
     let mut runner = stage.start_in(&clone, &[]);
     stage.wait_until("a task runs", || !stage.trace("trace").is_empty());
