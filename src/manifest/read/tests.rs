@@ -31,6 +31,9 @@ fn unusual_yaml_is_read() {
     check("a: {\"<<\": {b: 1}}\n", r#"[{"a": {"<<": {"b": 1}}}]"#);
     check("a: !!str 12\nb: !!int \"12\"\n", r#"[{"a": "12", "b": 12}]"#);
     check("a: |\n\n  b", "[{\"a\": \"\\nb\"}]");
+    check("a: |\n  x\n  ", "[{\"a\": \"x\\n\"}]");
+    check("a: |+\n  x\n   ", "[{\"a\": \"x\\n \"}]");
+    check("a: |+\n  ", "[{\"a\": \"\"}]");
     check("a: |\n  x\nb: 1", "[{\"a\": \"x\\n\", \"b\": 1}]");
     check("? a\n: 1\n~: 2\n1.10: 3\n", r#"[{"a": 1, "~": 2, "1.10": 3}]"#);
     check("a: \"\\x41\\u00e4\\n\"\n", "[{\"a\": \"Aä\\n\"}]");
@@ -110,6 +113,20 @@ proptest! {
         // They differ in what they refuse, and in whether nothing at all is a document.
         if let (Some(ours), Some(theirs)) = (values(&text), theirs) && !ours.is_empty() {
             prop_assert_eq!(ours, theirs, "{:?}", text);
+        }
+    }
+
+    /// Block text is the one thing whose value depends on how the last line ends.
+    #[test]
+    fn block_text_ends_with_the_file_as_the_libraries_say(
+        before in "(| |- |  - )a: [|>][-+]?1?[-+]?",
+        lines in prop::collection::vec("\n {0,5}(x|x y|)", 0..5),
+        after in "(\n|\n |\n  |\n   | |)",
+    ) {
+        let text = format!("{before}{}{after}", lines.concat());
+        let theirs: Result<Value, _> = serde_yaml::from_str(&text);
+        if let (Some(ours), Ok(theirs)) = (values(&text), theirs) {
+            prop_assert_eq!(ours, vec![theirs], "{:?}", text);
         }
     }
 

@@ -21,10 +21,7 @@ const TEXT_UNIT: u64 = 100;
 
 /// Reads the documents of a text, up to the first thing that is malformed or beyond a limit.
 pub(super) fn walk(text: &str, limits: &Limits) -> (YamlTree, Option<ReadError>) {
-    // The parser ends block text at the end of the file with a line break, even where the file has none.
-    let unterminated =
-        text.lines().next_back().is_some_and(|line| !line.trim().is_empty() && text.ends_with(line));
-    let open_end = unterminated.then(|| text.chars().count());
+    let open_end = (!text.ends_with(['\n', '\r'])).then(|| text.chars().count());
     let mut builder = TreeBuilder {
         open_end,
         tree: YamlTree::default(),
@@ -83,6 +80,18 @@ fn refusal(error: &ScanError) -> ReadError {
     ReadError::Syntax { at, message: message.replace(char::is_control, " ") }
 }
 
+/// Whether the parser made up the last line break of block text that ends with the file, and the file with no break.
+///
+/// It adds one where the last line reaches as far as the text is indented, be there anything else in that line or not.
+fn has_added_break(text: &str, span: &saphyr_parser::Span) -> bool {
+    if text.bytes().all(|byte| byte == b'\n') {
+        // Text without content begins at its head. It is given a break for a line of spaces right behind that.
+        return span.end.line() == span.start.line() + 1 && span.end.col() > 0;
+    }
+    // All other text begins with its first character, where it is indented to.
+    text.ends_with('\n') && span.end.col() >= span.start.col().max(1)
+}
+
 /// A mapping or list whose end has not been seen.
 struct OpenCollection {
     node: usize,
@@ -120,7 +129,10 @@ impl TreeBuilder<'_> {
                     let message = "block text where a mapping is expected".to_owned();
                     return Err(ReadError::Syntax { at: range.from, message });
                 }
-                if block && self.open_end.is_some_and(|end| span.end.index() >= end) && text.ends_with('\n') {
+                if block
+                    && self.open_end.is_some_and(|end| span.end.index() >= end)
+                    && has_added_break(&text, &span)
+                {
                     text.pop();
                 }
                 let node = self.add(range, YamlContent::Scalar { text, style }, anchor, tag);
