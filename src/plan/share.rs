@@ -10,6 +10,8 @@ pub(crate) struct SharedWork {
     pub(crate) open: usize,
     /// How many of those nobody leases.
     pub(crate) free: usize,
+    /// How many tasks of these have not ended.
+    pub(crate) free_tasks: usize,
     /// How many runners are known, this one included.
     pub(crate) runners: usize,
     /// Whether one of them was not known a moment ago, so that more may come.
@@ -36,6 +38,15 @@ impl SharedWork {
         // Of sixteen that begin at the same time, the first sees one other, and would take a third.
         if self.is_growing { part.min(self.free.div_ceil(NEWCOMERS)) } else { part }
     }
+
+    /// How many tasks a runner takes up at least with one publication, if in the time that everybody waits for a push more it does
+    /// so many of them.
+    pub(crate) fn worth_a_push(&self, per_push: usize) -> usize {
+        // Taken by k runners, the work ends after one part in k of its time, and they push k times more. The sum is least where k
+        // is the root of what is free, in pushes.
+        let takers = (self.free_tasks / per_push.max(1)).isqrt().max(1);
+        self.free_tasks.div_ceil(takers)
+    }
 }
 
 #[cfg(test)]
@@ -43,7 +54,7 @@ mod tests {
     use super::*;
 
     fn work(free: usize, runners: usize, is_growing: bool) -> SharedWork {
-        SharedWork { open: 200, free, runners, is_growing }
+        SharedWork { open: 200, free, free_tasks: 5 * free, runners, is_growing }
     }
 
     #[test]
@@ -69,6 +80,13 @@ mod tests {
         assert_eq!(work(19, 16, false).intake(), 3);
         assert_eq!(work(1, 16, false).intake(), 1);
         assert_eq!(work(0, 16, false).intake(), 0);
+    }
+
+    #[test]
+    fn what_is_left_goes_to_so_few_that_their_pushes_are_worth_it() {
+        // Of 37 Executions of 5 tasks, 20 of which it does while everybody waits for a push.
+        assert_eq!([37, 24, 12, 1, 0].map(|free| work(free, 16, false).worth_a_push(20)), [62, 60, 60, 5, 0]);
+        assert_eq!(work(200, 16, false).worth_a_push(0), 33, "tasks that take longer than that");
     }
 
     #[test]

@@ -208,14 +208,19 @@ impl CommitLane {
         // From the second runner on, whatever is left of the budget: as long as everybody takes one claim after the other,
         // whoever pushes fastest does most, and when tokens run short the work is gone.
         let least = if runners > 1 { least_ahead(limiter, runners) } else { Duration::ZERO };
+        // Those that are still to come take their part of what is free now.
+        if self.is_growing() {
+            return least;
+        }
         // Twice, as the next push may have to wait for a lot that is drawn, or lose its race.
         (self.budget_spacing().max(self.crowd_spacing()) * 2).max(least)
     }
 
-    /// For how long what a runner takes up of the last work should keep it busy at least: until the token for its push has come
-    /// back.
-    pub(crate) fn worth_a_push(&self) -> Duration {
-        self.limiter.as_ref().map_or(Duration::ZERO, |limiter| limiter.round(1))
+    /// For how long others wait for one push more, where tokens run short. None of the first one of many that turn up.
+    pub(crate) fn price_of_a_push(&mut self) -> Option<Duration> {
+        let (runners, now) = (self.runners(), Instant::now());
+        let shares = runners > 1 && !self.turns.is_first(now);
+        self.limiter.as_mut().filter(|_| shares)?.price(now, runners)
     }
 
     /// Counts the commits that others put on top of `old`: the budget of pushes is the repository's.

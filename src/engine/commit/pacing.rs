@@ -119,6 +119,11 @@ impl PushLimiter {
         self.round(runners).mul_f64(missing)
     }
 
+    /// For how long everybody waits for one push more, where tokens run short for so many runners.
+    pub(crate) fn price(&mut self, now: Instant, runners: usize) -> Option<Duration> {
+        (!self.spacing(now, runners).is_zero()).then(|| self.round(1))
+    }
+
     /// How long it takes until each of so many runners has had a token.
     pub(crate) fn round(&self, runners: usize) -> Duration {
         Duration::from_secs_f64(runners as f64 / self.bucket.per_second)

@@ -48,6 +48,11 @@ impl Turns {
         self.others.len() + 1
     }
 
+    /// Whether the next push of this runner is its first, while others turn up.
+    pub(super) fn is_first(&self, now: Instant) -> bool {
+        self.own.is_none() && self.are_growing(now)
+    }
+
     /// Whether a runner turned up a moment ago, so that others may follow: those that begin together are seen one by one, each
     /// with its first push.
     pub(super) fn are_growing(&self, now: Instant) -> bool {
@@ -165,6 +170,9 @@ mod tests {
         assert!(!Turns::new().are_growing(now));
         let mut turns = turns(now);
         assert!(turns.are_growing(now + seconds(40)) && !turns.are_growing(now + seconds(50)));
+        assert!(turns.is_first(now + seconds(40)));
+        turns.pushed(now + seconds(40));
+        assert!(!turns.is_first(now + seconds(40)));
         turns.others_pushed("b".to_owned(), now + seconds(60));
         assert!(!turns.are_growing(now + seconds(60)), "it was known");
     }

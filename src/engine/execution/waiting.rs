@@ -26,6 +26,11 @@ pub(crate) fn leased(key: &ResourceKey, status: &ExecutionStatus, until: Timesta
     waits
 }
 
+/// Whether it is left to another runner.
+pub(crate) fn is_leased(waits: &WaitSet) -> bool {
+    waits.waiting.iter().any(|waiting| waiting.reason == LEASED)
+}
+
 /// How an execution is left after a draft: what would make it worth planning again, and what it waits for.
 pub(crate) fn wait_set(draft: &Draft, key: Option<&ResourceKey>) -> WaitSet {
     let mut waits = WaitSet { wake: draft.wake, ..WaitSet::default() };

@@ -7,6 +7,7 @@
 //! and at most its fair share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tracing::{debug, debug_span, info};
@@ -17,9 +18,12 @@ use crate::config::PublishMode;
 use crate::engine::EngineError;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::step::{ExecutionStep, PreparedStep};
+use crate::engine::execution::waiting::is_leased;
 use crate::engine::snapshot::lookup::SnapshotLookup;
 use crate::graph::NodeIx;
-use crate::model::{BindingTarget, ExecutionStatus, NodeKind, NodeTrait, ResourceKey, StatusRecord};
+use crate::model::{
+    BindingTarget, ExecutionPhase, ExecutionStatus, NodeKind, NodeTrait, ResourceKey, StatusRecord,
+};
 use crate::plan::{SharedWork, finish};
 use crate::provider::has_worker;
 use crate::run::{Change, CompiledPlan};
@@ -32,7 +36,7 @@ impl Driver<'_> {
         let elsewhere = has_worker(&self.snapshot.config.providers.sections);
         // A runner that is about to leave starts nothing whose claim it may not get published any more.
         if !adaptive || elsewhere || self.shutdown.takes_no_work() {
-            return Ok(WentAhead { started: false, asks: true });
+            return Ok(WentAhead { started: false, asks: true, takes_up: true });
         }
         if !self.tips.is_fresh() {
             // A cancellation or a takeover has to be seen before work starts that nobody else knows of.
@@ -40,7 +44,9 @@ impl Driver<'_> {
         }
         let now = self.clock.now();
         let _span = debug_span!("go_ahead").entered();
-        let (mut steps, asks) = self.prepare_ahead(now)?;
+        // What others have changed is looked at before anybody decides whether to publish: most of it is theirs.
+        self.admit()?;
+        let AheadSteps { mut steps, asks, takes_up } = self.prepare_ahead(now)?;
         // Before slots are given out: a node that has to be published first must not take one from a node
         // that need not.
         let secrets = !self.snapshot.config.providers.secrets.is_empty();
@@ -63,24 +69,31 @@ impl Driver<'_> {
             self.attempts.claim(claim);
         }
         self.attempts.pump();
-        Ok(WentAhead { started: !kept.is_empty(), asks })
+        Ok(WentAhead { started: !kept.is_empty(), asks, takes_up })
     }
 
-    /// Prepares the Executions under a published lease of this runner to which something happened. Says too whether something
-    /// cannot go ahead that somebody waits for.
-    fn prepare_ahead(
-        &mut self,
-        now: Timestamp,
-    ) -> Result<(Vec<(ResourceKey, ExecutionStep)>, bool), EngineError> {
+    /// Whether somebody or something waits for the next commit, beside those who look at the records of work that goes on.
+    pub(super) fn is_awaited(&self, WentAhead { asks, takes_up, .. }: WentAhead) -> bool {
+        // In a local repository a commit costs nobody anything.
+        if asks || !self.tips.is_remote() {
+            return self.queue.has_work();
+        }
+        // Nothing is left that could go on without it, such as at the end of all work; or a slot is free for what nobody leases.
+        self.attempts.is_idle() || (takes_up && self.attempts.room(Duration::ZERO) > 0)
+    }
+
+    /// Prepares the Executions under a published lease of this runner to which something happened.
+    fn prepare_ahead(&mut self, now: Timestamp) -> Result<AheadSteps, EngineError> {
         let runner = self.options.runner.clone();
         let planner = self.planner(&runner, now);
         let slots = self.slots() > 0;
         let workspaces = self.attempts.factory().workspaces();
         let lookup = SnapshotLookup::new(&self.snapshot, self.attempts.registry(), workspaces);
         let limits = &self.snapshot.config.limits;
-        let (mut steps, mut idle, mut asks) = (Vec::new(), Vec::new(), false);
+        let (mut steps, mut idle, mut asks, mut takes_up) = (Vec::new(), Vec::new(), false, false);
         for (key, active) in self.queue.active_in_turn() {
             let leased = active.token(&runner).is_some();
+            takes_up |= active.hungry && !leased;
             let wanted = active.dirty || (active.hungry && slots && leased);
             if !wanted {
                 continue;
@@ -98,8 +111,10 @@ impl Driver<'_> {
                 ExecutionStep::Go(step) if leased && is_local(&step) => {
                     steps.push((key.clone(), ExecutionStep::Go(step)));
                 }
-                // To take up an Execution takes a free slot, which is a reason of its own to publish.
-                ExecutionStep::Go(step) => asks |= leased || asks_somebody(&step),
+                ExecutionStep::Go(step) => {
+                    asks |= leased || asks_somebody(&step);
+                    takes_up |= !leased;
+                }
                 // Others work on it: their commits are no reason for one of this runner.
                 ExecutionStep::Idle(waits) if !leased => idle.push((key.clone(), waits)),
                 ExecutionStep::Idle(_) | ExecutionStep::Remove => {}
@@ -109,7 +124,7 @@ impl Driver<'_> {
         for (key, waits) in idle {
             self.queue.park(&key, waits);
         }
-        Ok((steps, asks))
+        Ok(AheadSteps { steps, asks, takes_up })
     }
 
     /// Keeps a step for the next publication, and goes on from it. A step that has to be published first stays undone: the
@@ -122,9 +137,14 @@ impl Driver<'_> {
         now: Timestamp,
     ) -> bool {
         let Some(compiled) = &step.compiled else { return false };
+        let before = step.draft.status.phase;
         // `false` keeps the lease while a node is ready: giving it back is for others to see, and would have
         // to be published.
-        step.noted |= finish(&mut step.draft, compiled, false, now);
+        let moved = finish(&mut step.draft, compiled, false, now);
+        // That it begins follows from its first node: else what is leased ahead would have to be published once more before
+        // anything of it could start.
+        let begins = before == ExecutionPhase::Pending && step.draft.status.phase == ExecutionPhase::Running;
+        step.noted |= moved && !begins;
         // The end of an Execution, or giving its lease back, is for others to see.
         if step.draft.changes.is_empty() || !is_local(step) {
             return false;
@@ -207,15 +227,19 @@ impl Driver<'_> {
         }
         let work = self.shared_work(steps, held);
         let (share, mut intake) = (work.share(), work.intake());
-        // Of what is left at the end, each takes enough to be worth the push that it will take to say what came of it.
-        let mut least = if work.is_growing { 0 } else { self.attempts.within(self.lane.worth_a_push()) };
+        let price = self.lane.price_of_a_push();
+        let mut least = price.map_or(0, |price| work.worth_a_push(self.attempts.within(price)));
         for (key, step) in steps.iter_mut() {
             let ExecutionStep::Go(step) = step else { continue };
             let left = unfinished(&step.draft.status);
             let runs = step.draft.status.node_statuses.has(NodeTrait::UnderWay);
-            let is_enough = intake == 0 && least == 0;
-            let beyond = held >= share || left > tasks || (step.acquired && (is_enough || !speaks));
-            if !runs && (beyond || !goes_ahead(step, secrets)) {
+            let is_within = held < share && left <= tasks;
+            let is_wanted = match step.acquired {
+                true => speaks && (least > 0 || (intake > 0 && is_within)),
+                false => is_within,
+            };
+            let is_kept = runs || (is_wanted && goes_ahead(step, secrets));
+            if !is_kept {
                 continue;
             }
             held += 1;
@@ -232,16 +256,21 @@ impl Driver<'_> {
 
     /// The work that all runners share, of which this one leases so much beside these steps.
     fn shared_work(&mut self, steps: &[(ResourceKey, ExecutionStep)], held: usize) -> SharedWork {
-        let open = steps.iter().filter(|(_, step)| is_open(step)).count();
-        let free = steps.iter().filter(|(_, step)| is_open(step) && is_taken_up(step)).count();
-        SharedWork {
+        let (mut open, mut free, mut free_tasks) = (held + self.queue.waiting(), 0, 0);
+        for (_, step) in steps {
             // Those of other runners count too: a share is one of all that is open, or the last of sixteen to come would get a
             // sixteenth of what the others left.
-            open: held + open + self.queue.waiting(),
-            free,
-            runners: self.lane.runners(),
-            is_growing: self.lane.is_growing(),
+            open += usize::from(is_open(step) || is_leased_elsewhere(step));
+            if let ExecutionStep::Go(prepared) = step
+                && prepared.acquired
+                && is_open(step)
+            {
+                free += 1;
+                free_tasks += unfinished(&prepared.draft.status);
+            }
         }
+        let (runners, is_growing) = (self.lane.runners(), self.lane.is_growing());
+        SharedWork { open, free, free_tasks, runners, is_growing }
     }
 }
 
@@ -252,6 +281,15 @@ pub(super) struct WentAhead {
     pub(super) started: bool,
     /// Something that somebody waits for has to be published first.
     pub(super) asks: bool,
+    /// There is an Execution that nobody leases, for which a slot that is free is a reason to publish.
+    pub(super) takes_up: bool,
+}
+
+/// What could go ahead, and why it may be better to publish.
+struct AheadSteps {
+    steps: Vec<(ResourceKey, ExecutionStep)>,
+    asks: bool,
+    takes_up: bool,
 }
 
 /// Whether a step changes nothing but nodes, and asks nothing of anybody.
@@ -330,9 +368,9 @@ fn is_open(step: &ExecutionStep) -> bool {
     }
 }
 
-/// Whether a step takes the lease of its Execution.
-fn is_taken_up(step: &ExecutionStep) -> bool {
-    matches!(step, ExecutionStep::Go(step) if step.acquired)
+/// Whether another runner works on the Execution of a step.
+fn is_leased_elsewhere(step: &ExecutionStep) -> bool {
+    matches!(step, ExecutionStep::Idle(Some(waits)) if is_leased(waits))
 }
 
 /// How many nodes have not ended.

@@ -162,7 +162,7 @@ impl Driver<'_> {
     }
 
     /// Takes Executions that wait into the window.
-    fn admit(&mut self) -> Result<(), EngineError> {
+    pub(super) fn admit(&mut self) -> Result<(), EngineError> {
         let snapshot = &self.snapshot;
         self.queue.admit(|key| snapshot.record(key), |key| rank(snapshot, key))
     }

@@ -354,7 +354,7 @@ impl<'a> Driver<'a> {
             return Ok(false);
         }
         // Only what went ahead waits for the spacing, and no work waits for that.
-        let awaited = self.is_awaited(ahead.asks);
+        let awaited = self.is_awaited(ahead);
         if pause.is_zero() && awaited {
             return Ok(true);
         }
@@ -369,17 +369,6 @@ impl<'a> Driver<'a> {
             self.read_tips().await?;
         }
         Ok(false)
-    }
-
-    /// Whether somebody or something waits for the next commit, beside those who look at the records of work that goes on.
-    fn is_awaited(&self, asks: bool) -> bool {
-        // In a local repository a commit costs nobody anything.
-        if asks || !self.tips.is_remote() {
-            return self.queue.has_work();
-        }
-        // Nothing is left that could go on without it, such as at the end of all work; or a slot is free for what has to be
-        // published first.
-        self.attempts.is_idle() || (self.attempts.room(Duration::ZERO) > 0 && self.queue.has_work())
     }
 
     /// Waits for a message or a request to stop, at most for `pause` and for what is left of the allowed time.

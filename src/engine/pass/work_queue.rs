@@ -11,7 +11,7 @@ use tracing::{debug, trace};
 use super::waits::places::{ExecutionRank, WaitingExecutions};
 use super::waits::unsaved::UnsavedWaits;
 use crate::engine::execution::active::ActiveExecution;
-use crate::engine::execution::waiting::LEASED;
+use crate::engine::execution::waiting::is_leased;
 use crate::index::{Topic, WaitSet};
 use crate::model::{Kind, ResourceKey, StatusRecord};
 
@@ -173,8 +173,7 @@ impl WorkQueue {
             Some(waits) => debug!(execution = %key, ?wake, on = ?waits.on, "park execution"),
             None => debug!(execution = %key, "execution has nothing left to do"),
         }
-        let leased = waits.iter().flat_map(|waits| &waits.waiting).any(|waiting| waiting.reason == LEASED);
-        if leased {
+        if waits.as_ref().is_some_and(is_leased) {
             self.elsewhere.insert(key.clone());
         }
         // Also kept here: the index learns of the time at the next save, and it may come before.
@@ -285,6 +284,7 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::execution::waiting::LEASED;
     use crate::model::Waiting;
 
     fn key(text: &str) -> ResourceKey {

@@ -91,7 +91,7 @@ fn simulate_on(
         .unwrap();
     let stage = Arc::new(stage);
     // With the one that people add.
-    let all = stage.executions + 1;
+    let all = stage.executions + usize::from(stage.edits > 0);
     let local = tokio::task::LocalSet::new();
     let (mut outcome, tips) = local.block_on(&runtime, async {
         let world = World::new(seed, &stage, weather, planted);
@@ -275,4 +275,25 @@ fn every_planted_fault_is_found() {
         assert!(found.is_some(), "{planted} was not found by {TO_FIND} seeds");
         show(&format!("{planted} is found by seed {}", found.unwrap()));
     }
+}
+
+/// In the default configuration, with a burst of 30 pushes and 6 a minute for all of them together.
+#[test]
+fn sixteen_runners_share_a_budget_of_pushes() {
+    let (machines, executions) = (16, 200);
+    let weather = Weather { stays: true, ..Weather::CALM };
+    let outcome = simulate_on(Stage::steady(executions), 1, machines, weather, None);
+    let trace = || outcome.trace.join("\n");
+    assert!(outcome.broken.is_empty(), "{}\n{:#?}", trace(), outcome.broken);
+    let starts = |number| {
+        let machine = format!(" r{number}.0 ");
+        outcome.trace.iter().filter(|line| line.contains(&machine) && line.contains("start ")).count()
+    };
+    let starts: Vec<usize> = (0..machines).map(starts).collect();
+    show(&format!("{starts:?} in {} s with {} commits", outcome.seconds, outcome.commits));
+    // How long it takes where no slot is ever free: without a limit, but for the beginning and the end.
+    let tasks = executions * 5;
+    let busy = tasks as f64 / (machines * 2) as f64;
+    assert!(outcome.seconds <= 1.67 * busy, "{}", trace());
+    assert!(starts.iter().all(|&count| count as u64 >= tasks as u64 / machines / 2), "{}", trace());
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::dice::Dice;
 use super::runner::Line;
-use super::stage::{EDITS, Stage};
+use super::stage::Stage;
 use super::world::{MAIN, World};
 use crate::engine::{Clock, Decider, Decision, decide};
 use crate::git::{Repo, Signature};
@@ -33,7 +33,7 @@ enum Deed {
 /// The deeds of a seed, by time.
 fn deeds(seed: u64, stage: &Stage) -> BTreeMap<(Duration, usize), Deed> {
     let mut dice = Dice::new(seed, 5);
-    let merges = (0..EDITS).map(|edit| (120, Deed::Merge(edit)));
+    let merges = (0..stage.edits).map(|edit| (120, Deed::Merge(edit)));
     let cancels = stage.cancelled.iter().map(|name| (90, Deed::Cancel(name.clone())));
     // With a number, as two of them may come at the same time.
     let numbered = merges.chain(cancels).enumerate();

@@ -54,6 +54,8 @@ struct SimulatedWork {
     runner: String,
     repo: Mutex<Repo>,
     slots: Arc<Semaphore>,
+    /// How long it takes, where that is not left to the seed.
+    time: Option<Duration>,
 }
 
 impl SimulatedWork {
@@ -123,9 +125,9 @@ impl Provider for SimulatedWork {
     fn run(&self, attempt: Attempt, mut control: Control) -> AttemptFuture {
         let (world, runner) = (Arc::clone(&self.world), self.runner.clone());
         let repo = Mutex::new(locked(&self.repo).reopen().unwrap());
-        let slots = Arc::clone(&self.slots);
+        let (slots, time) = (Arc::clone(&self.slots), self.time);
         let work =
-            Self { world: Arc::clone(&world), runner: runner.clone(), repo, slots: Arc::clone(&slots) };
+            Self { world: Arc::clone(&world), runner: runner.clone(), repo, slots: Arc::clone(&slots), time };
         Box::pin(async move {
             // An engine that goes by its slots finds one free.
             let _slot = tokio::select! {
@@ -138,9 +140,12 @@ impl Provider for SimulatedWork {
                 return std::future::pending().await;
             }
             world.start(&runner, &attempt);
-            // Now and then longer than a lease lasts, so that it has to be renewed.
-            let longest = if world.state().dice.chance(15) { 70 } else { 8 };
-            let time = world.state().dice.seconds(0, longest);
+            let time = work.time.unwrap_or_else(|| {
+                // Now and then longer than a lease lasts, so that it has to be renewed.
+                let dice = &mut world.state().dice;
+                let longest = if dice.chance(15) { 70 } else { 8 };
+                dice.seconds(0, longest)
+            });
             tokio::select! {
                 biased;
                 Some(stop) = stopped(&mut control) => AttemptOutcome::Stopped(stop).into(),
@@ -226,7 +231,7 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
     let mut life = 0;
     let mut clones = 0;
     // They do not all begin at once.
-    let pause = world.state().dice.seconds(0, 20);
+    let pause = world.state().dice.seconds(0, if stage.task.is_some() { 1 } else { 20 });
     tokio::time::sleep(pause).await;
     while !world.state().is_over {
         let runner = format!("r{number}.{life}");
@@ -245,7 +250,13 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
         let branches = stage.branches(repo, line).accepting_history(world.accepts_history());
         let mut registry = standard.clone();
         let slots = Arc::new(Semaphore::new(SLOTS));
-        let work = SimulatedWork { world: Arc::clone(&world), runner: runner.clone(), repo: other, slots };
+        let work = SimulatedWork {
+            world: Arc::clone(&world),
+            runner: runner.clone(),
+            repo: other,
+            slots,
+            time: stage.task,
+        };
         registry.register(&(Arc::new(work) as Arc<dyn Provider>));
         let (_stopper, stop) = watch::channel(false);
         let inputs = ReconcileInputs {
@@ -258,7 +269,7 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
         };
         let options = ReconcileOptions {
             jobs: Some(if world.planted() == Some(Planted::HungryLease) { 100 } else { SLOTS }),
-            watch: stays.then_some(Duration::from_secs(10)),
+            watch: stays.then_some(stage.task.unwrap_or(Duration::from_secs(10))),
             runner: runner.clone(),
             ..ReconcileOptions::default()
         };

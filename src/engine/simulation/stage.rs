@@ -24,7 +24,7 @@ pub(super) const SKEW: Duration = Duration::from_secs(5);
 /// How many Executions there are where all have something to do.
 pub(super) const CROWD: usize = 24;
 /// How many changes people merge while work goes on.
-pub(super) const EDITS: usize = 2;
+const EDITS: usize = 2;
 
 /// The repository that the runners share, and how they publish.
 pub(super) struct Stage {
@@ -37,6 +37,10 @@ pub(super) struct Stage {
     pub(super) cancelled: Vec<String>,
     /// What the nodes of an Execution wait for.
     pub(super) sources: Sources,
+    /// How many changes people merge while work goes on.
+    pub(super) edits: usize,
+    /// How long each task takes, where that is not left to the seed. Then the machines begin together, too.
+    pub(super) task: Option<Duration>,
 }
 
 /// Of each Execution and node, by name, the nodes that it waits for.
@@ -69,6 +73,23 @@ impl Stage {
         Self::with(&files, false)
     }
 
+    /// So many Executions of five tasks of a second, one after the other, in the default configuration.
+    pub(super) fn steady(executions: usize) -> Self {
+        let ids = [0, 1, 2, 3, 4].map(|number| format!("works-{number}"));
+        let nodes = ids.iter().enumerate().map(|(at, id)| {
+            let before: Vec<&String> = at.checked_sub(1).and_then(|at| ids.get(at)).into_iter().collect();
+            task(id, &before)
+        });
+        let mut files = Files::new();
+        files.insert("p0.yaml".to_owned(), plan("p0", &nodes.collect::<Vec<_>>()));
+        for number in 0..executions {
+            let name = format!("e{number}");
+            files.insert(format!("{EXECUTION}{name}.yaml"), execution(&name, "p0"));
+        }
+        files.insert("bindings.yaml".to_owned(), bindings(&["p0"]));
+        Self { edits: 0, task: Some(Duration::from_secs(1)), ..Self::with(&files, false) }
+    }
+
     fn with(files: &Files, strict: bool) -> Self {
         // An index syncs its file with every transaction, which takes no time in memory.
         let folder = memory().map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap();
@@ -79,7 +100,8 @@ impl Stage {
         let tree = repo.edit_tree(None, &edits).unwrap();
         let begin = Timestamp::from_second(1_700_000_000).unwrap();
         let desired = repo.write_commit(tree, &[], "Begin", &repo.runner_identity(), begin).unwrap();
-        Self { folder, desired, strict, executions, cancelled: Vec::new(), sources: Sources::new() }
+        let (cancelled, sources) = (Vec::new(), Sources::new());
+        Self { folder, desired, strict, executions, cancelled, sources, edits: EDITS, task: None }
     }
 
     /// Merges one of the changes on top of a commit: a new plan with an Execution, or other words in a plan that may be under way.
