@@ -117,10 +117,12 @@ fn compiled(choices: Choices, count: usize) -> CompiledPlan {
     CompiledPlan::of_graph(&graph(choices, count))
 }
 
-/// Surroundings that answer by choice; some gates and bindings come late, some never.
+/// Surroundings that answer by choice; some gates and bindings come late, some never, and some bindings go for a while.
 pub(super) struct ChosenLookup {
     choices: Choices,
     now: Timestamp,
+    /// The round of the run.
+    round: usize,
     /// Whether nothing is missing.
     generous: bool,
 }
@@ -128,7 +130,7 @@ pub(super) struct ChosenLookup {
 impl ChosenLookup {
     /// Those in which nothing is missing.
     pub(super) fn generous(now: Timestamp) -> Self {
-        Self { choices: Choices(0), now, generous: true }
+        Self { choices: Choices(0), now, round: 0, generous: true }
     }
 
     /// Whether what arrives at some time, or never, is there.
@@ -139,6 +141,12 @@ impl ChosenLookup {
             1 => self.now >= arrival(),
             _ => true,
         }
+    }
+
+    /// Whether the binding of a node is gone in this round. All are back some time after the last arrival.
+    fn is_gone(&self, node: NodeIx) -> bool {
+        let early = self.now < arrival().saturating_add(SignedDuration::from_secs(20)).unwrap();
+        !self.generous && early && self.choices.of("gone", self.round * 128 + node, 12) == 0
     }
 }
 
@@ -160,7 +168,8 @@ impl ApprovalLookup for ChosenLookup {
 
 impl PlanLookup for ChosenLookup {
     fn resolve(&self, _: &CompiledPlan, node: NodeIx) -> ProviderResolution {
-        if self.choices.of("unbound", node, 12) == 0 && !self.is_there("binding", node) {
+        let never = self.choices.of("unbound", node, 12) == 0 && !self.is_there("binding", node);
+        if never || self.is_gone(node) {
             return ProviderResolution::Not(NodeReason::Unbound, "no rule matches".to_owned());
         }
         let binding =
@@ -241,6 +250,8 @@ struct Simulation<'a> {
     past: Option<ExecutionStatus>,
     /// What planning remembers of the nodes.
     settled: RefCell<SettledNodes>,
+    /// Attempts of this runner that its process knows no more of.
+    forgotten: BTreeSet<AttemptName>,
 }
 
 impl<'a> Simulation<'a> {
@@ -275,8 +286,20 @@ impl<'a> Simulation<'a> {
     ) -> Self {
         let log = Vec::new();
         let statuses = Vec::new();
-        let settled = RefCell::default();
-        Self { compiled, choices, runner, now, status, log, statuses, rounds: 0, past: None, settled }
+        let (settled, forgotten) = Default::default();
+        Self {
+            compiled,
+            choices,
+            runner,
+            now,
+            status,
+            log,
+            statuses,
+            rounds: 0,
+            past: None,
+            settled,
+            forgotten,
+        }
     }
 
     fn record(&mut self, draft: Draft) {
@@ -287,11 +310,26 @@ impl<'a> Simulation<'a> {
     }
 
     fn lookup(&self) -> ChosenLookup {
-        ChosenLookup { choices: self.choices, now: self.now, generous: false }
+        ChosenLookup { choices: self.choices, now: self.now, round: self.rounds, generous: false }
+    }
+
+    /// The attempts that are under way as far as the process knows.
+    fn local_attempts(&self, status: &ExecutionStatus) -> BTreeSet<AttemptName> {
+        &attempts_of(status, "u", self.runner) - &self.forgotten
+    }
+
+    /// Some attempts are stopped in the middle and leave no end, without anything that the record says.
+    fn forget_some(&mut self) {
+        for attempt in self.local_attempts(&self.status) {
+            let ix = self.compiled.topology.find(attempt.node.as_str()).unwrap();
+            if self.choices.of("forgotten", self.rounds * 128 + ix, 12) == 0 {
+                self.forgotten.insert(attempt);
+            }
+        }
     }
 
     fn plan(&self, draft: &mut Draft) {
-        let local_attempts = attempts_of(&draft.status, "u", self.runner);
+        let local_attempts = self.local_attempts(&draft.status);
         let past = self.past.as_ref().filter(|_| draft.status.extensions.reuse.is_none());
         let past = past.map(|status| ReuseSource { from: "earlier", uid: None, status: Ok(status) });
         let view = ExecutionView {
@@ -351,6 +389,7 @@ impl<'a> Simulation<'a> {
                 return true;
             }
         }
+        self.forget_some();
         if self.choices.of("lost", self.rounds, 4) == 0 {
             self.lose(draft.clone());
         }
@@ -399,10 +438,11 @@ impl<'a> Simulation<'a> {
 
     /// Ends some of the attempts of this runner.
     fn end_some(&self, draft: &mut Draft) {
+        let local = self.local_attempts(&draft.status);
         for (ix, id) in self.compiled.ids.iter().enumerate() {
             let node = self.compiled.node(ix).unwrap();
             let state = draft.status.node_statuses[id].clone();
-            let mine = state.extensions.runner.as_deref() == Some(self.runner);
+            let mine = local.contains(&AttemptName::of("u", id, &state));
             let running = state.phase == NodePhase::Running && node.kind != NodeKind::Group;
             if running && mine && self.choices.of("end", self.rounds * 128 + ix, 2) == 0 {
                 let result = result(self.choices, ix, state.extensions.failures);

@@ -34,7 +34,8 @@ pub(crate) use self::readiness::settled::SettledNodes;
 pub(crate) use self::remote_work::poll_applies;
 
 use self::context::PlanContext;
-use self::node::plan_node;
+use self::node::{plan_node, plan_start};
+use self::readiness::settled::Look;
 use self::remote_work::cancel_remote;
 use self::reuse::ReuseDecision;
 use crate::model::{ExecutionPhase, ExecutionStatus, NodeKind, NodeReason, NodeTrait, ResourceKey};
@@ -52,7 +53,7 @@ pub(crate) fn plan_execution(
 }
 
 /// The same, looking only at nodes that could have something to decide. `settled` is what an earlier planning of the same
-/// compiled plan left there. Says how many nodes were looked at.
+/// compiled plan left there. Says how many nodes were looked at, but for those that only wait for a slot.
 pub(crate) fn plan_changed(
     view: ExecutionView<'_>,
     draft: &mut Draft,
@@ -86,16 +87,19 @@ pub(crate) fn plan_changed(
         // Before any node is planned, so that what runs again is ready in this very pass.
         remote_work::run_again(&mut context);
         repeat::begin(&mut context);
-        let mut queue = settled.begin(compiled, context.draft, reuse.is_some());
-        while let Some(ix) = queue.next(compiled) {
+        let mut queue = settled.begin(&context);
+        while let Some((ix, look)) = queue.next(compiled) {
             // Before the node is planned: what is reused must never have been offered to the scheduler.
             if let Some(reuse) = &mut reuse {
                 reuse.consider(&mut context, ix);
             }
             // Also a node that was just taken over is planned: it is terminal by now, and planning leaves it alone.
-            plan_node(&mut context, ix);
-            queue.looked_at(&context, ix);
-            visited += 1;
+            match look {
+                Look::Whole => plan_node(&mut context, ix),
+                Look::Start => plan_start(&mut context, ix),
+            }
+            queue.looked_at(&context, (ix, look));
+            visited += usize::from(look == Look::Whole);
         }
         queue.end(compiled, context.draft);
         if let Some(reuse) = reuse {

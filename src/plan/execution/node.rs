@@ -215,6 +215,13 @@ fn plan_task(context: &mut PlanContext<'_>, ix: NodeIx, node: &Node) {
         context.draft.wake_at(at);
         return;
     }
+    plan_start(context, ix);
+}
+
+/// Plans a task that may start as far as nodes and time have a say: who would do it, and whether that may be done now. Asked in each
+/// step, since Bindings, approvals and what may be used up change without the node.
+pub(super) fn plan_start(context: &mut PlanContext<'_>, ix: NodeIx) {
+    let Some(node) = context.node(ix) else { return };
     match context.lookup.resolve(context.compiled(), ix) {
         ProviderResolution::Bound(binding, target) => match plan_named(&target.provider) {
             Some(named) => child::plan(context, ix, node, (binding, &target), named),

@@ -1,14 +1,17 @@
-//! Which nodes of an Execution need no look: what has ended, and what waits for others, is as it was until it or one of those
-//! changes. A runner keeps this between the steps of an Execution, so that a step of a plan of 10,000 nodes costs what it changes.
+//! Which nodes of an Execution need no look: what has ended, what runs here, and what waits for others or for a slot, is as it was
+//! until it or one of those changes. A runner keeps this between the steps of an Execution, so that a step of a plan of 10,000 nodes
+//! costs what it changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{EdgeState, edge_state};
 use crate::graph::NodeIx;
-use crate::model::{InstanceJoin, NodeId, NodeKind, NodePhase, NodeStatus, NodeStatuses};
+use crate::model::{
+    InstanceJoin, Node, NodeExtensions, NodeId, NodeKind, NodePhase, NodeStatus, NodeStatuses,
+};
 use crate::plan::execution::context::PlanContext;
 use crate::plan::execution::draft::Draft;
-use crate::run::CompiledPlan;
+use crate::run::{AttemptName, CompiledPlan};
 
 /// What planning remembers of one compiled plan. With none of it every node is looked at, which comes to the same (Invariant
 /// 17): it may be dropped at any time.
@@ -18,6 +21,10 @@ pub(crate) struct SettledNodes {
     seen: Option<NodeStatuses>,
     /// The places, in the order of the graph, of those that are not.
     open: BTreeSet<usize>,
+    /// The places of tasks that may start as far as nodes and time have a say. What surrounds the Execution is asked in each step.
+    ready: BTreeSet<usize>,
+    /// The places of those that run here, each with its attempt: one that this process knows no more of is lost.
+    running: BTreeMap<usize, AttemptName>,
     /// For each node its place.
     places: Vec<usize>,
     /// For each node those that ask how it is: what its edges lead to, what reads it, and the groups that hold it.
@@ -32,26 +39,35 @@ pub(in crate::plan::execution) struct NodeQueue<'s> {
     todo: BTreeSet<usize>,
     /// The place that is looked at.
     at: usize,
+    /// The first place that ready tasks are still to be asked about from.
+    rest: usize,
     /// How many moves of the draft are taken in.
     moves: usize,
 }
 
+/// What is asked of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::plan::execution) enum Look {
+    /// Everything.
+    Whole,
+    /// Only whether it may start now: nothing that comes before this question has changed.
+    Start,
+}
+
 impl SettledNodes {
-    /// What has to be looked at now; `all` where more than nodes decides, such as an earlier Execution.
-    pub(in crate::plan::execution) fn begin(
-        &mut self,
-        compiled: &CompiledPlan,
-        draft: &Draft,
-        all: bool,
-    ) -> NodeQueue<'_> {
+    /// What has to be looked at now.
+    pub(in crate::plan::execution) fn begin(&mut self, context: &PlanContext<'_>) -> NodeQueue<'_> {
+        let compiled = context.compiled();
         let count = compiled.topology.order().len();
         if self.places.len() != count {
             self.learn(compiled);
         }
-        let now = &draft.status.node_statuses;
-        // One instance may be enough, and then the others change without being asked.
+        let now = &context.draft.status.node_statuses;
+        // Where more than nodes decides: an earlier Execution; and where one instance is enough, so that the others change without
+        // being asked.
         let any = compiled.expansion.all().any(|(_, repeated)| repeated.join == InstanceJoin::Any);
-        let seen = self.seen.take().filter(|_| !all && !any);
+        let all = any || context.view.reuse.is_some();
+        let seen = self.seen.take().filter(|_| !all);
         let changed = seen.as_ref().and_then(|seen| now.changed_since(seen));
         let todo = match changed {
             Some(changed) => {
@@ -60,6 +76,8 @@ impl SettledNodes {
                     let Some(ix) = compiled.topology.find(id.as_str()) else { continue };
                     todo.extend(self.affected(ix));
                 }
+                let lost = self.running.iter().filter(|(_, attempt)| !runs_here(context, attempt));
+                todo.extend(lost.map(|(place, _)| *place));
                 todo
             }
             None => (0..count).collect(),
@@ -68,7 +86,7 @@ impl SettledNodes {
         // From before anything is planned: what this planning changes is looked at once more by the next. That may begin here
         // again, where the step is lost or dropped (see `end`).
         self.seen = Some(now.clone());
-        NodeQueue { settled: self, todo, at: 0, moves: draft.moves.len() }
+        NodeQueue { settled: self, todo, at: 0, rest: 0, moves: context.draft.moves.len() }
     }
 
     fn learn(&mut self, compiled: &CompiledPlan) {
@@ -88,7 +106,7 @@ impl SettledNodes {
                 list.extend(compiled.topology.targets(ix).map(|(target, _)| target));
             }
         }
-        *self = Self { seen: None, open: BTreeSet::new(), places, askers };
+        *self = Self { places, askers, ..Self::default() };
     }
 
     /// The places of a node and of those that ask how it is.
@@ -99,16 +117,36 @@ impl SettledNodes {
 }
 
 impl NodeQueue<'_> {
-    /// The next node to look at, in the order of the graph.
-    pub(in crate::plan::execution) fn next(&mut self, compiled: &CompiledPlan) -> Option<NodeIx> {
-        self.at = self.todo.pop_first()?;
-        compiled.topology.order().get(self.at).copied()
+    /// The next node to look at, in the order of the graph, and what is asked of it.
+    pub(in crate::plan::execution) fn next(&mut self, compiled: &CompiledPlan) -> Option<(NodeIx, Look)> {
+        let ready = self.settled.ready.range(self.rest..).next().copied();
+        let look = match (self.todo.first(), ready) {
+            (Some(&place), ready) if ready.is_none_or(|ready| place <= ready) => {
+                self.todo.remove(&place);
+                // Found out anew.
+                self.settled.ready.remove(&place);
+                self.settled.running.remove(&place);
+                self.at = place;
+                Look::Whole
+            }
+            (_, ready) => {
+                self.at = ready?;
+                Look::Start
+            }
+        };
+        self.rest = self.at + 1;
+        Some((*compiled.topology.order().get(self.at)?, look))
     }
 
     /// Takes in what came of a look at a node.
-    pub(in crate::plan::execution) fn looked_at(&mut self, context: &PlanContext<'_>, ix: NodeIx) {
-        if !is_settled(context, ix) {
-            self.settled.open.insert(self.at);
+    pub(in crate::plan::execution) fn looked_at(
+        &mut self,
+        context: &PlanContext<'_>,
+        (ix, look): (NodeIx, Look),
+    ) {
+        // One that may not start any more was moved, and is looked at as a whole by the next planning (see `end`).
+        if look == Look::Whole {
+            self.settled.keep(context, ix, self.at);
         }
         let moves = context.draft.moves.get(self.moves..).unwrap_or_default();
         for moved in moves {
@@ -135,24 +173,53 @@ impl NodeQueue<'_> {
     }
 }
 
-/// Whether planning a node again comes to nothing until its own status, or that of a node which it asks, is another one.
-/// Neither the time nor anything outside of the Execution may have a say in it.
-fn is_settled(context: &PlanContext<'_>, ix: NodeIx) -> bool {
-    let compiled = context.compiled();
-    let Some(node) = compiled.node(ix) else { return true };
-    // Summed up from its children alone.
-    if node.kind == NodeKind::Group {
-        return true;
-    }
-    let Some(state) = state(context, &node.id) else { return true };
-    match state.phase {
-        NodePhase::Pending => {
-            !state.is_remote()
-                && matches!(edge_state(compiled, &context.draft.status, ix), EdgeState::Waiting)
+impl SettledNodes {
+    /// Keeps for how long planning a node again comes to what it came to now.
+    fn keep(&mut self, context: &PlanContext<'_>, ix: NodeIx, place: usize) {
+        let compiled = context.compiled();
+        let Some(node) = compiled.node(ix) else { return };
+        // A group is summed up from its children alone.
+        let state = state(context, &node.id).filter(|_| node.kind != NodeKind::Group);
+        let Some(state) = state.filter(|state| !state.phase.is_terminal()) else { return };
+        match state.phase {
+            NodePhase::Pending if !state.is_remote() => {
+                match edge_state(compiled, &context.draft.status, ix) {
+                    // Until its own status, or that of a node which it asks, is another one.
+                    EdgeState::Waiting => return,
+                    EdgeState::Open if is_ready(compiled, node, state, ix) => {
+                        self.ready.insert(place);
+                        return;
+                    }
+                    EdgeState::Open | EdgeState::Blocked { .. } => {}
+                }
+            }
+            NodePhase::Running if !state.is_remote() => {
+                let attempt = AttemptName::of(context.view.uid, &node.id, state);
+                if runs_here(context, &attempt) {
+                    self.running.insert(place, attempt);
+                    return;
+                }
+            }
+            _ => {}
         }
-        NodePhase::Running | NodePhase::Blocked => false,
-        phase => phase.is_terminal(),
+        // The time, or something outside of the Execution, may have a say in it.
+        self.open.insert(place);
     }
+}
+
+/// Whether a task whose edges are open comes to the question who does it, and neither a condition nor the time has a say in that.
+fn is_ready(compiled: &CompiledPlan, node: &Node, state: &NodeStatus, ix: NodeIx) -> bool {
+    let NodeExtensions { retry_at, blocked_since, .. } = &state.extensions;
+    node.kind == NodeKind::Task
+        && compiled.when(ix).is_none()
+        && !compiled.expansion.awaits_list(&node.id)
+        && retry_at.is_none()
+        && blocked_since.is_none()
+}
+
+/// Whether this process has an attempt under way, so that it is not one of a lost runner.
+fn runs_here(context: &PlanContext<'_>, attempt: &AttemptName) -> bool {
+    attempt.uid == context.view.uid && context.view.local_attempts.contains(attempt)
 }
 
 fn state<'c>(context: &'c PlanContext<'_>, id: &NodeId) -> Option<&'c NodeStatus> {
