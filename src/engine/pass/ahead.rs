@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::{debug, debug_span, info};
 
 use super::assemble::claims_of;
@@ -28,6 +29,9 @@ use crate::plan::{SharedWork, finish};
 use crate::provider::has_worker;
 use crate::run::{Change, CompiledPlan};
 
+/// For how long ends of attempts gather before a step that goes ahead. Such a step takes a fifth of a millisecond.
+const GATHER_AHEAD: Duration = Duration::from_millis(5);
+
 impl Driver<'_> {
     /// Plans and starts what may go ahead of its publication.
     pub(super) async fn go_ahead(&mut self) -> Result<WentAhead, EngineError> {
@@ -37,6 +41,11 @@ impl Driver<'_> {
         // A runner that is about to leave starts nothing whose claim it may not get published any more.
         if !adaptive || elsewhere || self.shutdown.takes_no_work() {
             return Ok(WentAhead { started: false, asks: true, takes_up: true });
+        }
+        // Nothing waits for this step while what is claimed keeps every slot busy. One for each end took a tenth of the processor time
+        // of a plan of 10,000 nodes in layers.
+        if self.attempts.last_for(GATHER_AHEAD * 2) {
+            self.gather(Instant::now() + GATHER_AHEAD, GATHER_AHEAD * 2).await;
         }
         if !self.tips.is_fresh() {
             // A cancellation or a takeover has to be seen before work starts that nobody else knows of.

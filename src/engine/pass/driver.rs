@@ -242,7 +242,7 @@ impl<'a> Driver<'a> {
                 self.queue.renew_now(&key, self.clock.now());
             }
             if let Some(deadline) = self.gathering() {
-                self.gather(deadline).await;
+                self.gather(deadline, self.lane.lead_time()).await;
                 continue;
             }
             if !self.may_publish().await? {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{debug, info, info_span};
@@ -131,8 +132,8 @@ impl Driver<'_> {
         self.attempts.last_for(self.lane.lead_time()).then_some(deadline)
     }
 
-    /// Lets ends of attempts gather for a while, until nothing runs or until what is claimed runs short.
-    pub(super) async fn gather(&mut self, deadline: Instant) {
+    /// Lets ends of attempts gather for a while, until nothing runs or until what is claimed lasts no longer than `lead`.
+    pub(super) async fn gather(&mut self, deadline: Instant, lead: Duration) {
         while !self.attempts.is_idle() && !self.shutdown.is_leaving() {
             tokio::select! {
                 biased;
@@ -143,8 +144,8 @@ impl Driver<'_> {
                 }
                 () = self.shutdown.requested() => return,
             }
-            // Claimed work would run out before the next publication ends, and slots would idle.
-            if !self.attempts.last_for(self.lane.lead_time()) {
+            // Claimed work would run out before more is claimed, and slots would idle.
+            if !self.attempts.last_for(lead) {
                 return;
             }
         }
