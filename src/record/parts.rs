@@ -91,7 +91,13 @@ fn write_files<'n>(
     // The file of a node does not say which node it is: all those that have not started are one and the same blob.
     let mut blobs: HashMap<String, ObjectId> = HashMap::new();
     let mut edits = BTreeMap::new();
+    let mut last: Option<(&NodeStatus, ObjectId)> = None;
     for (id, node) in nodes {
+        // To render each of thousands that have not started takes far longer than to see that it is like the one before.
+        if let Some((_, blob)) = last.filter(|(last, _)| *last == node) {
+            edits.insert(layout::part_path(id), Some(blob));
+            continue;
+        }
         let text = markup::yaml(node).map_err(RecordError::Render)?;
         let blob = match blobs.get(&text) {
             Some(known) => *known,
@@ -101,6 +107,7 @@ fn write_files<'n>(
                 blob
             }
         };
+        last = Some((node, blob));
         edits.insert(layout::part_path(id), Some(blob));
     }
     Ok(repo.edit_own_tree(base, &edits)?)
