@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use redb::backends::InMemoryBackend;
 use redb::{
-    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _,
+    Builder, Database, DatabaseError, Durability, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _,
     RepairSession, StorageError, TransactionError, WriteTransaction,
 };
 
@@ -90,7 +90,13 @@ impl Store {
     pub(super) fn begin_write(&self) -> Result<WriteTransaction, IndexError> {
         match self {
             Self::Reading(..) => Err(IndexError::ReadOnly),
-            Self::Writing(database) | Self::Memory(database) => Ok(database.begin_write()?),
+            Self::Writing(database) | Self::Memory(database) => {
+                let mut write = database.begin_write()?;
+                // Synced once, where the file is closed: one that was not closed is replaced when it is opened again, however
+                // much of it had been synced. Refused only beside savepoints, of which there are none.
+                let _ = write.set_durability(Durability::None);
+                Ok(write)
+            }
         }
     }
 }

@@ -95,7 +95,7 @@ impl Index {
     /// # Errors
     /// The store.
     pub fn add_work(&mut self, keys: impl IntoIterator<Item = ResourceKey>) -> Result<(), IndexError> {
-        // A write transaction syncs the file even when nothing was written.
+        // A write transaction costs something even when nothing is written.
         let mut keys = keys.into_iter().peekable();
         if keys.peek().is_none() {
             return Ok(());
