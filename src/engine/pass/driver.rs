@@ -200,8 +200,7 @@ impl<'a> Driver<'a> {
         loop {
             self.take_work()?;
             self.work().await?;
-            // Once a round and not once a commit: bringing the index up to date is a write transaction, which
-            // syncs its file.
+            // Once a round and not once a commit: bringing the index up to date is a write transaction.
             self.catch_up()?;
             if self.shutdown.is_leaving() {
                 self.summary.interrupted = true;

@@ -129,12 +129,12 @@ impl Driver<'_> {
         // With resources that wait for their turn, the next commit has something to say in any case.
         let calm = !self.shutdown.is_leaving() && self.queue.is_empty();
         let deadline = self.lane.gather_until().filter(|_| calm)?;
-        self.attempts.last_for(self.lane.lead_time()).then_some(deadline)
+        self.may_gather(self.lane.lead_time()).then_some(deadline)
     }
 
     /// Lets ends of attempts gather for a while, until nothing runs or until what is claimed lasts no longer than `lead`.
     pub(super) async fn gather(&mut self, deadline: Instant, lead: Duration) {
-        while !self.attempts.is_idle() && !self.shutdown.is_leaving() {
+        while !self.shutdown.is_leaving() {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(deadline) => return,
@@ -145,10 +145,15 @@ impl Driver<'_> {
                 () = self.shutdown.requested() => return,
             }
             // Claimed work would run out before more is claimed, and slots would idle.
-            if !self.attempts.last_for(lead) {
+            if !self.may_gather(lead) {
                 return;
             }
         }
+    }
+
+    /// Whether attempts are under way, and no slot would be idle for want of a claim within `lead`.
+    fn may_gather(&self, lead: Duration) -> bool {
+        !self.attempts.is_idle() && (self.attempts.last_for(lead) || self.queue.has_begun_all())
     }
 
     /// A commit is on the branch: what was planned is recorded now.

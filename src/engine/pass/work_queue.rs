@@ -13,7 +13,7 @@ use super::waits::unsaved::UnsavedWaits;
 use crate::engine::execution::active::ActiveExecution;
 use crate::engine::execution::waiting::is_leased;
 use crate::index::{Topic, WaitSet};
-use crate::model::{Kind, ResourceKey, StatusRecord};
+use crate::model::{Kind, NodePhase, NodeTrait, ResourceKey, StatusRecord};
 
 /// How many Executions are driven at a time. Each one costs memory and a place in every plan, so the others wait.
 const WINDOW: usize = 1_000;
@@ -76,6 +76,17 @@ impl WorkQueue {
     pub(super) fn has_news(&self) -> bool {
         // Hunger is no news. Where no slot will ever be free, it would keep the loop from ending.
         !self.is_empty() || self.active.values().any(ActiveExecution::has_news)
+    }
+
+    /// Whether every node of what is driven has begun, so that there is nothing left to claim.
+    pub(super) fn has_begun_all(&self) -> bool {
+        let waits = |active: &ActiveExecution| {
+            active.status().is_none_or(|status| {
+                let in_phase = |phase| status.node_statuses.has(NodeTrait::InPhase(phase));
+                in_phase(NodePhase::Pending) || in_phase(NodePhase::Blocked)
+            })
+        };
+        self.is_empty() && !self.active.values().any(waits)
     }
 
     /// The next resource to plan before Executions.
@@ -285,7 +296,7 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> Duration {
 mod tests {
     use super::*;
     use crate::engine::execution::waiting::LEASED;
-    use crate::model::Waiting;
+    use crate::model::{ExecutionStatus, NodeId, NodeStatus, ResourceStatus, StatusMetadata, Waiting};
 
     fn key(text: &str) -> ResourceKey {
         text.parse().unwrap()
@@ -345,6 +356,39 @@ mod tests {
         let others: Vec<_> = executions.iter().skip(WINDOW).map(goal_of).collect();
         assert_eq!(planned(&mut queue, WINDOW), others, "the window is full, and may be for long");
         assert!(queue.goals.is_empty());
+    }
+
+    #[test]
+    fn what_has_not_begun_is_still_to_be_claimed() {
+        let begun = |phases: &[NodePhase]| {
+            let nodes = phases.iter().enumerate().map(|(number, &phase)| {
+                let id = NodeId::new(&format!("t{number}")).unwrap();
+                (id, NodeStatus { phase, ..NodeStatus::default() })
+            });
+            let status = ExecutionStatus { node_statuses: nodes.collect(), ..ExecutionStatus::default() };
+            let execution = key("n/execution/e");
+            let metadata = StatusMetadata {
+                name: execution.name.clone(),
+                namespace: execution.namespace.clone(),
+                uid: "u".to_owned(),
+                generation: 1,
+                creation_timestamp: at(0),
+                annotations: BTreeMap::new(),
+                owner_references: Vec::new(),
+            };
+            let record = StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) };
+            let record = Arc::new(record);
+            let mut queue = WorkQueue::default();
+            queue.add([execution]);
+            assert!(!queue.has_begun_all(), "it has not been looked at");
+            queue
+                .admit(|_| Ok::<_, ()>(Some(Arc::clone(&record))), |_| Ok(ExecutionRank::default()))
+                .unwrap();
+            queue.has_begun_all()
+        };
+        assert!(begun(&[NodePhase::Succeeded, NodePhase::Running]));
+        assert!(!begun(&[NodePhase::Running, NodePhase::Pending]));
+        assert!(!begun(&[NodePhase::Running, NodePhase::Blocked]));
     }
 
     #[test]
