@@ -53,9 +53,12 @@ impl Driver<'_> {
         }
         let now = self.clock.now();
         let _span = debug_span!("go_ahead").entered();
-        // What others have changed is looked at before anybody decides whether to publish: most of it is theirs.
-        self.admit()?;
-        let AheadSteps { mut steps, asks, takes_up } = self.prepare_ahead(now)?;
+        let room = self.attempts.room(Duration::ZERO) > 0;
+        if room {
+            // What others have changed is looked at before a free slot is a reason to publish: most of it is theirs.
+            self.admit()?;
+        }
+        let AheadSteps { mut steps, asks, takes_up } = self.prepare_ahead(room, now)?;
         // Before slots are given out: a node that has to be published first must not take one from a node
         // that need not.
         let secrets = !self.snapshot.config.providers.secrets.is_empty();
@@ -92,7 +95,7 @@ impl Driver<'_> {
     }
 
     /// Prepares the Executions under a published lease of this runner to which something happened.
-    fn prepare_ahead(&mut self, now: Timestamp) -> Result<AheadSteps, EngineError> {
+    fn prepare_ahead(&mut self, room: bool, now: Timestamp) -> Result<AheadSteps, EngineError> {
         let runner = self.options.runner.clone();
         let planner = self.planner(&runner, now);
         let slots = self.slots() > 0;
@@ -103,6 +106,10 @@ impl Driver<'_> {
         for (key, active) in self.queue.active_in_turn() {
             let leased = active.token(&runner).is_some();
             takes_up |= active.hungry && !leased;
+            // One that can be taken up is enough, and each is planned again when it is.
+            if takes_up && room && !leased {
+                continue;
+            }
             let wanted = active.dirty || (active.hungry && slots && leased);
             if !wanted {
                 continue;
