@@ -93,24 +93,29 @@ fn write_files<'n>(
     let mut edits = BTreeMap::new();
     let mut last: Option<(&NodeStatus, ObjectId)> = None;
     for (id, node) in nodes {
-        // To render each of thousands that have not started takes far longer than to see that it is like the one before.
-        if let Some((_, blob)) = last.filter(|(last, _)| *last == node) {
-            edits.insert(layout::part_path(id), Some(blob));
-            continue;
-        }
-        let text = markup::yaml(node).map_err(RecordError::Render)?;
-        let blob = match blobs.get(&text) {
-            Some(known) => *known,
-            None => {
-                let blob = repo.write_blob(text.as_bytes())?;
-                blobs.insert(text, blob);
-                blob
-            }
+        let blob = match last {
+            // To render each of thousands that have not started takes far longer than to see that it is like the one before.
+            Some((known, blob)) if known == node => blob,
+            _ => write_node(repo, node, &mut blobs)?,
         };
         last = Some((node, blob));
         edits.insert(layout::part_path(id), Some(blob));
     }
     Ok(repo.edit_own_tree(base, &edits)?)
+}
+
+fn write_node(
+    repo: &Repo,
+    node: &NodeStatus,
+    blobs: &mut HashMap<String, ObjectId>,
+) -> Result<ObjectId, RecordError> {
+    let text = markup::yaml(node).map_err(RecordError::Render)?;
+    if let Some(known) = blobs.get(&text) {
+        return Ok(*known);
+    }
+    let blob = repo.write_blob(text.as_bytes())?;
+    blobs.insert(text, blob);
+    Ok(blob)
 }
 
 /// Adds the nodes to a record that is in parts.
