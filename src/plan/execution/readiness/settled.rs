@@ -37,9 +37,7 @@ pub(in crate::plan::execution) struct NodeQueue<'s> {
     settled: &'s mut SettledNodes,
     /// Places in the order of the graph.
     todo: BTreeSet<usize>,
-    /// The place that is looked at.
-    at: usize,
-    /// The first place that ready tasks are still to be asked about from.
+    /// The first place behind the one that is looked at.
     rest: usize,
     /// How many moves of the draft are taken in.
     moves: usize,
@@ -86,7 +84,7 @@ impl SettledNodes {
         // From before anything is planned: what this planning changes is looked at once more by the next. That may begin here
         // again, where the step is lost or dropped (see `end`).
         self.seen = Some(now.clone());
-        NodeQueue { settled: self, todo, at: 0, rest: 0, moves: context.draft.moves.len() }
+        NodeQueue { settled: self, todo, rest: 0, moves: context.draft.moves.len() }
     }
 
     fn learn(&mut self, compiled: &CompiledPlan) {
@@ -120,22 +118,19 @@ impl NodeQueue<'_> {
     /// The next node to look at, in the order of the graph, and what is asked of it.
     pub(in crate::plan::execution) fn next(&mut self, compiled: &CompiledPlan) -> Option<(NodeIx, Look)> {
         let ready = self.settled.ready.range(self.rest..).next().copied();
-        let look = match (self.todo.first(), ready) {
-            (Some(&place), ready) if ready.is_none_or(|ready| place <= ready) => {
+        let whole = self.todo.first().copied().filter(|place| ready.is_none_or(|ready| *place <= ready));
+        let (place, look) = match whole {
+            Some(place) => {
                 self.todo.remove(&place);
                 // Found out anew.
                 self.settled.ready.remove(&place);
                 self.settled.running.remove(&place);
-                self.at = place;
-                Look::Whole
+                (place, Look::Whole)
             }
-            (_, ready) => {
-                self.at = ready?;
-                Look::Start
-            }
+            None => (ready?, Look::Start),
         };
-        self.rest = self.at + 1;
-        Some((*compiled.topology.order().get(self.at)?, look))
+        self.rest = place + 1;
+        Some((*compiled.topology.order().get(place)?, look))
     }
 
     /// Takes in what came of a look at a node.
@@ -146,13 +141,13 @@ impl NodeQueue<'_> {
     ) {
         // One that may not start any more was moved, and is looked at as a whole by the next planning (see `end`).
         if look == Look::Whole {
-            self.settled.keep(context, ix, self.at);
+            self.settled.keep(context, ix);
         }
         let moves = context.draft.moves.get(self.moves..).unwrap_or_default();
         for moved in moves {
             let Some(moved) = context.compiled().topology.find(moved.node.as_str()) else { continue };
             // What is behind already is looked at by the next planning (see `end`).
-            self.todo.extend(self.settled.affected(moved).filter(|place| *place > self.at));
+            self.todo.extend(self.settled.affected(moved).filter(|place| *place >= self.rest));
         }
         self.moves = context.draft.moves.len();
     }
@@ -175,9 +170,9 @@ impl NodeQueue<'_> {
 
 impl SettledNodes {
     /// Keeps for how long planning a node again comes to what it came to now.
-    fn keep(&mut self, context: &PlanContext<'_>, ix: NodeIx, place: usize) {
+    fn keep(&mut self, context: &PlanContext<'_>, ix: NodeIx) {
         let compiled = context.compiled();
-        let Some(node) = compiled.node(ix) else { return };
+        let (Some(node), Some(&place)) = (compiled.node(ix), self.places.get(ix)) else { return };
         // A group is summed up from its children alone.
         let state = state(context, &node.id).filter(|_| node.kind != NodeKind::Group);
         let Some(state) = state.filter(|state| !state.phase.is_terminal()) else { return };
