@@ -134,7 +134,7 @@ impl Driver<'_> {
 
     /// Lets ends of attempts gather for a while, until nothing runs or until what is claimed lasts no longer than `lead`.
     pub(super) async fn gather(&mut self, deadline: Instant, lead: Duration) {
-        while !self.shutdown.is_leaving() {
+        while !self.shutdown.is_leaving() && self.may_gather(lead) {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(deadline) => return,
@@ -143,10 +143,6 @@ impl Driver<'_> {
                     self.attempts.pump();
                 }
                 () = self.shutdown.requested() => return,
-            }
-            // Claimed work would run out before more is claimed, and slots would idle.
-            if !self.may_gather(lead) {
-                return;
             }
         }
     }
