@@ -53,12 +53,7 @@ impl Driver<'_> {
         }
         let now = self.clock.now();
         let _span = debug_span!("go_ahead").entered();
-        let room = self.attempts.room(Duration::ZERO) > 0;
-        if room {
-            // What others have changed is looked at before a free slot is a reason to publish: most of it is theirs.
-            self.admit()?;
-        }
-        let AheadSteps { mut steps, asks, takes_up } = self.prepare_ahead(room, now)?;
+        let (mut steps, found) = self.prepare_ahead(now)?;
         // Before slots are given out: a node that has to be published first must not take one from a node
         // that need not.
         let secrets = !self.snapshot.config.providers.secrets.is_empty();
@@ -81,7 +76,7 @@ impl Driver<'_> {
             self.attempts.claim(claim);
         }
         self.attempts.pump();
-        Ok(WentAhead { started: !kept.is_empty(), asks, takes_up })
+        Ok(WentAhead { started: !kept.is_empty(), ..found })
     }
 
     /// Whether somebody or something waits for the next commit, beside those who look at the records of work that goes on.
@@ -94,8 +89,16 @@ impl Driver<'_> {
         self.attempts.is_idle() || (takes_up && self.attempts.room(Duration::ZERO) > 0)
     }
 
-    /// Prepares the Executions under a published lease of this runner to which something happened.
-    fn prepare_ahead(&mut self, room: bool, now: Timestamp) -> Result<AheadSteps, EngineError> {
+    /// Prepares the Executions under a published lease of this runner to which something happened. Nothing has started yet.
+    fn prepare_ahead(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<(Vec<(ResourceKey, ExecutionStep)>, WentAhead), EngineError> {
+        let room = self.attempts.room(Duration::ZERO) > 0;
+        if room {
+            // What others have changed is looked at before a free slot is a reason to publish: most of it is theirs.
+            self.admit()?;
+        }
         let runner = self.options.runner.clone();
         let planner = self.planner(&runner, now);
         let slots = self.slots() > 0;
@@ -140,7 +143,7 @@ impl Driver<'_> {
         for (key, waits) in idle {
             self.queue.park(&key, waits);
         }
-        Ok(AheadSteps { steps, asks, takes_up })
+        Ok((steps, WentAhead { started: false, asks, takes_up }))
     }
 
     /// Keeps a step for the next publication, and goes on from it. A step that has to be published first stays undone: the
@@ -299,13 +302,6 @@ pub(super) struct WentAhead {
     pub(super) asks: bool,
     /// There is an Execution that nobody leases, for which a slot that is free is a reason to publish.
     pub(super) takes_up: bool,
-}
-
-/// What could go ahead, and why it may be better to publish.
-struct AheadSteps {
-    steps: Vec<(ResourceKey, ExecutionStep)>,
-    asks: bool,
-    takes_up: bool,
 }
 
 /// Whether a step changes nothing but nodes, and asks nothing of anybody.
