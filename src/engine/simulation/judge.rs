@@ -16,9 +16,6 @@ use crate::model::{
 use crate::provider::Attempt;
 use crate::record::{StatusTree, results_ref};
 
-/// From when on shares are compared: machines begin one after the other.
-const ALL_ARE_THERE: Duration = Duration::from_secs(30);
-
 /// A rule that was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub(super) enum Rule {
@@ -73,14 +70,16 @@ pub(super) struct Judge {
     reviews: BTreeMap<ResourceKey, usize>,
     /// Every phase that a node was published in, with its attempt.
     phases: BTreeSet<(ResourceKey, NodeId, &'static str, u32)>,
+    /// From when on shares are compared: machines may begin one after the other.
+    compared_from: Duration,
     /// How many attempts each machine began once all were there.
     begun: BTreeMap<String, usize>,
     pub(super) broken: Vec<(Rule, String)>,
 }
 
 impl Judge {
-    pub(super) fn new(strict: bool, bounded: bool, sources: Sources) -> Self {
-        Self { strict, bounded, sources, ..Self::default() }
+    pub(super) fn new(strict: bool, bounded: bool, sources: Sources, compared_from: Duration) -> Self {
+        Self { strict, bounded, sources, compared_from, ..Self::default() }
     }
 
     fn check(&mut self, holds: bool, rule: Rule, what: impl FnOnce() -> String) {
@@ -270,7 +269,7 @@ impl Judge {
     ) {
         self.check(!self.started.contains(name), Rule::StartedTwice, || name.to_owned());
         self.started.insert(name.to_owned());
-        if passed > ALL_ARE_THERE {
+        if passed > self.compared_from {
             let machine = runner.split('.').next().unwrap_or_default();
             *self.begun.entry(machine.to_owned()).or_default() += 1;
         }

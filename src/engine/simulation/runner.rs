@@ -231,7 +231,7 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
     let mut life = 0;
     let mut clones = 0;
     // They do not all begin at once.
-    let pause = world.state().dice.seconds(0, if stage.task.is_some() { 1 } else { 20 });
+    let pause = world.state().dice.seconds(0, stage.pace.begin);
     tokio::time::sleep(pause).await;
     while !world.state().is_over {
         let runner = format!("r{number}.{life}");
@@ -255,7 +255,7 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
             runner: runner.clone(),
             repo: other,
             slots,
-            time: stage.task,
+            time: stage.pace.task,
         };
         registry.register(&(Arc::new(work) as Arc<dyn Provider>));
         let (_stopper, stop) = watch::channel(false);
@@ -269,7 +269,7 @@ pub(super) async fn machine(world: Arc<World>, stage: Arc<Stage>, number: u64) {
         };
         let options = ReconcileOptions {
             jobs: Some(if world.planted() == Some(Planted::HungryLease) { 100 } else { SLOTS }),
-            watch: stays.then_some(stage.task.unwrap_or(Duration::from_secs(10))),
+            watch: stays.then_some(stage.pace.watch),
             runner: runner.clone(),
             ..ReconcileOptions::default()
         };

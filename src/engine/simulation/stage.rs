@@ -39,8 +39,37 @@ pub(super) struct Stage {
     pub(super) sources: Sources,
     /// How many changes people merge while work goes on.
     pub(super) edits: usize,
-    /// How long each task takes, where that is not left to the seed. Then the machines begin together, too.
+    pub(super) pace: Pace,
+}
+
+/// How fast things go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Within how many seconds the machines begin.
+    pub(super) begin: u64,
+    /// From when on shares are compared.
+    pub(super) compared_from: Duration,
+    /// How often a runner that stays reads the branches.
+    pub(super) watch: Duration,
+    /// How long each task takes, where that is not left to the seed.
     pub(super) task: Option<Duration>,
+}
+
+impl Pace {
+    /// Machines begin one after the other, and some tasks outlast a lease.
+    const USUAL: Self = Self {
+        begin: 20,
+        compared_from: Duration::from_secs(30),
+        watch: Duration::from_secs(10),
+        task: None,
+    };
+    /// Machines begin together, and all tasks take a second.
+    const STEADY: Self = Self {
+        begin: 1,
+        compared_from: Duration::ZERO,
+        watch: Duration::from_secs(1),
+        task: Some(Duration::from_secs(1)),
+    };
 }
 
 /// Of each Execution and node, by name, the nodes that it waits for.
@@ -59,16 +88,7 @@ impl Stage {
 
     /// Many Executions of a few tasks each, so that there is work for all.
     pub(super) fn crowded() -> Self {
-        let mut files = Files::new();
-        files.insert(
-            "p0.yaml".to_owned(),
-            plan("p0", &["works-0", "works-1", "works-2"].map(|id| task(id, &[]))),
-        );
-        for number in 0..CROWD {
-            let name = format!("e{number}");
-            files.insert(format!("{EXECUTION}{name}.yaml"), execution(&name, "p0"));
-        }
-        files.insert("bindings.yaml".to_owned(), bindings(&["p0", "late"]));
+        let mut files = of_one_plan(CROWD, &["works-0", "works-1", "works-2"].map(|id| task(id, &[])));
         files.insert(CONFIG_FILE.to_owned(), configuration(false, &mut Dice::new(1, 1)));
         Self::with(&files, false)
     }
@@ -80,14 +100,8 @@ impl Stage {
             let before: Vec<&String> = at.checked_sub(1).and_then(|at| ids.get(at)).into_iter().collect();
             task(id, &before)
         });
-        let mut files = Files::new();
-        files.insert("p0.yaml".to_owned(), plan("p0", &nodes.collect::<Vec<_>>()));
-        for number in 0..executions {
-            let name = format!("e{number}");
-            files.insert(format!("{EXECUTION}{name}.yaml"), execution(&name, "p0"));
-        }
-        files.insert("bindings.yaml".to_owned(), bindings(&["p0"]));
-        Self { edits: 0, task: Some(Duration::from_secs(1)), ..Self::with(&files, false) }
+        let files = of_one_plan(executions, &nodes.collect::<Vec<_>>());
+        Self { edits: 0, pace: Pace::STEADY, ..Self::with(&files, false) }
     }
 
     fn with(files: &Files, strict: bool) -> Self {
@@ -101,7 +115,7 @@ impl Stage {
         let begin = Timestamp::from_second(1_700_000_000).unwrap();
         let desired = repo.write_commit(tree, &[], "Begin", &repo.runner_identity(), begin).unwrap();
         let (cancelled, sources) = (Vec::new(), Sources::new());
-        Self { folder, desired, strict, executions, cancelled, sources, edits: EDITS, task: None }
+        Self { folder, desired, strict, executions, cancelled, sources, edits: EDITS, pace: Pace::USUAL }
     }
 
     /// Merges one of the changes on top of a commit: a new plan with an Execution, or other words in a plan that may be under way.
@@ -232,6 +246,19 @@ type Files = BTreeMap<String, String>;
 
 /// How the name of a file with an Execution begins.
 const EXECUTION: &str = "run-";
+
+/// So many Executions of one plan of these nodes.
+fn of_one_plan(executions: usize, nodes: &[Value]) -> Files {
+    let mut files = Files::from([
+        ("p0.yaml".to_owned(), plan("p0", nodes)),
+        ("bindings.yaml".to_owned(), bindings(&["p0", "late"])),
+    ]);
+    for number in 0..executions {
+        let name = format!("e{number}");
+        files.insert(format!("{EXECUTION}{name}.yaml"), execution(&name, "p0"));
+    }
+    files
+}
 
 /// What is to be done.
 struct WorkToDo {

@@ -68,7 +68,7 @@ impl World {
             processes: BTreeMap::new(),
             clones: BTreeSet::new(),
             rewound: None,
-            judge: Judge::new(stage.strict, !weather.wild, stage.sources.clone()),
+            judge: Judge::new(stage.strict, !weather.wild, stage.sources.clone(), stage.pace.compared_from),
             trace: Vec::new(),
             is_over: false,
             decided: false,
