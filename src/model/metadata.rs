@@ -86,3 +86,24 @@ impl StatusMetadata {
         self.annotations.get(Self::SPEC_DIGEST).map(String::as_str)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ResourceKey;
+
+    impl StatusMetadata {
+        /// That of a resource of which nothing else is known.
+        pub(crate) fn bare(key: &ResourceKey, uid: &str) -> Self {
+            Self {
+                name: key.name.clone(),
+                namespace: key.namespace.clone(),
+                uid: uid.to_owned(),
+                generation: 1,
+                creation_timestamp: Timestamp::UNIX_EPOCH,
+                annotations: StringMap::new(),
+                owner_references: Vec::new(),
+            }
+        }
+    }
+}

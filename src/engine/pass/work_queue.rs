@@ -367,15 +367,7 @@ mod tests {
             });
             let status = ExecutionStatus { node_statuses: nodes.collect(), ..ExecutionStatus::default() };
             let execution = key("n/execution/e");
-            let metadata = StatusMetadata {
-                name: execution.name.clone(),
-                namespace: execution.namespace.clone(),
-                uid: "u".to_owned(),
-                generation: 1,
-                creation_timestamp: at(0),
-                annotations: BTreeMap::new(),
-                owner_references: Vec::new(),
-            };
+            let metadata = StatusMetadata::bare(&execution, "u");
             let record = StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) };
             let record = Arc::new(record);
             let mut queue = WorkQueue::default();

@@ -229,15 +229,8 @@ impl History {
 /// The first record of a Goal or a Plan.
 fn record_of(key: &ResourceKey, path: &str) -> StatusRecord {
     let source = (StatusMetadata::SOURCE.to_owned(), path.to_owned());
-    let metadata = StatusMetadata {
-        name: key.name.clone(),
-        namespace: key.namespace.clone(),
-        uid: UID.to_owned(),
-        generation: 1,
-        creation_timestamp: Timestamp::UNIX_EPOCH,
-        annotations: BTreeMap::from([source]),
-        owner_references: Vec::new(),
-    };
+    let annotations = BTreeMap::from([source]);
+    let metadata = StatusMetadata { annotations, ..StatusMetadata::bare(key, UID) };
     let status = match key.kind {
         Kind::Goal => ResourceStatus::Goal(GoalStatus::default()),
         _ => ResourceStatus::Plan(PlanStatus::default()),
@@ -258,15 +251,8 @@ fn derived_from(plan: &ResourceKey) -> StatusRecord {
     };
     let mut status = ExecutionStatus::default();
     status.extensions.spec = Some(Box::new(derived.spec.clone()));
-    let metadata = StatusMetadata {
-        name: key.name,
-        namespace: key.namespace,
-        uid: UID.to_owned(),
-        generation: 1,
-        creation_timestamp: Timestamp::UNIX_EPOCH,
-        annotations: derived.annotations(),
-        owner_references: vec![derived.owner],
-    };
+    let (annotations, owner_references) = (derived.annotations(), vec![derived.owner]);
+    let metadata = StatusMetadata { annotations, owner_references, ..StatusMetadata::bare(&key, UID) };
     StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) }
 }
 
@@ -318,15 +304,8 @@ fn put_large(history: &mut History, attempt: u32) {
         status.node_statuses.insert(node(number), Default::default());
     }
     status.node_statuses.get_mut(&node(7)).unwrap().attempt = attempt;
-    let metadata = StatusMetadata {
-        name: "e".parse().unwrap(),
-        namespace: "team".parse().unwrap(),
-        uid: "6f0f58a4-6b1d-5c4e-9a53-0d1c3f0b77d2".to_owned(),
-        generation: 1,
-        creation_timestamp: Timestamp::UNIX_EPOCH,
-        annotations: BTreeMap::new(),
-        owner_references: Vec::new(),
-    };
+    let key = "team/execution/e".parse().unwrap();
+    let metadata = StatusMetadata::bare(&key, "6f0f58a4-6b1d-5c4e-9a53-0d1c3f0b77d2");
     let record = Arc::new(StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) });
     history.publish(vec![RecordEdit::Put { record, pins: None }]);
 }

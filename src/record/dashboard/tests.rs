@@ -36,15 +36,8 @@ fn card(name: &str, phase: ExecutionPhase, nodes: &[(&str, NodePhase)]) -> Execu
         ..ExecutionStatus::default()
     };
     status.extensions.pinned = Some(pinned);
-    let metadata = StatusMetadata {
-        name: Name::new(name).unwrap(),
-        namespace: Name::new("team-platform").unwrap(),
-        uid: "u".to_owned(),
-        generation: 1,
-        creation_timestamp: at(0),
-        annotations: BTreeMap::new(),
-        owner_references: Vec::new(),
-    };
+    let key = format!("team-platform/execution/{name}").parse().unwrap();
+    let metadata = StatusMetadata { creation_timestamp: at(0), ..StatusMetadata::bare(&key, "u") };
     ExecutionCard {
         record: Arc::new(StatusRecord { metadata, status: ResourceStatus::Execution(Box::new(status)) }),
         path: format!("team-platform/executions/{name}.yaml"),

@@ -29,15 +29,7 @@ fn id(number: usize) -> NodeId {
 }
 
 fn record(nodes: usize) -> Arc<StatusRecord> {
-    let metadata = StatusMetadata {
-        name: key().name,
-        namespace: key().namespace,
-        uid: "6f0f58a4-6b1d-5c4e-9a53-0d1c3f0b77d2".to_owned(),
-        generation: 1,
-        creation_timestamp: Timestamp::UNIX_EPOCH,
-        annotations: BTreeMap::new(),
-        owner_references: Vec::new(),
-    };
+    let metadata = StatusMetadata::bare(&key(), "6f0f58a4-6b1d-5c4e-9a53-0d1c3f0b77d2");
     let status = ExecutionStatus {
         phase: ExecutionPhase::Running,
         node_statuses: (0..nodes).map(|number| (id(number), NodeStatus::default())).collect(),

@@ -25,15 +25,7 @@ fn key(kind: Kind, name: &str) -> ResourceKey {
 }
 
 fn record(name: &str, status: ResourceStatus) -> Arc<StatusRecord> {
-    let metadata = StatusMetadata {
-        name: Name::new(name).unwrap(),
-        namespace: Name::new("team").unwrap(),
-        uid: "6f0f58a4-6b1d-5c4e-9a53-0d1c3f0b77d2".to_owned(),
-        generation: 1,
-        creation_timestamp: Timestamp::UNIX_EPOCH,
-        annotations: BTreeMap::new(),
-        owner_references: Vec::new(),
-    };
+    let metadata = StatusMetadata::bare(&key(status.kind(), name), "6f0f58a4-6b1d-5c4e-9a53-0d1c3f0b77d2");
     Arc::new(StatusRecord { metadata, status })
 }
 
