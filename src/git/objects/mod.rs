@@ -9,10 +9,12 @@ mod gather;
 mod history;
 mod loose;
 mod merge;
+mod pack;
 mod path;
 mod raw_tree;
 mod signature;
 mod store;
+mod zlib;
 
 pub use commit::Commit;
 pub use compare::TreeChange;
