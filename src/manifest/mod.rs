@@ -22,7 +22,7 @@ mod transition;
 pub use config::{load_config, load_values, overlaps, read_config};
 pub use facts::{FactRef, Facts, InputDeclaration, InputFacts, KindFacts, NodeFacts, Requirement, facts};
 pub use locate::locate;
-pub(crate) use read::documents;
+pub(crate) use read::{documents, usual_yaml};
 pub use references::{DeclaredResource, ResourceSet, check_references, drop_consequences, duplicate};
 pub use schema::{PublishedSchema, schemas};
 pub use transition::check_transition;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::RecordError;
 use super::layout::{self, MAX_RECORD_BYTES};
+use super::render::read_yaml;
 use crate::git::{EntryMode, GitError, ObjectId, Repo, TreeEntry};
 use crate::markup;
 use crate::model::{
@@ -251,7 +252,7 @@ impl<'r> PartsReader<'r> {
         if markup::is_nested_too_deeply(&bytes) {
             return Err(unreadable(self.path, "a node is nested too deeply".to_owned()));
         }
-        let node: NodeStatus = serde_yaml::from_slice(&bytes)
+        let node: NodeStatus = read_yaml(&bytes)
             .map_err(|error| unreadable(self.path, format!("a node cannot be read: {error}")))?;
         let node = Arc::new(node);
         self.known.insert(blob, Arc::clone(&node));

@@ -22,7 +22,7 @@ pub(crate) const DIRECTION: &[(&str, &[&str])] = &[
     ("host", &[]),
     ("github", &["host"]),
     ("provider", &["model", "markup", "config", "run", "stamp", "host", "github"]),
-    ("record", &["model", "markup", "run", "git"]),
+    ("record", &["model", "markup", "run", "manifest", "git"]),
     ("index", &["model", "diagnostic", "config", "manifest", "stamp", "git", "record"]),
     (
         "engine",

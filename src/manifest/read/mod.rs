@@ -87,6 +87,15 @@ pub(super) struct ReadText {
     pub(super) tree: Option<YamlTree>,
 }
 
+/// How deep the usual part of a text of ours is nested at most.
+const DEEPEST: u32 = 64;
+
+/// The value of a text that is one document of usual YAML; nothing where it takes a parser to say what the text means, or what is
+/// wrong with it.
+pub(crate) fn usual_yaml(text: &str) -> Option<Value> {
+    fast_yaml::read(text, DEEPEST, 1)?.pop()
+}
+
 /// Reads every document.
 pub(super) fn read(text: &str, format: ManifestFormat, limits: &Limits) -> ReadText {
     if format == ManifestFormat::Json {

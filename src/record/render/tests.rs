@@ -188,7 +188,8 @@ fn record(status: ResourceStatus, annotation: String) -> StatusRecord {
 fn check_lossless(record: &StatusRecord, renderer: &mut Renderer) {
     let text = renderer.render(record, None).unwrap();
     let read = parse_record(text.as_bytes()).unwrap_or_else(|error| panic!("{error:?}: {text:?}"));
-    assert_eq!((&read.record, read.parts), (record, None), "{text}");
+    assert_eq!((&read.record, &read.parts), (record, &None), "{text}");
+    assert_eq!(serde_yaml::from_str::<RecordFile>(&text).unwrap(), read, "the parser says the same: {text}");
     assert_eq!(text, Renderer::new().render(record, None).unwrap());
     let plain = parse_record(serde_yaml::to_string(record).unwrap().as_bytes()).unwrap();
     assert_eq!(plain.record, *record);
@@ -224,6 +225,37 @@ proptest! {
         check_lossless(&record(ResourceStatus::Gate(gate), message.clone()), &mut Renderer::new());
         check_lossless(&record(ResourceStatus::Goal(GoalStatus::default()), message), &mut Renderer::new());
     }
+}
+
+/// Read by the parser, the records of a year keep a fresh runner busy for half a second.
+#[test]
+fn an_ordinary_record_is_read_without_the_parser() {
+    let node = NodeStatus {
+        phase: NodePhase::Succeeded,
+        start_time: Some(at()),
+        message: "exited with code 0: done".to_owned(),
+        ..NodeStatus::default()
+    };
+    let status = ExecutionStatus {
+        node_statuses: ["a", "b"].map(|name| (NodeId::new(name).unwrap(), node.clone())).into(),
+        ..ExecutionStatus::default()
+    };
+    let record = record(ResourceStatus::Execution(Box::new(status)), "teams/a/run.yaml".to_owned());
+    let text = Renderer::new().render(&record, None).unwrap();
+    let value = usual_yaml(&text).unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(serde_json::from_value::<RecordFile>(value).unwrap().record, record);
+}
+
+#[test]
+fn what_is_wrong_with_a_record_is_said_by_the_parser() {
+    let why = |text: &str| match parse_record(text.as_bytes()) {
+        Err(RecordError::Malformed(error)) => error.to_string(),
+        other => panic!("{text}: {other:?}"),
+    };
+    let missing = why("apiVersion: planspec.io/v1alpha1\nkind: Goal\n");
+    assert!(missing.contains("missing field `metadata`"), "{missing}");
+    let twice = why("kind: Goal\nkind: Goal\n");
+    assert!(twice.contains("duplicate"), "{twice}");
 }
 
 #[test]
