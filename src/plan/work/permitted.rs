@@ -12,8 +12,9 @@ const PROTECTED: &str = "protected by `config.protect.forbid`";
 /// How many refused paths are named.
 const NAMED: usize = 10;
 
-/// What hosts and Git itself read as orders, with what it is.
-const DENIED: [(&str, &str); 27] = [
+/// What hosts, Git itself and the programs of agents read as orders, with what it is. The next task may be an agent that works on
+/// this result: what its settings name runs beside its credentials. Instructions in words, such as `AGENTS.md`, are not here.
+const DENIED: [(&str, &str); 35] = [
     (".planspec.{yaml,yml,json}", "the configuration of planspec"),
     ("**/.gitattributes", "attributes of Git"),
     ("**/.gitmodules", "submodules"),
@@ -41,6 +42,14 @@ const DENIED: [(&str, &str); 27] = [
     ("bitbucket-pipelines.yml", "a CI configuration"),
     ("Jenkinsfile", "a CI configuration"),
     ("buildspec.{yaml,yml}", "a CI configuration"),
+    ("**/.mcp.json", "settings of agents"),
+    ("**/.claude/**", "settings of agents"),
+    ("**/.codex/**", "settings of agents"),
+    ("**/.cursor/**", "settings of agents"),
+    ("**/.gemini/**", "settings of agents"),
+    ("**/.opencode/**", "settings of agents"),
+    ("**/opencode.{json,jsonc}", "settings of agents"),
+    ("**/.aider.conf.yml", "settings of agents"),
 ];
 
 /// A file that a task changed, as far as it matters here.
@@ -220,6 +229,10 @@ mod tests {
         check(".planspec.yaml", &[], &[], Some("the configuration of planspec"));
         check("appveyor.yml", &[], &[], Some("a CI configuration"));
         check("sub/Jenkinsfile.md", &[], &[], None);
+        check(".mcp.json", &[], &[], Some("settings of agents"));
+        check("web/.claude/settings.json", &[], &[], Some("settings of agents"));
+        check(".claude/commands/release.md", &[".claude/commands/release.md"], &[], None);
+        check("AGENTS.md", &[], &[], None);
     }
 
     #[test]
