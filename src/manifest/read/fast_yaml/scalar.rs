@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::manifest::read::plain;
+
 /// Takes `key:` off a line: the key, and what follows it. Nothing where the line is no usual entry.
 pub(super) fn key(line: &str) -> Option<(&str, &str)> {
     let (key, rest) = if line.starts_with(['"', '\'']) {
@@ -59,26 +61,9 @@ pub(super) fn resolve(text: &str) -> Option<Value> {
         'n' | 'N' if matches!(text, "null" | "Null" | "NULL") => Some(Value::Null),
         't' | 'T' if matches!(text, "true" | "True" | "TRUE") => Some(Value::Bool(true)),
         'f' | 'F' if matches!(text, "false" | "False" | "FALSE") => Some(Value::Bool(false)),
-        '0'..='9' => number_or_text(text),
+        // What is too large for a number of JSON is left to the walk, which has the place to report it with.
+        '0'..='9' => plain::resolve(text),
         'a'..='z' | 'A'..='Z' | '/' | '_' | '$' | '(' | '\u{a0}'.. => Some(Value::String(text.to_owned())),
         _ => None,
     }
-}
-
-/// A text that begins with a digit: a short decimal number, or something that can be no number at all.
-fn number_or_text(text: &str) -> Option<Value> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits may not fit in 64 bits, and a leading zero makes a text of them.
-        let short = text.len() <= 18 && (text == "0" || !text.starts_with('0'));
-        return short.then(|| text.parse::<u64>().ok().map(Value::from)).flatten();
-    }
-    let of_a_number =
-        |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b'x' | b'X' | b'o' | b'.' | b'_' | b'+' | b'-');
-    let may_be_a_number = text.bytes().all(of_a_number) && !is_a_span(text);
-    (!may_be_a_number).then(|| Value::String(text.to_owned()))
-}
-
-/// `7d`: of the spans of time, days alone are written with a digit of hexadecimal numbers.
-fn is_a_span(text: &str) -> bool {
-    text.strip_suffix('d').is_some_and(|days| days.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -66,6 +66,7 @@ fn usual_constructs_are_read() {
         "a: https://example.com/x#y\nb: 1.2.3-rc\nc: Ünï\n",
         "\"a b\": c\n'd': e\n",
         "a: []\nb: {}\n",
+        "a: 1.5\nb: 0x1f\nc: 007\nd: 1e3\ne: 2026-01-01\nf: 70333b647ded5bc1\ng: 7_0\n",
     ] {
         assert!(check_agrees(text), "{text:?}");
     }
@@ -82,10 +83,8 @@ fn what_is_unusual_is_left_to_the_walk() {
         "a: 'b''c'\n",
         "a: b: c\n",
         "<<: {a: b}\n",
-        "a: 1.5\n",
-        "a: 0x1f\n",
-        "a: 007\n",
         "a: -1\n",
+        "a: 99999999999999999999\n",
         "a: .inf\n",
         "a: b\na: c\n",
         "a:\tb\n",
