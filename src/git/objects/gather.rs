@@ -103,16 +103,9 @@ mod tests {
         let (dir, repo) = repo();
         // Where the number of bytes that say a length changes, and on both sides of what is compressed.
         let lengths = [0, 1, 15, 16, 2_047, 2_048, 2_049, 262_143, 262_144];
-        let contents: Vec<Vec<u8>> = lengths
-            .into_iter()
-            .chain(400..400 + PACK_FROM)
-            .map(|length| format!("{length} {}", "phase: Succeeded\n".repeat(length / 17 + 1)).into_bytes())
-            .zip(lengths.into_iter().chain(400..400 + PACK_FROM))
-            .map(|(mut content, length)| {
-                content.truncate(length);
-                content
-            })
-            .collect();
+        let text = "phase: Succeeded\n".repeat(20_000).into_bytes();
+        let contents: Vec<&[u8]> =
+            lengths.into_iter().chain(400..400 + PACK_FROM).map(|length| &text[..length]).collect();
         let write =
             || contents.iter().map(|content| repo.write_blob(content)).collect::<Result<Vec<_>, GitError>>();
         let ids = repo.gather(write).unwrap();
