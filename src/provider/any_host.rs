@@ -26,7 +26,7 @@ fn stage() -> (MemoryHost, ProviderContext) {
 }
 
 fn control() -> Control {
-    Control { stop: watch::channel(None).1, output: mpsc::channel(1).0 }
+    Control { stop: watch::channel(None).1, output: mpsc::channel(1).0, heed: None }
 }
 
 fn config(value: &serde_json::Value) -> JsonMap {

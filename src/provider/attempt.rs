@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::output::{Redactor, plain_line};
+use super::process::Heed;
 use super::{AttemptFiles, UpstreamWork, Workspace};
 use crate::model::{
     AcceptanceCriterion, ChangeRequest, ContextItem, GoalSpec, JsonMap, NextStep, NodeId, NodeReason,
@@ -164,6 +165,9 @@ pub struct Control {
     /// Takes the lines that the provider prints, redacted and without control characters. A line that
     /// finds no room is dropped; the log has it.
     pub output: mpsc::Sender<String>,
+    /// There where the thread that polls the attempt belongs to it alone and may be blocked. Such a thread asks this now and then, a few
+    /// times a second, whether the attempt shall end, since nothing else tells it.
+    pub heed: Option<Heed>,
 }
 
 /// Waits until the engine asks to stop; for ever when it cannot ask any more, so that work which nobody follows runs to

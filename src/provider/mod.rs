@@ -45,7 +45,7 @@ pub use github_actions::worker::ParcelError;
 pub(crate) use github_actions::worker::{has_worker, without_worker, work, worker_workflow};
 pub(crate) use object_store::{ObjectStore, ObjectStoreError, OpenBucket};
 pub(crate) use output::holds_token;
-pub use process::out_of_sight;
+pub use process::{Heed, out_of_sight};
 pub use registry::{Registry, Unavailable};
 pub use settings::{ALWAYS_PASSED, ConfigError, HostRepository, ProviderSettings, SectionError};
 pub use workspace::{
@@ -87,6 +87,12 @@ pub trait Provider: Send + Sync {
 
     /// Whether an attempt with this provider string is a process of this machine.
     fn starts_process(&self, _provider: &str) -> bool {
+        false
+    }
+
+    /// Whether [`Self::run`] blocks the thread that polls it where [`Control::heed`] is there. Such attempts get a thread each, on which
+    /// the next one begins as soon as one has ended.
+    fn blocks(&self, _provider: &str) -> bool {
         false
     }
 

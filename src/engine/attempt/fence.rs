@@ -1,7 +1,7 @@
 //! Fencing: work goes on only as long as this machine's own clocks are before the end of the lease. Whoever takes the
 //! Execution over cannot stop it here; only this runner can.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use tracing::warn;
 
 use crate::engine::clock::{Clock, ClockReading};
 use crate::model::{ResourceKey, after};
+use crate::provider::Heed;
 use crate::run::Stop;
 
 /// How long a task may take to end after it was asked to. A longer lease is cut by this much, a shorter one by a quarter.
@@ -19,6 +20,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a claim is given back whose lease did not last until it began.
 pub(super) const LEASE_OVER: &str = "the lease was over before it began";
+
+/// What is said of an attempt that is stopped because its fence has closed.
+const CLOSED: &str = "stop attempt: the lease is about to end and was not renewed";
 
 /// Until when work may run under a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,15 +78,56 @@ pub(super) async fn stop_at_fence(
         }
         tokio::time::sleep(left.min(CHECK_EVERY)).await;
     }
-    warn!(%execution, "stop attempt: the lease is about to end and was not renewed");
+    warn!(%execution, "{CLOSED}");
     // A cancellation that came first stays the reason. It is for good, where after a shutdown another runner
     // begins again.
     stop.send_if_modified(|stop| stop.is_none().then(|| *stop = Some(Stop::Shutdown)).is_some());
 }
 
+/// The same for an attempt that asks by itself, on a thread of its own: whether it shall end, because it was asked to, because its fence
+/// has closed, or because the loop is gone that would take in its end.
+pub(super) fn heed(
+    execution: ResourceKey,
+    stop: watch::Receiver<Option<Stop>>,
+    (fence, clock): (watch::Receiver<LeaseFence>, Arc<dyn Clock>),
+    is_left: impl Fn() -> bool + Send + Sync + 'static,
+) -> Heed {
+    // The first reason stays the reason.
+    let said = OnceLock::new();
+    Arc::new(move || {
+        let reason = || {
+            let asked = *stop.borrow();
+            asked.or_else(|| is_left().then_some(Stop::Shutdown)).or_else(|| {
+                let is_open = fence.borrow().is_open(ClockReading::of(clock.as_ref()));
+                (!is_open).then(|| {
+                    warn!(%execution, "{CLOSED}");
+                    Stop::Shutdown
+                })
+            })
+        };
+        said.get().copied().or_else(|| reason().map(|stop| *said.get_or_init(|| stop)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+    use crate::model::{Kind, Name};
+
+    struct SetClock(Mutex<ClockReading>);
+
+    impl Clock for SetClock {
+        fn now(&self) -> Timestamp {
+            self.0.lock().unwrap().wall
+        }
+
+        fn since_boot(&self) -> Duration {
+            self.0.lock().unwrap().boot
+        }
+    }
 
     fn reading(wall: i64, boot: u64) -> ClockReading {
         ClockReading { wall: Timestamp::from_second(wall).unwrap(), boot: Duration::from_secs(boot) }
@@ -107,6 +152,40 @@ mod tests {
         let fence = LeaseFence::new(reading(100, 5), Duration::from_secs(300));
         assert!(!fence.is_renewal_due(reading(3_700, 104)), "the wall clock was set forward");
         assert!(fence.is_renewal_due(reading(-3_500, 105)), "the wall clock was set back");
+    }
+
+    #[test]
+    fn who_asks_by_itself_is_stopped_at_the_fence_and_hears_what_was_asked_before() {
+        let clock = Arc::new(SetClock(Mutex::new(reading(100, 5))));
+        let (mover, fence) = watch::channel(LeaseFence::new(reading(100, 5), Duration::from_secs(300)));
+        let key = ResourceKey::new(Kind::Execution, Name::new("team").unwrap(), Name::new("run").unwrap());
+        let asker = watch::Sender::new(None);
+        let is_left = Arc::new(AtomicBool::new(false));
+        let listen = || {
+            let is_left = Arc::clone(&is_left);
+            let fence = (fence.clone(), Arc::clone(&clock) as Arc<dyn Clock>);
+            heed(key.clone(), asker.subscribe(), fence, move || is_left.load(Ordering::Relaxed))
+        };
+        let first = listen();
+        assert_eq!(first(), None);
+        *clock.0.lock().unwrap() = reading(391, 296);
+        // Renewed meanwhile.
+        mover.send_replace(LeaseFence::new(reading(300, 205), Duration::from_secs(300)));
+        assert_eq!(first(), None);
+        *clock.0.lock().unwrap() = reading(600, 500);
+        assert_eq!(first(), Some(Stop::Shutdown));
+        asker.send_replace(Some(Stop::Cancel));
+        assert_eq!(
+            (first(), listen()()),
+            (Some(Stop::Shutdown), Some(Stop::Cancel)),
+            "the first reason stays"
+        );
+        *clock.0.lock().unwrap() = reading(300, 205);
+        asker.send_replace(None);
+        let last = listen();
+        assert_eq!(last(), None);
+        is_left.store(true, Ordering::Relaxed);
+        assert_eq!(last(), Some(Stop::Shutdown), "nobody takes its end in");
     }
 
     #[test]

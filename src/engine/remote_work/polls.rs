@@ -245,7 +245,7 @@ async fn ask(
     let asked = if is_proposal {
         provider.propose(attempt)
     } else {
-        provider.poll(attempt, Control { stop, output })
+        provider.poll(attempt, Control { stop, output, heed: None })
     };
     match tokio::time::timeout(longest, asked).await {
         // The remote work is as it was; what this machine lacks for checking it says nothing of it.

@@ -85,6 +85,10 @@ impl Provider for Agent {
         self.at_address(provider).is_none()
     }
 
+    fn blocks(&self, provider: &str) -> bool {
+        self.starts_process(provider)
+    }
+
     fn change_rules(&self, attempt: &Attempt) -> Result<ChangeRules, ConfigError> {
         self.commands.work(attempt).map(|job| self.processes.rules_of(&job.config))
     }

@@ -148,7 +148,7 @@ impl Provider for Merge {
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         let merge = self.clone();
         Box::pin(async move {
-            let Control { stop, output } = control;
+            let Control { stop, output, .. } = control;
             // Git is waited for on a thread that may block. It is not ended early: between two steps the merge looks whether it
             // goes on, and a push that has begun says how it ended.
             let done = tokio::task::spawn_blocking(move || {
@@ -222,7 +222,7 @@ mod tests {
         });
         let (_keep, stop) = watch::channel(stop);
         let (output, _lines) = tokio::sync::mpsc::channel(8);
-        let report = provider().run(attempt, Control { stop, output }).await;
+        let report = provider().run(attempt, Control { stop, output, heed: None }).await;
         let asked = merger.1.lock().unwrap().len();
         (report.outcome, asked)
     }

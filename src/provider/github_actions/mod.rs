@@ -128,7 +128,7 @@ async fn checked(
     control: Control,
 ) -> AttemptReport {
     if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) && !attempt.criteria.is_empty() {
-        let Control { mut stop, output } = control;
+        let Control { mut stop, output, .. } = control;
         let log = AttemptLog::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
         check_elsewhere(shared, attempt, began, &mut report, &mut stop, log).await;
     }

@@ -22,7 +22,7 @@ fn attempt(handle: Option<&str>) -> Attempt {
 }
 
 fn control() -> Control {
-    Control { stop: watch::channel(None).1, output: mpsc::channel(1).0 }
+    Control { stop: watch::channel(None).1, output: mpsc::channel(1).0, heed: None }
 }
 
 fn run(id: u64, key: &str, status: &str, conclusion: Option<&str>) -> Value {

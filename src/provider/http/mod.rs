@@ -63,7 +63,7 @@ impl Provider for Http {
 
 async fn run(shared: &ProviderContext, attempt: Attempt, control: Control, again: bool) -> AttemptReport {
     let began = Instant::now();
-    let Control { mut stop, output } = control;
+    let Control { mut stop, output, .. } = control;
     let config = match HttpConfig::read(&attempt.provider, &attempt.config, &shared.settings) {
         Ok(config) => config,
         Err(error) => return AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string()).into(),

@@ -103,7 +103,7 @@ impl Bench {
 
 fn control() -> (watch::Sender<Option<Stop>>, Control) {
     let (asker, stop) = watch::channel(None);
-    (asker, Control { stop, output: mpsc::channel(100).0 })
+    (asker, Control { stop, output: mpsc::channel(100).0, heed: None })
 }
 
 #[tokio::test]

@@ -133,7 +133,7 @@ async fn looked(task: &IssueTask, handle: &IssueHandle, control: Control) -> Att
         other => return other.into(),
     };
     if matches!(report.outcome, AttemptOutcome::Succeeded { .. }) && !task.attempt.criteria.is_empty() {
-        let Control { mut stop, output } = control;
+        let Control { mut stop, output, .. } = control;
         let log = AttemptLog::new(task.attempt.run_dir.join("log"), Arc::clone(redactor), output);
         check_elsewhere(&task.office.common, &task.attempt, began, &mut report, &mut stop, log).await;
     }

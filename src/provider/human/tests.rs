@@ -41,7 +41,7 @@ fn attempt(provider: &str) -> Attempt {
 }
 
 fn control() -> Control {
-    Control { stop: watch::channel(None).1, output: mpsc::channel(1).0 }
+    Control { stop: watch::channel(None).1, output: mpsc::channel(1).0, heed: None }
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use self::run::LocalRun;
 use self::run_folder::RunFolders;
 pub(super) use self::verify::{DoneWork, Verifiers};
 use self::verify::{check_known_verifier, check_verifier};
-use super::process::interrupt;
+use super::process::{Interrupt, interrupt};
 use super::{
     Attempt, AttemptFuture, AttemptOutcome, AttemptReport, ChangeRules, ConfigError, Control, Provider,
     ProviderContext, Stop, stop_requested,
@@ -100,6 +100,10 @@ impl Provider for LocalProcesses {
         true
     }
 
+    fn blocks(&self, _provider: &str) -> bool {
+        true
+    }
+
     fn change_rules(&self, attempt: &Attempt) -> Result<ChangeRules, ConfigError> {
         ToolConfig::read(&attempt.provider, &attempt.config).map(|config| self.rules_of(&config))
     }
@@ -117,6 +121,12 @@ async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: 
     if let Some(stop) = *control.stop.borrow() {
         return AttemptReport::from(stopped_before_start(stop));
     }
+    if let Some(heed) = control.heed {
+        // Outside of the runtime, where criteria wait for answers over the network.
+        return tokio::task::block_in_place(|| {
+            LocalRun::new(&shared, &attempt, &job, &Interrupt::by(heed)).run(control.output)
+        });
+    }
     let (mut asker, interrupt) = match interrupt() {
         Ok(ends) => ends,
         Err(error) => {
@@ -124,7 +134,7 @@ async fn run(shared: Arc<LocalRunContext>, attempt: Attempt, job: Job, control: 
             return AttemptOutcome::not_possible_here(message).into();
         }
     };
-    let Control { mut stop, output } = control;
+    let Control { mut stop, output, .. } = control;
     let mut work =
         tokio::task::spawn_blocking(move || LocalRun::new(&shared, &attempt, &job, &interrupt).run(output));
     let done = tokio::select! {

@@ -21,7 +21,7 @@ fn desk(settings: Value, allowed: &[&str]) -> Bench {
 
 async fn failure(bench: &Bench) -> (String, bool, Option<Duration>) {
     let registry = Registry::standard(bench.settings.clone());
-    let control = Control { stop: bench.stop.subscribe(), output: mpsc::channel(9).0 };
+    let control = Control { stop: bench.stop.subscribe(), output: mpsc::channel(9).0, heed: None };
     let report = registry.find("mcp://desk/work").unwrap().run(bench.attempt.clone(), control).await;
     let AttemptOutcome::Failed { message, retryable, retry_after, .. } = report.outcome else {
         panic!("{report:?}")

@@ -93,7 +93,7 @@ async fn run(mcp: &Mcp, attempt: Attempt, control: Control) -> AttemptReport {
         Ok(found) => found,
         Err(error) => return permanent(error.to_string()).into(),
     };
-    let Control { mut stop, output } = control;
+    let Control { mut stop, output, .. } = control;
     let log = AttemptLog::new(attempt.run_dir.join("log"), Arc::clone(&shared.redactor), output);
     let began = Instant::now();
     let (report, log, place) = match server {

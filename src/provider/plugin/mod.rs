@@ -101,6 +101,10 @@ impl Provider for Plugin {
         true
     }
 
+    fn blocks(&self, _provider: &str) -> bool {
+        true
+    }
+
     fn run(&self, attempt: Attempt, control: Control) -> AttemptFuture {
         self.start("run", attempt, control)
     }
@@ -115,7 +119,7 @@ impl Provider for Plugin {
         attempt.criteria.clear();
         attempt.declared_outputs.clear();
         let (asker, stop) = watch::channel(None);
-        let running = self.start("cancel", attempt, Control { stop, output: mpsc::channel(1).0 });
+        let running = self.start("cancel", attempt, Control { stop, output: mpsc::channel(1).0, heed: None });
         Box::pin(async move {
             let report = running.await;
             drop(asker);

@@ -74,7 +74,8 @@ fn work_elsewhere_is_looked_at_again_and_called_off() {
     let registry = Registry::standard(bench.settings.clone());
     let provider = registry.find("robot://arm").unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let control = Control { stop: bench.stop.subscribe(), output: tokio::sync::mpsc::channel(9).0 };
+    let control =
+        Control { stop: bench.stop.subscribe(), output: tokio::sync::mpsc::channel(9).0, heed: None };
     let report = runtime.block_on(provider.poll(bench.attempt.clone(), control));
     assert!(matches!(report.outcome, AttemptOutcome::Succeeded { .. }), "{report:?}");
     assert_eq!(runtime.block_on(provider.cancel_remote(bench.attempt.clone())), Err("too late".to_owned()));
@@ -90,7 +91,8 @@ fn a_poll_without_a_response_says_nothing_of_the_work() {
         let registry = Registry::standard(bench.settings.clone());
         let provider = registry.find("robot://arm").unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let control = Control { stop: bench.stop.subscribe(), output: tokio::sync::mpsc::channel(9).0 };
+        let control =
+            Control { stop: bench.stop.subscribe(), output: tokio::sync::mpsc::channel(9).0, heed: None };
         runtime.block_on(provider.poll(bench.attempt.clone(), control)).outcome
     };
     assert_eq!(polled("sleep 600"), AttemptOutcome::Stopped(Stop::Shutdown), "its time is over");

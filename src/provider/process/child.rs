@@ -249,6 +249,9 @@ impl<'a> WatchedProcess<'a> {
             (None, Some(timeout)) => Some(timeout.min(SLICE)),
             (None, None) => Some(SLICE),
         };
+        // Once it was told to end, nothing more is asked.
+        let patience = self.interrupt.patience().filter(|_| self.told.is_none());
+        let timeout = [timeout, patience].into_iter().flatten().min();
         let exit = self.exit.as_ref().filter(|_| !self.exited);
         let request = self.interrupt.waitable().filter(|_| self.told.is_none());
         let [log, answer] = self.pipes();

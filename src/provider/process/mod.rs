@@ -15,6 +15,7 @@ pub(super) use self::child::{OutputStream, ProcessEnd, ProcessInput, run};
 pub(super) use self::closed_places::ClosedPlaces;
 pub(super) use self::command_line::{CommandLine, EnvVars, StartError, is_machine_fault};
 pub(super) use self::groups::kill_all;
+pub use self::interrupt::Heed;
 pub(super) use self::interrupt::{Interrupt, interrupt};
 pub use self::restart::out_of_sight;
 pub(super) use self::sandbox::{OwnPaths, Sandbox, SandboxCommand};

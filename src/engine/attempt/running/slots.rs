@@ -3,9 +3,11 @@
 //! wait for it.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -13,12 +15,15 @@ use tracing::{info, warn};
 use super::{OUTPUT_LINES, forward};
 use crate::engine::attempt::claims::ClaimQueue;
 use crate::engine::attempt::factory::{AttemptFactory, Claim};
-use crate::engine::attempt::fence::{LEASE_OVER, LeaseFence, stop_at_fence};
+use crate::engine::attempt::fence::{LEASE_OVER, LeaseFence, heed, stop_at_fence};
 use crate::engine::clock::{Clock, ClockReading};
 use crate::engine::message::{AttemptEnd, AttemptMessage};
 use crate::model::{NodeId, NodeReason, ResourceKey};
 use crate::provider::{Attempt, Control, Provider, Registry};
 use crate::run::{AttemptName, AttemptOutcome, AttemptReport, Stop};
+
+/// Why an attempt cannot begin for which the system has no thread.
+const NO_THREAD: &str = "the system gave no thread to the attempt";
 
 /// What every start needs.
 pub(super) struct StartTerms {
@@ -201,8 +206,44 @@ impl Slots {
         if self.terms.stream {
             forward(&self.terms.sender, claim.key.clone(), id, shown);
         }
-        let control = Control { stop: stopped, output: lines };
-        tokio::spawn(self.clone().run(end, (provider, attempt, control), fence, stop));
+        let control = Control { stop: stopped, output: lines, heed: None };
+        if !provider.blocks(&attempt.provider) {
+            tokio::spawn(self.clone().run(end, (provider, attempt, control), fence, stop));
+            return;
+        }
+        let (slots, runtime) = (self.clone(), Handle::current());
+        let work = move || slots.run_here(&runtime, end, (provider, attempt, control), fence);
+        // The runtime panics when the system gives it no thread.
+        if catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(work))).is_err() {
+            self.end(claim, AttemptOutcome::broken_off_here(NO_THREAD.to_owned()));
+        }
+    }
+
+    /// Runs one attempt on this thread, which may be blocked for as long as it takes, tells how it ended, and gives its slot on: from
+    /// here the next one begins with one change of threads less.
+    fn run_here(
+        self,
+        runtime: &Handle,
+        end: EndSender,
+        (provider, attempt, control): (Arc<dyn Provider>, Attempt, Control),
+        fence: watch::Receiver<LeaseFence>,
+    ) {
+        let started = Some(end.clock.now());
+        let clock = Arc::clone(&self.terms.clock);
+        // As in `run`.
+        let report = if fence.borrow().is_open(ClockReading::of(clock.as_ref())) {
+            let loop_of_ends = end.sender.clone();
+            let heed =
+                heed(end.key.clone(), control.stop.clone(), (fence, clock), move || loop_of_ends.is_closed());
+            let control = Control { heed: Some(heed), ..control };
+            let run = || runtime.block_on(provider.run(attempt, control));
+            catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+                AttemptOutcome::broken_off_here("the attempt was aborted: it panicked".to_owned()).into()
+            })
+        } else {
+            AttemptOutcome::NotStarted { message: LEASE_OVER.to_owned() }.into()
+        };
+        self.ended(end, report, started);
     }
 
     /// Runs one attempt, tells how it ended, and gives its slot on.
@@ -235,6 +276,11 @@ impl Slots {
         let report = report.unwrap_or_else(|error| {
             AttemptOutcome::broken_off_here(format!("the attempt was aborted: {error}")).into()
         });
+        self.ended(end, report, started);
+    }
+
+    /// Tells how an attempt ended, and gives its slot on.
+    fn ended(self, end: EndSender, report: AttemptReport, started: Option<Timestamp>) {
         // On a machine that cannot do the work the next claim would end the same way: the loop decides first whether any is made.
         let goes_on = !matches!(report.outcome, AttemptOutcome::RunnerFailed { .. });
         let name = end.attempt.clone();

@@ -84,7 +84,7 @@ async fn run(
     let permanent =
         |error: ConfigError| AttemptOutcome::permanent(NodeReason::ProviderFailed, error.to_string());
     let began = Instant::now();
-    let Control { mut stop, output } = control;
+    let Control { mut stop, output, .. } = control;
     let address = match address {
         Ok(address) => address,
         Err(error) => return permanent(error).into(),

@@ -70,7 +70,7 @@ impl Desk {
     }
 
     fn control(&self) -> Control {
-        Control { stop: self.bench.stop.subscribe(), output: mpsc::channel(100).0 }
+        Control { stop: self.bench.stop.subscribe(), output: mpsc::channel(100).0, heed: None }
     }
 
     async fn run(&self) -> AttemptReport {

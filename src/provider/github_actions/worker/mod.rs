@@ -272,7 +272,7 @@ pub(crate) async fn work(
     if let Some(handle) = WorkerHandle::read(attempt.handle.as_deref()) {
         (attempt.handle, attempt.answer) = (handle.asked, handle.answer.or(attempt.answer.take()));
     }
-    let control = || Control { stop: stop.clone(), output: output.clone() };
+    let control = || Control { stop: stop.clone(), output: output.clone(), heed: None };
     let mut report = provider.run(attempt.clone(), control()).await;
     while let AttemptOutcome::Blocked { handle: Some(handle), poll_after: Some(after), .. } = &report.outcome
     {

@@ -1,12 +1,13 @@
 //! How processes end: by themselves, at a deadline, on request, and with everything they started.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{Bench, bench, shell};
 use crate::model::NodeReason;
-use crate::provider::{AttemptOutcome, Control, Registry, Stop};
+use crate::provider::{AttemptOutcome, Control, Heed, Registry, Stop};
 
 /// Runs and says how long it took.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
@@ -118,6 +119,25 @@ fn an_attempt_is_stopped_on_request() {
 }
 
 #[test]
+fn an_attempt_on_a_thread_of_its_own_asks_whether_to_stop() {
+    let bench = shell("echo begun; sleep 600");
+    let registry = Registry::standard(bench.settings.clone());
+    let asked = bench.stop.subscribe();
+    let heed: Heed = Arc::new(move || *asked.borrow());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (output, mut lines) = tokio::sync::mpsc::channel(1);
+    let control = Control { stop: bench.stop.subscribe(), output, heed: Some(heed) };
+    let running = registry.find("tool://test").unwrap().run(bench.attempt.clone(), control);
+    let handle = runtime.handle().clone();
+    let thread = runtime.spawn_blocking(move || handle.block_on(running));
+    assert_eq!(lines.blocking_recv().as_deref(), Some("begun"));
+    bench.stop.send_replace(Some(Stop::Cancel));
+    let (report, took) = timed(|| runtime.block_on(thread).unwrap());
+    assert_eq!(report.outcome, AttemptOutcome::Stopped(Stop::Cancel));
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
 fn nothing_starts_after_a_request_to_stop() {
     let mut bench = shell("touch started");
     bench.stop.send_replace(Some(Stop::Cancel));
@@ -132,7 +152,7 @@ fn dropping_the_future_ends_the_process() {
     runtime.block_on(async {
         let registry = Registry::standard(bench.settings.clone());
         let (output, _lines) = tokio::sync::mpsc::channel(1);
-        let control = Control { stop: bench.stop.subscribe(), output };
+        let control = Control { stop: bench.stop.subscribe(), output, heed: None };
         let running = registry.find("tool://test").unwrap().run(bench.attempt.clone(), control);
         let pid = bench.checkout().join("pid");
         tokio::select! {

@@ -95,7 +95,7 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let provider = registry.find(&self.attempt.provider).unwrap();
         let (output, mut lines) = mpsc::channel(1_000);
-        let control = Control { stop: self.stop.subscribe(), output };
+        let control = Control { stop: self.stop.subscribe(), output, heed: None };
         let report = runtime.block_on(provider.run(self.attempt.clone(), control));
         while let Ok(line) = lines.try_recv() {
             self.lines.push(line);
