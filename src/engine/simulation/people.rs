@@ -115,7 +115,13 @@ pub(super) async fn people(world: Arc<World>, stage: Arc<Stage>, seed: u64) {
             open = answers(&shared, &StatusTree::at(&shared, tip).unwrap());
             seen = tip;
         }
-        wanted.extend(open.iter().cloned());
+        // What was to be answered before is not had done again once it is cancelled.
+        let cancelled = wanted.iter().find_map(|decision| match decision {
+            Decision::Cancel { target, .. } => Some(target.clone()),
+            _ => None,
+        });
+        let undoes = |answer: &Decision| matches!(answer, Decision::Retry { execution, .. } if cancelled.as_ref() == Some(execution));
+        wanted.extend(open.iter().filter(|answer| !undoes(answer)).cloned());
         for decision in wanted {
             let now = world.passed();
             // Runners need some time to see it, and each decision is one of the few pushes that all of them have.
