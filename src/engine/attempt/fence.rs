@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::engine::clock::{Clock, ClockReading};
 use crate::model::{ResourceKey, after};
 use crate::provider::Heed;
-use crate::run::Stop;
+use crate::run::{AttemptOutcome, Stop};
 
 /// How long a task may take to end after it was asked to. A longer lease is cut by this much, a shorter one by a quarter.
 const STOP_TIME: Duration = Duration::from_secs(10);
@@ -90,23 +90,36 @@ pub(super) fn heed(
     execution: ResourceKey,
     stop: watch::Receiver<Option<Stop>>,
     (fence, clock): (watch::Receiver<LeaseFence>, Arc<dyn Clock>),
-    is_left: impl Fn() -> bool + Send + Sync + 'static,
+    is_loop_gone: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Heed {
     // The first reason stays the reason.
-    let said = OnceLock::new();
+    let said: OnceLock<Stop> = OnceLock::new();
     Arc::new(move || {
-        let reason = || {
-            let asked = *stop.borrow();
-            asked.or_else(|| is_left().then_some(Stop::Shutdown)).or_else(|| {
-                let is_open = fence.borrow().is_open(ClockReading::of(clock.as_ref()));
-                (!is_open).then(|| {
-                    warn!(%execution, "{CLOSED}");
-                    Stop::Shutdown
-                })
-            })
+        if let Some(first) = said.get() {
+            return Some(*first);
+        }
+        let asked = *stop.borrow();
+        let reason = match asked {
+            Some(asked) => asked,
+            None if is_loop_gone() => Stop::Shutdown,
+            None if fence.borrow().is_open(ClockReading::of(clock.as_ref())) => return None,
+            None => {
+                warn!(%execution, "{CLOSED}");
+                Stop::Shutdown
+            }
         };
-        said.get().copied().or_else(|| reason().map(|stop| *said.get_or_init(|| stop)))
+        Some(*said.get_or_init(|| reason))
     })
+}
+
+/// How an attempt ends whose fence is closed where it begins: since that was decided, the loop may have planned for seconds, and the
+/// machine may have slept or been given another time. Nothing while the fence is open.
+pub(super) fn over_before_it_began(
+    fence: &watch::Receiver<LeaseFence>,
+    clock: &dyn Clock,
+) -> Option<AttemptOutcome> {
+    let is_open = fence.borrow().is_open(ClockReading::of(clock));
+    (!is_open).then(|| AttemptOutcome::NotStarted { message: LEASE_OVER.to_owned() })
 }
 
 #[cfg(test)]
@@ -160,11 +173,11 @@ mod tests {
         let (mover, fence) = watch::channel(LeaseFence::new(reading(100, 5), Duration::from_secs(300)));
         let key = ResourceKey::new(Kind::Execution, Name::new("team").unwrap(), Name::new("run").unwrap());
         let asker = watch::Sender::new(None);
-        let is_left = Arc::new(AtomicBool::new(false));
+        let is_loop_gone = Arc::new(AtomicBool::new(false));
         let listen = || {
-            let is_left = Arc::clone(&is_left);
+            let is_loop_gone = Arc::clone(&is_loop_gone);
             let fence = (fence.clone(), Arc::clone(&clock) as Arc<dyn Clock>);
-            heed(key.clone(), asker.subscribe(), fence, move || is_left.load(Ordering::Relaxed))
+            heed(key.clone(), asker.subscribe(), fence, move || is_loop_gone.load(Ordering::Relaxed))
         };
         let first = listen();
         assert_eq!(first(), None);
@@ -184,7 +197,7 @@ mod tests {
         asker.send_replace(None);
         let last = listen();
         assert_eq!(last(), None);
-        is_left.store(true, Ordering::Relaxed);
+        is_loop_gone.store(true, Ordering::Relaxed);
         assert_eq!(last(), Some(Stop::Shutdown), "nobody takes its end in");
     }
 

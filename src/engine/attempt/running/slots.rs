@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::{OUTPUT_LINES, forward};
 use crate::engine::attempt::claims::ClaimQueue;
 use crate::engine::attempt::factory::{AttemptFactory, Claim};
-use crate::engine::attempt::fence::{LEASE_OVER, LeaseFence, heed, stop_at_fence};
+use crate::engine::attempt::fence::{LEASE_OVER, LeaseFence, heed, over_before_it_began, stop_at_fence};
 use crate::engine::clock::{Clock, ClockReading};
 use crate::engine::message::{AttemptEnd, AttemptMessage};
 use crate::model::{NodeId, NodeReason, ResourceKey};
@@ -230,19 +230,16 @@ impl Slots {
     ) {
         let started = Some(end.clock.now());
         let clock = Arc::clone(&self.terms.clock);
-        // As in `run`.
-        let report = if fence.borrow().is_open(ClockReading::of(clock.as_ref())) {
-            let loop_of_ends = end.sender.clone();
-            let heed =
-                heed(end.key.clone(), control.stop.clone(), (fence, clock), move || loop_of_ends.is_closed());
-            let control = Control { heed: Some(heed), ..control };
-            let run = || runtime.block_on(provider.run(attempt, control));
-            catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-                AttemptOutcome::broken_off_here("the attempt was aborted: it panicked".to_owned()).into()
-            })
-        } else {
-            AttemptOutcome::NotStarted { message: LEASE_OVER.to_owned() }.into()
-        };
+        if let Some(over) = over_before_it_began(&fence, clock.as_ref()) {
+            return self.ended(end, over.into(), started);
+        }
+        let ends = end.sender.clone();
+        let heed = heed(end.key.clone(), control.stop.clone(), (fence, clock), move || ends.is_closed());
+        let control = Control { heed: Some(heed), ..control };
+        let run = || runtime.block_on(provider.run(attempt, control));
+        let report = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            AttemptOutcome::broken_off_here("the attempt was aborted: it panicked".to_owned()).into()
+        });
         self.ended(end, report, started);
     }
 
@@ -259,12 +256,10 @@ impl Slots {
         let guard = stop_at_fence(end.key.clone(), fence.clone(), Arc::clone(&clock), stop);
         // A task of its own: the runtime panics when the system gives it no thread, and that attempt would never end.
         let mut run = tokio::spawn(async move {
-            // Once more where it begins: since it was decided, the loop may have planned for seconds, and the machine
-            // may have slept or been given another time.
-            if !fence.borrow().is_open(ClockReading::of(clock.as_ref())) {
-                return AttemptOutcome::NotStarted { message: LEASE_OVER.to_owned() }.into();
+            match over_before_it_began(&fence, clock.as_ref()) {
+                Some(over) => over.into(),
+                None => provider.run(attempt, control).await,
             }
-            provider.run(attempt, control).await
         });
         let report = tokio::select! {
             // In this order and not by lot, here as in every choice of the engine: a run can be repeated exactly.
