@@ -244,14 +244,10 @@ impl<'a> WatchedProcess<'a> {
 
     /// Waits for output, for the end of the process or for a request, and takes what is there.
     fn wait(&mut self, timeout: Option<Duration>, sink: &mut OutputSink<'_>) {
-        let timeout = match (&self.exit, timeout) {
-            (Some(_), timeout) => timeout,
-            (None, Some(timeout)) => Some(timeout.min(SLICE)),
-            (None, None) => Some(SLICE),
-        };
+        let slice = self.exit.is_none().then_some(SLICE);
         // Once it was told to end, nothing more is asked.
         let patience = self.interrupt.patience().filter(|_| self.told.is_none());
-        let timeout = [timeout, patience].into_iter().flatten().min();
+        let timeout = [timeout, slice, patience].into_iter().flatten().min();
         let exit = self.exit.as_ref().filter(|_| !self.exited);
         let request = self.interrupt.waitable().filter(|_| self.told.is_none());
         let [log, answer] = self.pipes();

@@ -1,5 +1,5 @@
 //! Tells a blocked thread to stop: a word that it can look up at any time, and a pipe that it can wait on together with a
-//! process's output.
+//! process's output; or somebody whom it has to ask.
 
 use std::io::{self, PipeReader, PipeWriter, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
