@@ -248,10 +248,6 @@ impl<'r> PartsReader<'r> {
         // All of them together are bounded too: a tree can name one large blob a million times, which is read once, or a
         // thousand of them.
         self.left = self.left.saturating_sub(bytes.len() as u64);
-        // As for a whole record: one part is enough to keep a pass busy.
-        if markup::is_nested_too_deeply(&bytes) {
-            return Err(unreadable(self.path, "a node is nested too deeply".to_owned()));
-        }
         let node: NodeStatus = read_yaml(&bytes)
             .map_err(|error| unreadable(self.path, format!("a node cannot be read: {error}")))?;
         let node = Arc::new(node);

@@ -20,10 +20,6 @@ use crate::model::{
 /// # Errors
 /// [`RecordError::Malformed`] when the bytes are not a status record.
 pub fn parse_record(bytes: &[u8]) -> Result<RecordFile, RecordError> {
-    // Anybody who can push the branch wrote it, and one such record must not hold up the others (Invariant 6).
-    if markup::is_nested_too_deeply(bytes) {
-        return Err(RecordError::Malformed(serde::de::Error::custom("it is nested too deeply")));
-    }
     read_yaml(bytes).map_err(RecordError::Malformed)
 }
 
@@ -31,10 +27,14 @@ pub fn parse_record(bytes: &[u8]) -> Result<RecordFile, RecordError> {
 /// the parser says what it means, or what is wrong with it.
 pub(super) fn read_yaml<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_yaml::Error> {
     let usual = str::from_utf8(bytes).ok().and_then(usual_yaml);
-    match usual.and_then(|value| serde_json::from_value(value).ok()) {
-        Some(read) => Ok(read),
-        None => serde_yaml::from_slice(bytes),
+    if let Some(read) = usual.and_then(|value| serde_json::from_value(value).ok()) {
+        return Ok(read);
     }
+    // Anybody who can push the branch wrote it, and one such record must not hold up the others (Invariant 6).
+    if markup::is_nested_too_deeply(bytes) {
+        return Err(serde::de::Error::custom("it is nested too deeply"));
+    }
+    serde_yaml::from_slice(bytes)
 }
 
 /// Renders status records as YAML, and remembers the rendered nodes and artifacts of executions.
