@@ -106,6 +106,8 @@ mod tests {
             assert_eq!(Repo::open(dir.path()).unwrap().blob(*id, 200_000).unwrap().len(), size);
             let file = file_of(dir.path(), *id);
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o333, 0, "nobody changes an object");
+            let is_stored = std::fs::read(file).unwrap().get(2) == Some(&1);
+            assert_eq!(is_stored, size <= 2_000, "{size}");
         }
         let person = crate::git::Signature { name: "Wendy".into(), email: "wendy@example.com".into() };
         let files = ids.iter().map(|id| (format!("f{id}"), Some(*id))).collect();
