@@ -296,7 +296,7 @@ impl Rig {
             ids.iter().map(|id| (id.clone(), json!({ "phase": "Succeeded" }))).collect();
         let mut status: ExecutionStatus =
             serde_json::from_value(json!({ "phase": "Running", "nodeStatuses": states })).unwrap();
-        let pinned = commit(&repo, &ModelTree::beginning(), None);
+        let pinned = commit(&repo, &ModelTree::beginning(), None, "Begin");
         status.extensions.pinned = Some(PinnedGraph {
             commit: pinned.to_string(),
             plan: compiled.plan_key.clone(),
@@ -395,7 +395,9 @@ impl Rig {
             return;
         }
         tree.held.insert(work);
-        let result = commit(&self.repo, &tree, Some(base)).to_string();
+        // As every result says whose it is: without that, two nodes that did the same would have made the same commit.
+        let message = format!("Attempt {} at node {ix}", work.1);
+        let result = commit(&self.repo, &tree, Some(base), &message).to_string();
         let result =
             NodeResult { commit: result, base: base.to_string(), files: 1, insertions: 1, deletions: 0 };
         let id = self.id(ix);
@@ -431,10 +433,10 @@ impl Rig {
     }
 }
 
-fn commit(repo: &Repo, tree: &ModelTree, base: Option<ObjectId>) -> ObjectId {
+fn commit(repo: &Repo, tree: &ModelTree, base: Option<ObjectId>, message: &str) -> ObjectId {
     let tree = repo.write_listed(&tree.listed());
     let at = Timestamp::from_second(1_700_000_000).unwrap();
-    repo.write_commit(tree, base.as_slice(), "Work", &repo.runner_identity(), at).unwrap()
+    repo.write_commit(tree, base.as_slice(), message, &repo.runner_identity(), at).unwrap()
 }
 
 fn listed(repo: &Repo, commit: ObjectId) -> Listed {
