@@ -8,26 +8,27 @@ use rmcp::service::{ClientInitializeError, ServiceError};
 use rmcp::transport::streamable_http_client::StreamableHttpError;
 
 use super::permanent;
+use super::session::SessionResult;
 use crate::model::NodeReason;
 use crate::provider::AttemptOutcome;
 use crate::provider::web::{WebError, origin, retry_after};
 
 /// A server could not be greeted.
-pub(super) fn no_greeting(error: ClientInitializeError, at: Option<&Url>) -> AttemptOutcome {
-    match error {
-        ClientInitializeError::JsonRpcError(error) => refused(&error),
+pub(super) fn no_greeting(error: ClientInitializeError, at: Option<&Url>) -> SessionResult {
+    Err(match error {
+        ClientInitializeError::JsonRpcError(error) => return Ok(refused(&error)),
         ClientInitializeError::TransportError { error, .. } => transport(error.error, at),
         other => broken(format!("cannot open a session with the server: {other}")),
-    }
+    })
 }
 
 /// A call was not answered.
-pub(super) fn no_answer(error: ServiceError, at: Option<&Url>) -> AttemptOutcome {
-    match error {
-        ServiceError::McpError(error) => refused(&error),
+pub(super) fn no_answer(error: ServiceError, at: Option<&Url>) -> SessionResult {
+    Err(match error {
+        ServiceError::McpError(error) => return Ok(refused(&error)),
         ServiceError::TransportSend(error) => transport(error.error, at),
         other => broken(format!("no response from the server: {other}")),
-    }
+    })
 }
 
 /// What the server itself refuses would be refused again, unless it says that the fault is its own.

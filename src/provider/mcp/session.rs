@@ -22,6 +22,9 @@ use crate::provider::{Attempt, AttemptOutcome, ProviderContext, Stop, stop_reque
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// What a session came to: what the server said of the call, be it that it failed, or else what kept it from saying so.
+pub(super) type SessionResult = Result<AttemptOutcome, AttemptOutcome>;
+
 /// Calls a tool by way of `transport`.
 /// `at` is the address of a server that has one.
 pub(super) async fn call<T, E, A>(
@@ -29,7 +32,7 @@ pub(super) async fn call<T, E, A>(
     tool: &str,
     attempt: &Attempt,
     at: Option<&Url>,
-) -> AttemptOutcome
+) -> SessionResult
 where
     T: IntoTransport<RoleClient, E, A>,
     E: std::error::Error + Send + Sync + 'static,
@@ -45,10 +48,10 @@ where
     let outcome = match service.list_all_tools().await {
         Ok(tools) if !tools.iter().any(|known| known.name == tool) => {
             let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_ref()).collect();
-            permanent(format!("the server has no tool `{tool}`; it has {}", names.join(", ")))
+            Ok(permanent(format!("the server has no tool `{tool}`; it has {}", names.join(", "))))
         }
         Ok(_) => match service.call_tool(params).await {
-            Ok(result) => answer::outcome(&result, attempt),
+            Ok(result) => Ok(answer::outcome(&result, attempt)),
             Err(error) => no_answer(error, at),
         },
         Err(error) => no_answer(error, at),
@@ -73,7 +76,10 @@ pub(super) async fn over_http(
     let timeout = attempt.timeout.unwrap_or(Duration::MAX);
     tokio::select! {
         done = tokio::time::timeout(timeout, call(transport, &tool, attempt, Some(&address.url))) => {
-            done.unwrap_or_else(|_| AttemptOutcome::failed(NodeReason::Timeout, format!("took longer than {timeout:?}")))
+            match done {
+                Ok(Ok(outcome) | Err(outcome)) => outcome,
+                Err(_) => AttemptOutcome::failed(NodeReason::Timeout, format!("took longer than {timeout:?}")),
+            }
         }
         stop = stop_requested(stop) => AttemptOutcome::Stopped(stop),
     }

@@ -4,14 +4,16 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
-use super::{permanent, session};
+use super::permanent;
+use super::session::{self, SessionResult};
 use crate::model::NodeReason;
 use crate::provider::local::ToolConfig;
 use crate::provider::output::AttemptLog;
@@ -23,6 +25,9 @@ use crate::provider::{
 /// How much of what the server says is held until it is read.
 // A server that writes faster than the session reads is held up by its own pipe, and takes no memory here.
 const HELD: usize = 64 << 10;
+
+/// How long a session may take to hear what a server said before it ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What a call leaves: how it ended, the log if it is still there, and the checkout that the server worked in.
 type CallResult = (AttemptReport, Option<AttemptLog>, Option<PrivateCheckout>);
@@ -58,24 +63,28 @@ pub(super) async fn call(
     let mut running = tokio::task::spawn_blocking(move || process.run(&heard));
     // A write to the pipe may block, so it is left to the runtime's threads for files.
     let to_server = tokio::fs::File::from_std(File::from(OwnedFd::from(to_server)));
-    let session = tokio::select! {
-        // A server that ended by itself, or at the deadline, says more about why than the session does.
-        outcome = session::call((ours, to_server), &tool, attempt, None) => {
+    let mut session = pin!(session::call((ours, to_server), &tool, attempt, None));
+    let done = tokio::select! {
+        done = &mut session => {
             // A server need not end when its input does, so it is ended like any other process.
             asker.ask(Stop::Shutdown);
-            Some(outcome)
+            Some(done)
         }
         stop = stop_requested(stop) => {
             asker.ask(stop);
             None
         }
-        ended = &mut running => return left(ended, None),
+        ended = &mut running => {
+            // What it said last may not have been heard yet.
+            let heard = tokio::time::timeout(LAST_WORDS, session).await;
+            return left(ended, heard.ok());
+        }
     };
-    left(running.await, session)
+    left(running.await, done)
 }
 
-/// What the session came to counts, unless it failed because the server was gone.
-fn left(ended: Result<ServerExit, JoinError>, session: Option<AttemptOutcome>) -> CallResult {
+/// What the server said counts; where it said nothing, how it ended tells more than the session, which only sees its pipe close.
+fn left(ended: Result<ServerExit, JoinError>, session: Option<SessionResult>) -> CallResult {
     let ServerExit { end, log, checkout } = match ended {
         Ok(ended) => ended,
         Err(error) => return (failed(format!("the attempt was aborted: {error}")).into(), None, None),
@@ -95,12 +104,10 @@ fn left(ended: Result<ServerExit, JoinError>, session: Option<AttemptOutcome>) -
         }
     };
     let outcome = match (session, early) {
-        (
-            Some(done @ (AttemptOutcome::Succeeded { .. } | AttemptOutcome::Failed { retryable: false, .. })),
-            _,
-        ) => done,
+        // Such a server may have ended before it was asked to: many do when their input ends.
+        (Some(Ok(said)), _) => said,
         (_, Some(early)) => early,
-        (Some(outcome), None) => outcome,
+        (Some(Err(broken)), None) => broken,
         (None, None) => failed("the session ended without a response".to_owned()),
     };
     let evidence = Evidence { exit_code, ..Evidence::default() };

@@ -68,6 +68,12 @@ fn check_failure(work: &str, expected: &str, expected_retryable: bool) {
 #[test]
 fn failures_are_told_apart() {
     check_failure(r#"say(m["id"], text("no ink", isError=True))"#, "the tool failed: no ink", true);
+    let gone = "; os._exit(4)";
+    check_failure(
+        &format!(r#"say(m["id"], text("no ink", isError=True)){gone}"#),
+        "the tool failed: no ink",
+        true,
+    );
     check_failure("sys.exit(3)", "the server exited before it responded: exit status: 3", true);
     check_failure(
         r#"print(json.dumps({"jsonrpc": "2.0", "id": m["id"], "error": {"code": -32602, "message": "no such argument"}}), flush=True)"#,
