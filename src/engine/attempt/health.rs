@@ -45,7 +45,7 @@ impl Default for RunnerHealth {
 }
 
 impl RunnerHealth {
-    /// Takes in how attempt number `number` ended; `started` attempts were started by now. Says why no more is claimed, at
+    /// Takes in how the attempt that was given the slot number `number` ended; `started` were given one by now. Says why no more is claimed, at
     /// the moment when that is decided.
     pub(super) fn note(
         &mut self,

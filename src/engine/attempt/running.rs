@@ -249,12 +249,12 @@ impl Attempts {
     pub(crate) fn ended(&mut self, key: &ResourceKey, finished: &AttemptEnd) -> Option<String> {
         // The slot is free before the end is published: the next claim may start during the push that records
         // this one.
-        let (running, started) = {
+        let (running, filled) = {
             let mut slots = self.slots.lock();
-            (slots.take_ended(&finished.attempt), slots.started())
+            (slots.take_ended(&finished.attempt), slots.filled())
         };
         let ill = running
-            .and_then(|running| self.health.note(running.number, started, &finished.report, Instant::now()));
+            .and_then(|running| self.health.note(running.number, filled, &finished.report, Instant::now()));
         if ill.is_some() {
             self.slots.give_back_claims("the runner stopped claiming before it began");
         }

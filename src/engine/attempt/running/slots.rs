@@ -41,7 +41,7 @@ pub(super) struct RunningAttempt {
     pub(super) node: NodeId,
     pub(super) stop: watch::Sender<Option<Stop>>,
     pub(super) provider: String,
-    /// How many attempts this runner had started by then, this one included.
+    /// How many attempts this runner had given a slot by then, this one included.
     pub(super) number: u32,
     pub(super) begun: Instant,
     /// Its slot was given on. It stays here, because the record says that it runs: without it, planning would take it for one
@@ -61,6 +61,8 @@ pub(super) struct SlotState {
     // By the whole name: a process that is told to end takes a while, and by then its node may have another attempt, or its
     // Execution may have been deleted and written again.
     running: BTreeMap<AttemptName, RunningAttempt>,
+    /// How many slots were filled so far.
+    filled: u32,
     started: u32,
 }
 
@@ -90,8 +92,28 @@ impl SlotState {
         self.running.remove(name)
     }
 
+    /// How many attempts were given a slot so far, those counted that could not begin in it.
+    pub(super) fn filled(&self) -> u32 {
+        self.filled
+    }
+
     fn has_free_slot(&self) -> bool {
         self.running.values().filter(|running| !running.has_ended).count() < self.jobs
+    }
+
+    /// Gives a slot to the attempt of this name, which `stop` asks to end early.
+    fn fill(&mut self, claim: &Claim, name: &AttemptName, stop: watch::Sender<Option<Stop>>) {
+        self.filled = self.filled.saturating_add(1);
+        let running = RunningAttempt {
+            key: claim.key.clone(),
+            node: name.node.clone(),
+            stop,
+            provider: claim.target.provider.clone(),
+            number: self.filled,
+            begun: Instant::now(),
+            has_ended: false,
+        };
+        self.running.insert(name.clone(), running);
     }
 }
 
@@ -111,6 +133,7 @@ impl Slots {
             fences: BTreeMap::new(),
             fenced: Vec::new(),
             running: BTreeMap::new(),
+            filled: 0,
             started: 0,
         };
         Self { terms: Arc::new(terms), state: Arc::new(Mutex::new(state)) }
@@ -127,23 +150,102 @@ impl Slots {
 
     /// Starts claimed nodes while there are slots.
     pub(super) fn pump(&self) {
+        while let Some(work) = self.next() {
+            self.launch(work);
+        }
+    }
+
+    /// Starts claimed nodes while there are slots, all but one for which a thread is to be blocked: that one is the caller's.
+    fn pump_but_one(&self) -> Option<SlotWork> {
+        let mut own = None;
+        while let Some(work) = self.next() {
+            if own.is_none() && work.blocks() {
+                own = Some(work);
+            } else {
+                self.launch(work);
+            }
+        }
+        own
+    }
+
+    /// What is to begin now, in a slot of its own. A claim that cannot begin has ended by then.
+    fn next(&self) -> Option<SlotWork> {
+        loop {
+            let (claim, place) = self.take_slot()?;
+            // The slots are not held meanwhile: whoever ends an attempt in this moment needs them.
+            match self.prepare(&claim, &place.end.attempt.node) {
+                Ok((provider, attempt)) => return Some(SlotWork { place, provider, attempt }),
+                Err((reason, message)) => {
+                    self.ended(place.end, AttemptOutcome::permanent(reason, message).into(), None);
+                }
+            }
+        }
+    }
+
+    /// A slot for the claim that has waited longest.
+    fn take_slot(&self) -> Option<(Claim, SlotPlace)> {
         let mut state = self.lock();
         while state.has_free_slot() {
-            let Some(claim) = state.claimed.pop() else { break };
+            let claim = state.claimed.pop()?;
+            let Some(end) = self.end_sender(&claim) else { continue };
             // The clocks are read for each start: between two of them this process may have been stopped for an hour.
             let reading = ClockReading::of(self.terms.clock.as_ref());
             match state.fences.get(&claim.key).filter(|fence| fence.borrow().is_open(reading)) {
                 Some(fence) => {
-                    let fence = fence.subscribe();
-                    self.start(&mut state, &claim, fence);
+                    let (fence, stop) = (fence.subscribe(), watch::Sender::new(None));
+                    state.fill(&claim, &end.attempt, stop.clone());
+                    return Some((claim, SlotPlace { end, fence, stop }));
                 }
                 None => {
                     // Nothing of it began, and that is this runner's fault: the attempt does not count.
                     warn!(execution = %claim.key, node = claim.node, "give a claim back: the lease is over");
                     state.fenced.push(claim.key.clone());
-                    self.end(&claim, AttemptOutcome::NotStarted { message: LEASE_OVER.to_owned() });
+                    end.send(AttemptOutcome::NotStarted { message: LEASE_OVER.to_owned() }.into(), None);
                 }
             }
+        }
+        None
+    }
+
+    /// What an attempt needs, and who makes it.
+    fn prepare(
+        &self,
+        claim: &Claim,
+        node: &NodeId,
+    ) -> Result<(Arc<dyn Provider>, Attempt), (NodeReason, String)> {
+        let attempt = self.terms.factory.attempt(claim, node)?;
+        let mut state = self.lock();
+        // Of the string with its expressions replaced: the allow-list is about who is really asked.
+        let provider = state.registry.find(&attempt.provider).map(Arc::clone);
+        let provider = provider.map_err(|error| (NodeReason::ProviderUnavailable, error.to_string()))?;
+        state.started = state.started.saturating_add(1);
+        info!(execution = %claim.key, %node, attempt = claim.attempt, provider = claim.target.provider, "start attempt");
+        Ok((provider, attempt))
+    }
+
+    /// What the provider is told while it works.
+    fn control(&self, place: &SlotPlace) -> Control {
+        // Bounded, and what finds no room is dropped: a process must not wait for a terminal, and the log has
+        // every line.
+        let (output, shown) = mpsc::channel(OUTPUT_LINES);
+        if self.terms.stream {
+            forward(&self.terms.sender, place.end.key.clone(), place.end.attempt.node.clone(), shown);
+        }
+        Control { stop: place.stop.subscribe(), output, heed: None }
+    }
+
+    /// Begins an attempt beside the caller.
+    fn launch(&self, work: SlotWork) {
+        let slots = self.clone();
+        if !work.blocks() {
+            tokio::spawn(slots.run(work));
+            return;
+        }
+        let (runtime, end) = (Handle::current(), work.place.end.clone());
+        // The runtime panics when the system gives it no thread.
+        let on_thread = || tokio::task::spawn_blocking(move || slots.run_here(&runtime, work));
+        if catch_unwind(AssertUnwindSafe(on_thread)).is_err() {
+            end.send(AttemptOutcome::broken_off_here(NO_THREAD.to_owned()).into(), None);
         }
     }
 
@@ -169,65 +271,19 @@ impl Slots {
         Some(EndSender { key: claim.key.clone(), attempt: claim.name()?, clock, sender })
     }
 
-    fn start(&self, state: &mut SlotState, claim: &Claim, fence: watch::Receiver<LeaseFence>) {
-        let Some(end) = self.end_sender(claim) else { return };
-        let id = end.attempt.node.clone();
-        let attempt = match self.terms.factory.attempt(claim, &id) {
-            Ok(attempt) => attempt,
-            Err((reason, message)) => {
-                return end.send(AttemptOutcome::permanent(reason, message).into(), None);
-            }
-        };
-        // Of the string with its expressions replaced: the allow-list is about who is really asked.
-        let provider = match state.registry.find(&attempt.provider) {
-            Ok(provider) => Arc::clone(provider),
-            Err(error) => {
-                let reason = NodeReason::ProviderUnavailable;
-                return end.send(AttemptOutcome::permanent(reason, error.to_string()).into(), None);
-            }
-        };
-        let provider_name = claim.target.provider.clone();
-        info!(execution = %claim.key, node = %id, attempt = claim.attempt, provider = provider_name, "start attempt");
-        state.started = state.started.saturating_add(1);
-        let (stop, stopped) = watch::channel(None);
-        // Bounded, and what finds no room is dropped: a process must not wait for a terminal, and the log has
-        // every line.
-        let (lines, shown) = mpsc::channel(OUTPUT_LINES);
-        let running = RunningAttempt {
-            key: claim.key.clone(),
-            node: id.clone(),
-            stop: stop.clone(),
-            provider: provider_name,
-            number: state.started,
-            begun: Instant::now(),
-            has_ended: false,
-        };
-        state.running.insert(end.attempt.clone(), running);
-        if self.terms.stream {
-            forward(&self.terms.sender, claim.key.clone(), id, shown);
-        }
-        let control = Control { stop: stopped, output: lines, heed: None };
-        if !provider.blocks(&attempt.provider) {
-            tokio::spawn(self.clone().run(end, (provider, attempt, control), fence, stop));
-            return;
-        }
-        let (slots, runtime) = (self.clone(), Handle::current());
-        let work = move || slots.run_here(&runtime, end, (provider, attempt, control), fence);
-        // The runtime panics when the system gives it no thread.
-        if catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(work))).is_err() {
-            self.end(claim, AttemptOutcome::broken_off_here(NO_THREAD.to_owned()));
+    /// Runs an attempt on this thread, which may be blocked for as long as it takes, and then the next ones, as long as there are
+    /// claims: from the end of one to the start of the next no other thread has to wake.
+    fn run_here(self, runtime: &Handle, first: SlotWork) {
+        let mut next = Some(first);
+        while let Some(work) = next {
+            next = if self.run_blocking(runtime, work) { self.pump_but_one() } else { None };
         }
     }
 
-    /// Runs one attempt on this thread, which may be blocked for as long as it takes, tells how it ended, and gives its slot on: from
-    /// here the next one begins with one change of threads less.
-    fn run_here(
-        self,
-        runtime: &Handle,
-        end: EndSender,
-        (provider, attempt, control): (Arc<dyn Provider>, Attempt, Control),
-        fence: watch::Receiver<LeaseFence>,
-    ) {
+    /// Runs one attempt on this thread, and tells how it ended. Whether its slot may be given on.
+    fn run_blocking(&self, runtime: &Handle, work: SlotWork) -> bool {
+        let control = self.control(&work.place);
+        let SlotWork { place: SlotPlace { end, fence, .. }, provider, attempt } = work;
         let started = Some(end.clock.now());
         let clock = Arc::clone(&self.terms.clock);
         if let Some(over) = over_before_it_began(&fence, clock.as_ref()) {
@@ -240,17 +296,13 @@ impl Slots {
         let report = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
             AttemptOutcome::broken_off_here("the attempt was aborted: it panicked".to_owned()).into()
         });
-        self.ended(end, report, started);
+        self.ended(end, report, started)
     }
 
     /// Runs one attempt, tells how it ended, and gives its slot on.
-    async fn run(
-        self,
-        end: EndSender,
-        (provider, attempt, control): (Arc<dyn Provider>, Attempt, Control),
-        fence: watch::Receiver<LeaseFence>,
-        stop: watch::Sender<Option<Stop>>,
-    ) {
+    async fn run(self, work: SlotWork) {
+        let control = self.control(&work.place);
+        let SlotWork { place: SlotPlace { end, fence, stop }, provider, attempt } = work;
         let started = Some(end.clock.now());
         let clock = Arc::clone(&self.terms.clock);
         let guard = stop_at_fence(end.key.clone(), fence.clone(), Arc::clone(&clock), stop);
@@ -271,27 +323,51 @@ impl Slots {
         let report = report.unwrap_or_else(|error| {
             AttemptOutcome::broken_off_here(format!("the attempt was aborted: {error}")).into()
         });
-        self.ended(end, report, started);
+        if self.ended(end, report, started) {
+            self.pump();
+        }
     }
 
-    /// Tells how an attempt ended, and gives its slot on.
-    fn ended(self, end: EndSender, report: AttemptReport, started: Option<Timestamp>) {
+    /// Tells how an attempt ended. Whether its slot may be given on from here.
+    fn ended(&self, end: EndSender, report: AttemptReport, started: Option<Timestamp>) -> bool {
         // On a machine that cannot do the work the next claim would end the same way: the loop decides first whether any is made.
         let goes_on = !matches!(report.outcome, AttemptOutcome::RunnerFailed { .. });
         let name = end.attempt.clone();
         // First, so that the loop hears of ends in their order.
         end.send(report, started);
-        if goes_on {
-            // Not there any more where the loop has taken in the end already.
-            if let Some(running) = self.lock().running.get_mut(&name) {
-                running.has_ended = true;
-            }
-            self.pump();
+        // Not there any more where the loop has taken in the end already.
+        if goes_on && let Some(running) = self.lock().running.get_mut(&name) {
+            running.has_ended = true;
         }
+        goes_on
+    }
+}
+
+/// A slot that is filled.
+struct SlotPlace {
+    end: EndSender,
+    /// Until when the work may run.
+    fence: watch::Receiver<LeaseFence>,
+    /// Asks the work to end early.
+    stop: watch::Sender<Option<Stop>>,
+}
+
+/// An attempt that begins in its slot.
+struct SlotWork {
+    place: SlotPlace,
+    provider: Arc<dyn Provider>,
+    attempt: Attempt,
+}
+
+impl SlotWork {
+    /// Whether a thread is blocked for as long as the work takes.
+    fn blocks(&self) -> bool {
+        self.provider.blocks(&self.attempt.provider)
     }
 }
 
 /// Which attempt a claim is for, and where its end is told.
+#[derive(Clone)]
 struct EndSender {
     key: ResourceKey,
     attempt: AttemptName,
