@@ -7,8 +7,7 @@ use rmcp::model::ErrorData;
 use rmcp::service::{ClientInitializeError, ServiceError};
 use rmcp::transport::streamable_http_client::StreamableHttpError;
 
-use super::permanent;
-use super::session::SessionResult;
+use super::{SessionResult, permanent};
 use crate::model::NodeReason;
 use crate::provider::AttemptOutcome;
 use crate::provider::web::{WebError, origin, retry_after};

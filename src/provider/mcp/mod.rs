@@ -28,6 +28,9 @@ const SCHEME: &str = "mcp://";
 /// Where the configuration has the servers, by name.
 const SECTION: &str = "mcp";
 
+/// What a session came to: what the server said of the call, be it that it failed, or else what kept it from saying so.
+type SessionResult = Result<AttemptOutcome, AttemptOutcome>;
+
 /// The provider.
 #[derive(Clone)]
 pub(super) struct Mcp(ProviderContext);

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::error::{no_answer, no_greeting};
 use super::server::ServerAddress;
-use super::{answer, permanent};
+use super::{SessionResult, answer, permanent};
 use crate::model::NodeReason;
 use crate::provider::output::OUTPUT_LIMIT;
 use crate::provider::web::Request;
@@ -21,9 +21,6 @@ use crate::provider::{Attempt, AttemptOutcome, ProviderContext, Stop, stop_reque
 
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// What a session came to: what the server said of the call, be it that it failed, or else what kept it from saying so.
-pub(super) type SessionResult = Result<AttemptOutcome, AttemptOutcome>;
 
 /// Calls a tool by way of `transport`.
 /// `at` is the address of a server that has one.

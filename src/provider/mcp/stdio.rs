@@ -12,8 +12,7 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
-use super::permanent;
-use super::session::{self, SessionResult};
+use super::{SessionResult, permanent, session};
 use crate::model::NodeReason;
 use crate::provider::local::ToolConfig;
 use crate::provider::output::AttemptLog;
