@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use redb::{ReadableTable as _, WriteTransaction};
+use redb::{ReadableMultimapTable as _, ReadableTable as _, WriteTransaction};
 
 use super::dependents::add_goals;
 use super::file_entry::{FileEntry, ManifestFilter, PossibleDeclaration};
-use super::{Advance, CHUNK, in_parallel};
+use super::{Advance, in_parallel};
 use crate::config::Limits;
 use crate::git::{GitError, ObjectId, Repo, TreeChange, TreeEntry};
 use crate::index::IndexError;
@@ -45,26 +45,22 @@ pub(super) fn apply_files(
     // All places before any removal: a declaration that moves to another file within this change was never gone, and its
     // Execution must not be cancelled.
     let mut moved = BTreeSet::new();
-    let mut fresh: Vec<(Resource, ObjectId)> = Vec::new();
-    for chunk in wanted.chunks(CHUNK) {
-        let loaded = in_parallel(repo, chunk, |repo, (path, change)| load(repo, path, change, limits))?;
-        for mut file in loaded {
-            advance.files += 1;
-            if let Some((blob, _)) = file.entry {
-                known.keep(blob, file.form.take());
-            }
-            note_file(write, file, advance, &mut moved, &mut fresh)?;
+    let read = |repo: &Repo, (path, change): &(&str, &TreeChange)| load(repo, path, change, limits);
+    in_parallel(repo, &wanted, read, |mut file| {
+        advance.files += 1;
+        if let Some((blob, _)) = file.entry {
+            known.keep(blob, file.form.take());
         }
-        // Stored per chunk, so that memory stays bounded; a key with several places is corrected below.
-        let chunk = std::mem::take(&mut fresh);
-        for (resource, blob) in chunk {
+        // A key with several places is corrected below.
+        for (resource, blob) in note_file(write, file, advance, &mut moved)? {
             declare(write, &resource, blob, None)?;
         }
+        Ok(())
+    })?;
+    for unsettled in unsettled(write, &moved)? {
+        settle(write, repo, unsettled, limits)?;
     }
-    for key in &moved {
-        settle_place(write, repo, key, limits)?;
-        mark_duplicates(write, key)?;
-    }
+    mark_duplicates(write, &moved)?;
     touched.extend(moved);
     Ok(())
 }
@@ -95,14 +91,13 @@ pub fn read_entry(repo: &Repo, path: &str, entry: &TreeEntry, limits: &Limits) -
     }
 }
 
-/// Stores what a file declares now, and collects the keys that it declared or declares.
+/// Stores what a file declares now, collects the keys that it declared or declares, and returns what is to be declared.
 fn note_file(
     write: &WriteTransaction,
     file: ParsedFile,
     advance: &mut Advance,
     moved: &mut BTreeSet<ResourceKey>,
-    fresh: &mut Vec<(Resource, ObjectId)>,
-) -> Result<(), IndexError> {
+) -> Result<Vec<(Resource, ObjectId)>, IndexError> {
     let mut files = write.open_table(FILES)?;
     let mut places = write.open_multimap_table(PLACES)?;
     let mut bad = write.open_table(BAD)?;
@@ -117,7 +112,7 @@ fn note_file(
     // Also what it declares no longer: that is what has to be found in another file, or to be removed.
     moved.extend(before.iter().cloned());
     bad.remove(path)?;
-    let Some((blob, parsed)) = file.entry else { return Ok(()) };
+    let Some((blob, parsed)) = file.entry else { return Ok(Vec::new()) };
     if !parsed.diagnostics.is_empty() {
         bad.insert(path, encode(&blob)?.as_slice())?;
     }
@@ -139,8 +134,7 @@ fn note_file(
     // Of two documents of one file the first counts, as of two files.
     let mut seen = BTreeSet::new();
     let firsts = parsed.resources.into_iter().filter(|resource| seen.insert(resource.key()));
-    fresh.extend(firsts.map(|resource| (resource, blob)));
-    Ok(())
+    Ok(firsts.map(|resource| (resource, blob)).collect())
 }
 
 /// Puts a declaration into force, unless another file with a smaller path declares the same resource. Which of them was there
@@ -180,28 +174,29 @@ pub(super) fn declare(
     Ok(())
 }
 
-/// Counts the files that declare a key again among the bad ones, and no longer those of which that was all that was wrong:
+/// Counts the files that declare these keys again among the bad ones, and no longer those of which that was all that was wrong:
 /// what is wrong with bad files is found at every pass.
-fn mark_duplicates(write: &WriteTransaction, key: &ResourceKey) -> Result<(), IndexError> {
+fn mark_duplicates(write: &WriteTransaction, keys: &BTreeSet<ResourceKey>) -> Result<(), IndexError> {
     let places = write.open_multimap_table(PLACES)?;
-    let paths = redb::ReadableMultimapTable::get(&places, key.to_string().as_str())?;
-    let paths: Vec<String> =
-        paths.map(|place| place.map(|place| place.value().to_owned())).collect::<Result<_, _>>()?;
     let files = write.open_table(FILES)?;
     let mut bad = write.open_table(BAD)?;
-    for path in &paths {
-        let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
-        let Some(entry) = entry else { continue };
-        let mut is_bad = entry.flawed || paths.len() > 1;
-        // Another resource of the file may still be declared twice.
-        for other in entry.keys.iter().filter(|other| !is_bad && *other != key).collect::<Vec<_>>() {
-            let count = redb::ReadableMultimapTable::get(&places, other.to_string().as_str())?.len();
-            is_bad |= count > 1;
-        }
-        if is_bad {
-            bad.insert(path.as_str(), encode(&entry.blob)?.as_slice())?;
-        } else {
-            bad.remove(path.as_str())?;
+    for key in keys {
+        let paths = places.get(key.to_string().as_str())?;
+        let paths: Vec<String> =
+            paths.map(|place| place.map(|place| place.value().to_owned())).collect::<Result<_, _>>()?;
+        for path in &paths {
+            let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
+            let Some(entry) = entry else { continue };
+            let mut is_bad = entry.flawed || paths.len() > 1;
+            // Another resource of the file may still be declared twice.
+            for other in entry.keys.iter().filter(|other| !is_bad && *other != key).collect::<Vec<_>>() {
+                is_bad |= places.get(other.to_string().as_str())?.len() > 1;
+            }
+            if is_bad {
+                bad.insert(path.as_str(), encode(&entry.blob)?.as_slice())?;
+            } else {
+                bad.remove(path.as_str())?;
+            }
         }
     }
     Ok(())
@@ -209,7 +204,7 @@ fn mark_duplicates(write: &WriteTransaction, key: &ResourceKey) -> Result<(), In
 
 fn has_place(write: &WriteTransaction, key: &str, path: &str) -> Result<bool, IndexError> {
     let table = write.open_multimap_table(PLACES)?;
-    for place in redb::ReadableMultimapTable::get(&table, key)? {
+    for place in table.get(key)? {
         if place?.value() == path {
             return Ok(true);
         }
@@ -217,36 +212,55 @@ fn has_place(write: &WriteTransaction, key: &str, path: &str) -> Result<bool, In
     Ok(false)
 }
 
-/// After a change: the declaration in force of a key whose places changed: the one of the smallest path. Without any it is
-/// gone, unless it is the last good version of a broken file, which `restore_held` finds.
-fn settle_place(
+/// A resource whose declaration in force is not that of the smallest path.
+struct Unsettled<'a> {
+    key: &'a ResourceKey,
+    /// What is in force.
+    old: Option<Declaration>,
+    /// Where the declaration of the smallest path is; nowhere, where no file declares it.
+    first: Option<(String, ObjectId)>,
+}
+
+/// Of keys whose places changed, those that are not declared as they should be: on a first pass none, or few.
+fn unsettled<'a>(
+    write: &WriteTransaction,
+    keys: &'a BTreeSet<ResourceKey>,
+) -> Result<Vec<Unsettled<'a>>, IndexError> {
+    let declared = write.open_table(DECLARED)?;
+    let places = write.open_multimap_table(PLACES)?;
+    let files = write.open_table(FILES)?;
+    let mut found = Vec::new();
+    for key in keys {
+        let text = key.to_string();
+        let old = declared.get(text.as_str())?.and_then(|old| decode::<Declaration>(old.value()).ok());
+        // The values of a key are sorted.
+        let path = places.get(text.as_str())?.next().transpose()?.map(|place| place.value().to_owned());
+        let Some(path) = path else {
+            found.extend(old.map(|old| Unsettled { key, old: Some(old), first: None }));
+            continue;
+        };
+        let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
+        let Some(FileEntry { blob, .. }) = entry else { continue };
+        let is_settled =
+            |old: &Declaration| old.source.path == path && old.blob == blob && old.quarantined.is_none();
+        if !old.as_ref().is_some_and(is_settled) {
+            found.push(Unsettled { key, old, first: Some((path, blob)) });
+        }
+    }
+    Ok(found)
+}
+
+/// After a change: puts the declaration of the smallest path in force. Without any it is gone, unless it is the last good version
+/// of a broken file, which `restore_held` finds.
+fn settle(
     write: &WriteTransaction,
     repo: &Repo,
-    key: &ResourceKey,
+    Unsettled { key, old, first }: Unsettled<'_>,
     limits: &Limits,
 ) -> Result<(), IndexError> {
-    let text = key.to_string();
-    let old: Option<Declaration> = {
-        let table = write.open_table(DECLARED)?;
-        let found = table.get(text.as_str())?;
-        found.and_then(|old| decode(old.value()).ok())
-    };
-    let first = {
-        let table = write.open_multimap_table(PLACES)?;
-        // The values of a key are sorted.
-        let mut places = redb::ReadableMultimapTable::get(&table, text.as_str())?;
-        places.next().transpose()?.map(|place| place.value().to_owned())
-    };
-    let Some(path) = first else { return remove_declared(write, &text, old.as_ref()) };
-    let files = write.open_table(FILES)?;
-    let entry = files.get(path.as_str())?.and_then(|entry| decode::<FileEntry>(entry.value()).ok());
-    drop(files);
-    let Some(entry) = entry else { return Ok(()) };
-    if old.is_some_and(|old| old.source.path == path && old.blob == entry.blob && old.quarantined.is_none()) {
-        return Ok(());
-    }
+    let Some((path, blob)) = first else { return remove_declared(write, &key.to_string(), old.as_ref()) };
     // Parsed again: the index keeps no manifests, which would double what Git has.
-    let bytes = match repo.blob(entry.blob, manifest::most_bytes(limits)) {
+    let bytes = match repo.blob(blob, manifest::most_bytes(limits)) {
         Ok(bytes) => bytes,
         // The limit was lowered below a file that was read under the old one: what is in force stays (Invariant 6).
         Err(GitError::TooLarge { .. }) => return Ok(()),
@@ -254,7 +268,7 @@ fn settle_place(
     };
     let parsed = manifest::parse(&path, &bytes, limits);
     match parsed.resources.iter().find(|resource| resource.key() == *key) {
-        Some(resource) => declare(write, resource, entry.blob, None),
+        Some(resource) => declare(write, resource, blob, None),
         None => Ok(()),
     }
 }

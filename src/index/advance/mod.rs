@@ -11,6 +11,8 @@ mod records;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
+use std::sync::mpsc;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -65,8 +67,8 @@ pub struct Advance {
     pub rebuilt: bool,
 }
 
-/// How many changes are parsed before the results are stored: bounds memory on a first run over 100,000 files.
-const CHUNK: usize = 4_096;
+/// How many files or records are read before they are stored: bounds memory on a first run over 100,000 of them.
+const CHUNK: usize = 1_024;
 
 /// The state that the index describes; any difference beside the two trees means a rebuild.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,18 +232,36 @@ fn is_in(table: &impl redb::ReadableTable<&'static str, &'static [u8]>, key: &Re
     matches!(table.get(key.to_string().as_str()), Ok(Some(_)))
 }
 
-/// Runs `read` over items on all cores, each worker with a repository of its own.
+/// Runs `read` over items on all cores, each worker with a repository of its own, and `store` on what comes of it, in the order of
+/// the items and on this thread.
 fn in_parallel<I: Sync, T: Send>(
     repo: &Repo,
     items: &[I],
     read: impl Fn(&Repo, &I) -> Result<T, IndexError> + Sync,
-) -> Result<Vec<T>, IndexError> {
+    mut store: impl FnMut(T) -> Result<(), IndexError>,
+) -> Result<(), IndexError> {
     // Opening a repository for each core costs more than parsing a few files.
     if items.len() < 32 {
-        return items.iter().map(|item| read(repo, item)).collect();
+        return items.iter().try_for_each(|item| store(read(repo, item)?));
     }
-    let dir = repo.common_dir();
-    items
+    let (dir, read) = (repo.common_dir(), &read);
+    // The store takes one thread, so that the next chunk is read meanwhile; no more of them wait, which bounds memory.
+    let (chunks, stored) = mpsc::sync_channel(0);
+    rayon::in_place_scope(|scope| {
+        scope.spawn(move |_| {
+            // Whoever stores may have failed, and wants no more.
+            let _ = items.chunks(CHUNK).try_for_each(|chunk| chunks.send(read_chunk(dir, chunk, read)));
+        });
+        stored.into_iter().try_for_each(|chunk| chunk?.into_iter().try_for_each(&mut store))
+    })
+}
+
+fn read_chunk<I: Sync, T: Send>(
+    dir: &Path,
+    chunk: &[I],
+    read: impl Fn(&Repo, &I) -> Result<T, IndexError> + Sync,
+) -> Result<Vec<T>, IndexError> {
+    chunk
         .par_iter()
         .map_init(
             || Repo::open(dir),

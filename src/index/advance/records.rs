@@ -6,7 +6,7 @@ use redb::{ReadableTable as _, WriteTransaction};
 
 use super::dependents::ChangedResources;
 use super::record_counts::RecordCounts;
-use super::{Advance, CHUNK, IndexTarget, in_parallel};
+use super::{Advance, IndexTarget, in_parallel};
 use crate::git::{EntryMode, ObjectId, Repo, TreeChange, TreeEntry};
 use crate::index::IndexError;
 use crate::index::lookup::{Declaration, RecordSummary};
@@ -28,50 +28,48 @@ pub(super) fn apply_records(
     let mut table = write.open_table(RECORDED)?;
     let mut broken = write.open_table(BROKEN)?;
     let mut counts = RecordCounts::open(write)?;
-    // Chunks bound memory: the first pass of a new machine may read a year of records.
-    for chunk in changes.chunks(CHUNK) {
-        // A fetch from a partial clone's remote leaves the records out, as it does any file.
-        let files =
-            chunk.iter().filter_map(|change| change.entry.as_ref()).filter(|entry| entry.mode.is_file());
-        repo.fetch_promised(files.map(|entry| entry.id))?;
-        let (known, unknown) = known_records(repo, status, written, chunk)?;
-        advance.read += unknown.len();
-        let read = in_parallel(repo, &unknown, |repo, change| read_record(repo, status, change))?;
-        for (key, path, found) in known.into_iter().chain(read) {
-            let text = key.to_string();
-            let old: Option<RecordSummary> =
-                table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
-            if matches!(found, FoundRecord::Broken) {
-                tracing::warn!(
-                    resource = text,
-                    path,
-                    "a record on the status branch cannot be read; the last good one counts"
-                );
-                broken.insert(text.as_str(), [].as_slice())?;
-            } else {
-                broken.remove(text.as_str())?;
-            }
-            let found = found.record();
-            let sound = found.is_some();
-            match found {
-                Some((recorded, declared)) => {
-                    counts.replace(key.kind, &text, old.as_ref(), Some(&recorded))?;
-                    table.insert(text.as_str(), encode(&recorded)?.as_slice())?;
-                    declare_derived(write, &key, declared.as_ref())?;
-                }
-                // The split of a directory removes the old path and adds a new one, in any order: the record that was stored
-                // under the new path stays.
-                None if old.as_ref().is_none_or(|old| old.path == path) => {
-                    counts.replace(key.kind, &text, old.as_ref(), None)?;
-                    table.remove(text.as_str())?;
-                    declare_derived(write, &key, None)?;
-                }
-                None => {}
-            }
-            changed.note_record(key, sound);
-            advance.records += 1;
+    // A fetch from a partial clone's remote leaves the records out, as it does any file.
+    let files =
+        changes.iter().filter_map(|change| change.entry.as_ref()).filter(|entry| entry.mode.is_file());
+    repo.fetch_promised(files.map(|entry| entry.id))?;
+    let (known, unknown) = known_records(repo, status, written, &changes)?;
+    advance.read += unknown.len();
+    let mut store = |(key, path, found): RecordTreeChange| {
+        let text = key.to_string();
+        let old: Option<RecordSummary> = table.get(text.as_str())?.and_then(|old| decode(old.value()).ok());
+        if matches!(found, FoundRecord::Broken) {
+            tracing::warn!(
+                resource = text,
+                path,
+                "a record on the status branch cannot be read; the last good one counts"
+            );
+            broken.insert(text.as_str(), [].as_slice())?;
+        } else {
+            broken.remove(text.as_str())?;
         }
-    }
+        let found = found.record();
+        let sound = found.is_some();
+        match found {
+            Some((recorded, declared)) => {
+                counts.replace(key.kind, &text, old.as_ref(), Some(&recorded))?;
+                table.insert(text.as_str(), encode(&recorded)?.as_slice())?;
+                declare_derived(write, &key, declared.as_ref())?;
+            }
+            // The split of a directory removes the old path and adds a new one, in any order: the record that was stored
+            // under the new path stays.
+            None if old.as_ref().is_none_or(|old| old.path == path) => {
+                counts.replace(key.kind, &text, old.as_ref(), None)?;
+                table.remove(text.as_str())?;
+                declare_derived(write, &key, None)?;
+            }
+            None => {}
+        }
+        changed.note_record(key, sound);
+        advance.records += 1;
+        Ok(())
+    };
+    known.into_iter().try_for_each(&mut store)?;
+    in_parallel(repo, &unknown, |repo, change| read_record(repo, status, change), store)?;
     counts.close()
 }
 
@@ -206,16 +204,16 @@ fn changed_records(
     Ok(all)
 }
 
-/// The records of a chunk that the caller wrote, and the other changes of it.
+/// The records that the caller wrote, and the other changes.
 fn known_records<'c>(
     repo: &Repo,
     status: &StatusTree,
     written: &WrittenRecords,
-    chunk: &'c [RecordChange],
+    changes: &'c [RecordChange],
 ) -> Result<(Vec<RecordTreeChange>, Vec<&'c RecordChange>), IndexError> {
     let mut known = Vec::new();
     let mut unknown = Vec::new();
-    for change in chunk {
+    for change in changes {
         let RecordChange { key, path, entry, .. } = change;
         // Somebody may have made a link of the file, which is a broken record whatever it says.
         let file = entry.as_ref().filter(|entry| entry.mode.is_file());
