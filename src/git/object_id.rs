@@ -31,7 +31,14 @@ impl ObjectId {
     #[must_use]
     pub fn short(&self) -> String {
         // Fixed and not as short as is still unique: that would need the repository, and change when it grows.
-        self.to_string().chars().take(8).collect()
+        hex::encode(&self.0[..4])
+    }
+
+    /// All 40 digits, written into `buffer`.
+    fn digits<'b>(&self, buffer: &'b mut [u8; 40]) -> &'b str {
+        // Neither fails: the room is that of 20 bytes, and digits are text.
+        let _ = hex::encode_to_slice(self.0, buffer);
+        std::str::from_utf8(buffer).unwrap_or_default()
     }
 
     /// From bytes, if they are 20.
@@ -52,10 +59,7 @@ impl ObjectId {
 
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0 {
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        f.write_str(self.digits(&mut [0; 40]))
     }
 }
 
@@ -69,27 +73,17 @@ impl FromStr for ObjectId {
     type Err = ObjectIdError;
 
     fn from_str(text: &str) -> Result<Self, ObjectIdError> {
-        let digits = text.as_bytes();
-        // Never abbreviated: a prefix that is unique today may mean another object tomorrow, and ids are pinned
-        // (Invariant 9).
-        if digits.len() != 40 {
-            return Err(ObjectIdError);
-        }
         let mut bytes = [0; 20];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            for digit in pair {
-                // By hand, because `u8::from_str_radix` also takes a sign, and a text with one is no id.
-                let value = char::from(*digit).to_digit(16).ok_or(ObjectIdError)?;
-                *byte = (*byte << 4) | u8::try_from(value).map_err(|_| ObjectIdError)?;
-            }
-        }
+        // Never abbreviated: a prefix that is unique today may mean another object tomorrow, and ids are pinned
+        // (Invariant 9). A text of another length is an error here.
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| ObjectIdError)?;
         Ok(Self(bytes))
     }
 }
 
 impl Serialize for ObjectId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.digits(&mut [0; 40]))
     }
 }
 

@@ -29,14 +29,7 @@ impl Digest {
     /// Completes a running hash.
     #[must_use]
     pub fn finish(hasher: Sha256) -> Self {
-        use fmt::Write as _;
-        let mut text = String::with_capacity(71);
-        text.push_str("sha256:");
-        for byte in hasher.finalize() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Self(text)
+        Self(format!("sha256:{}", hex::encode(hasher.finalize())))
     }
 
     /// How many hexadecimal digits people are shown, and may give back at least.
