@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     // Before anything else is started, which would inherit them or could look for them.
     let environment = cli::out_of_sight(Environment::read(), std::env::current_exe(), &arguments);
     let run = || cli::main(arguments, environment);
-    // The panic hook has already said so; only the exit code is left to set.
+    // The panic hook has already said what it is; only the exit code is left to set.
     let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    ExitCode::from(code.unwrap_or_else(|_| cli::bug_exit_code()))
+    ExitCode::from(code.unwrap_or_else(|panic| cli::panic_exit_code(&*panic)))
 }

@@ -1,6 +1,7 @@
 //! The one funnel through which every failure reaches the user: kinds with documented exit codes, hints as
 //! data. Nothing else prints an error or chooses an exit code.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
@@ -16,6 +17,10 @@ use crate::run::{DISK_FULL, cause_first};
 
 /// What the system says where nothing may be written.
 const READ_ONLY: &str = "Read-only file system";
+
+/// What the runtime, the pool of readers and the standard library panic with where the system gives them no thread.
+const NO_THREAD: [&str; 3] =
+    ["OS can't spawn worker thread", "ThreadPoolBuildError", "failed to spawn thread"];
 
 /// How a command ended, as the exit code says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +136,19 @@ impl CliError {
     /// Something that cannot be.
     pub(crate) fn bug(message: impl Into<String>) -> Self {
         Self::new(Exit::Bug, message).hint("this is a bug in planspec; please report it")
+    }
+
+    /// What a panic comes to: a bug, unless the system gave a library no thread that has no error for it.
+    pub(super) fn of_panic(payload: &(dyn Any + Send), place: &str) -> Self {
+        let owned = payload.downcast_ref::<String>().map(String::as_str);
+        let said = owned.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or_default();
+        if NO_THREAD.iter().any(|known| said.contains(known)) {
+            return Self::environment("the system gives planspec no further thread; nothing recorded in Git is lost")
+                .hint("raise the limit of processes and threads (`ulimit -u`, or `pids.max` of the container) by 32");
+        }
+        let version = env!("CARGO_PKG_VERSION");
+        let message = format!("internal error in planspec {version}{place}; nothing recorded in Git is lost");
+        Self::new(Exit::Bug, message).hint("please report it, with the command line and this message")
     }
 
     /// A failure of the environment, with its chain of causes in one message.
@@ -353,6 +371,19 @@ impl From<serde_json::Error> for CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_a_bug_unless_the_system_gave_no_thread() {
+        let of = |said: &'static str| CliError::of_panic(&said, " at a.rs:1");
+        assert!(of("index out of bounds").render(false).contains("internal error in planspec"));
+        assert_eq!(of("index out of bounds").exit(), Exit::Bug);
+        for said in [
+            "OS can't spawn worker thread: Resource temporarily unavailable (os error 11)",
+            "The global thread pool has not been initialized.: ThreadPoolBuildError { kind: IOError(Os { code: 11 }) }",
+        ] {
+            assert_eq!(of(said).exit(), Exit::Environment, "{said}");
+        }
+    }
 
     #[test]
     fn the_exit_codes_are_those_of_the_manual() {

@@ -20,6 +20,7 @@ mod repo_context;
 mod signals;
 mod view;
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -143,27 +144,23 @@ pub(crate) fn run_line(words: &[&str], context: &mut Context) -> Result<Exit, Cl
     commands::run(&cli.command, context)
 }
 
-/// A panic is a bug in planspec: it gets a short message in place of a back trace. The process then ends with
-/// the exit code of a bug, which `main.rs` sees to.
+/// A panic gets a short message in place of a back trace. The process then ends with its exit code, which `main.rs` sees to.
 fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
-        let mut stderr = io::stderr().lock();
-        // Not `eprintln!`, which panics where standard error is closed: a panic within this hook aborts the
+        let error = CliError::of_panic(panic.payload(), &place);
+        // In no colour: whether there may be any is not known here.
+        let text = anstream::adapter::strip_str(&error.render(false)).to_string();
+        // Not `eprint!`, which panics where standard error is closed: a panic within this hook aborts the
         // process.
-        let _ = writeln!(
-            stderr,
-            "error: internal error in planspec {}{place}; nothing recorded in Git is lost\nhint: please report it, \
-             with the command line and this message",
-            env!("CARGO_PKG_VERSION")
-        );
+        let _ = io::stderr().lock().write_all(text.as_bytes());
     }));
 }
 
-/// The exit code of a bug, for the one place that outlives a panic.
+/// The exit code of a panic, for the one place that outlives it.
 #[must_use]
-pub fn bug_exit_code() -> u8 {
-    Exit::Bug.code()
+pub fn panic_exit_code(payload: &(dyn Any + Send)) -> u8 {
+    CliError::of_panic(payload, "").exit().code()
 }
 
 impl Context {
