@@ -25,6 +25,9 @@ use crate::run::{AttemptName, AttemptOutcome, AttemptReport, Stop};
 /// Why an attempt cannot begin for which the system has no thread.
 const NO_THREAD: &str = "the system gave no thread to the attempt";
 
+/// How an attempt ends in which planspec itself fails.
+const PANICKED: &str = "the attempt was aborted: it panicked";
+
 /// What every start needs.
 pub(super) struct StartTerms {
     pub(super) clock: Arc<dyn Clock>,
@@ -173,12 +176,14 @@ impl Slots {
         loop {
             let (claim, place) = self.take_slot()?;
             // The slots are not held meanwhile: whoever ends an attempt in this moment needs them.
-            match self.prepare(&claim, &place.end.attempt.node) {
-                Ok((provider, attempt)) => return Some(SlotWork { place, provider, attempt }),
-                Err((reason, message)) => {
-                    self.ended(place.end, AttemptOutcome::permanent(reason, message).into(), None);
-                }
-            }
+            let prepare = || self.prepare(&claim, &place.end.attempt.node);
+            // A slot that is filled has to be emptied, or the loop waits for its end for ever.
+            let outcome = match catch_unwind(AssertUnwindSafe(prepare)) {
+                Ok(Ok((provider, attempt))) => return Some(SlotWork { place, provider, attempt }),
+                Ok(Err((reason, message))) => AttemptOutcome::permanent(reason, message),
+                Err(_) => AttemptOutcome::broken_off_here(PANICKED.to_owned()),
+            };
+            self.ended(place.end, outcome.into(), None);
         }
     }
 
@@ -293,9 +298,8 @@ impl Slots {
         let heed = heed(end.key.clone(), control.stop.clone(), (fence, clock), move || ends.is_closed());
         let control = Control { heed: Some(heed), ..control };
         let run = || runtime.block_on(provider.run(attempt, control));
-        let report = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-            AttemptOutcome::broken_off_here("the attempt was aborted: it panicked".to_owned()).into()
-        });
+        let report = catch_unwind(AssertUnwindSafe(run))
+            .unwrap_or_else(|_| AttemptOutcome::broken_off_here(PANICKED.to_owned()).into());
         self.ended(end, report, started)
     }
 
