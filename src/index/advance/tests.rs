@@ -484,3 +484,34 @@ proptest! {
         check(&steps);
     }
 }
+
+#[test]
+fn what_is_read_on_all_cores_is_stored_in_its_order_up_to_what_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let repo = Repo::init_bare(dir.path(), "main").unwrap();
+    let items: Vec<usize> = (0..3 * CHUNK).collect();
+    let mut stored = Vec::new();
+    let store = |item| {
+        stored.push(item);
+        Ok(())
+    };
+    in_parallel(&repo, &items, |_, item| Ok(*item), store).unwrap();
+    assert_eq!(stored, items);
+
+    let mut stored = 0;
+    let read = |_: &Repo, item: &usize| if *item == CHUNK + 7 { Err(IndexError::ReadOnly) } else { Ok(()) };
+    let count = |()| {
+        stored += 1;
+        Ok(())
+    };
+    assert!(matches!(in_parallel(&repo, &items, read, count), Err(IndexError::ReadOnly)));
+    assert_eq!(stored, CHUNK, "the chunk before it is stored, and none after it");
+
+    let mut stored = 0;
+    let full = |()| {
+        stored += 1;
+        if stored == 5 { Err(IndexError::ReadOnly) } else { Ok(()) }
+    };
+    assert!(matches!(in_parallel(&repo, &items, |_, _| Ok(()), full), Err(IndexError::ReadOnly)));
+    assert_eq!(stored, 5, "nothing more is stored once that failed");
+}
