@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{debug, info, trace};
 
@@ -22,6 +23,9 @@ use crate::run::{AttemptName, AttemptOutcome, Stop};
 
 /// How many lines of a provider may wait to be shown.
 pub(crate) const OUTPUT_LINES: usize = 256;
+
+/// How long the end of an attempt waits for its last lines at most.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How long an attempt takes as far as a runner knows that has seen none end.
 const FIRST_GUESS: Duration = Duration::from_secs(1);
@@ -274,13 +278,13 @@ impl Attempts {
     }
 }
 
-/// Passes on what an attempt prints.
+/// Passes on what an attempt prints, until nobody can print any more.
 pub(crate) fn forward(
     sender: &mpsc::UnboundedSender<AttemptMessage>,
     key: ResourceKey,
     node: NodeId,
     mut lines: mpsc::Receiver<String>,
-) {
+) -> JoinHandle<()> {
     let sender = sender.clone();
     tokio::spawn(async move {
         while let Some(line) = lines.recv().await {
@@ -288,5 +292,37 @@ pub(crate) fn forward(
                 break;
             }
         }
-    });
+    })
+}
+
+/// Waits until what an attempt printed is passed on, where that is done at all: its end is told after its last line.
+pub(crate) async fn passed_on(forwarding: Option<JoinHandle<()>>) {
+    if let Some(forwarding) = forwarding {
+        // Not for ever: what a provider left running may hold on to the channel.
+        let _ = tokio::time::timeout(LAST_LINES, forwarding).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_an_attempt_is_told_after_its_last_line() {
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let (lines, printed) = mpsc::channel(OUTPUT_LINES);
+        let (key, node) = ("a/execution/b".parse().unwrap(), NodeId::new("n").unwrap());
+        let line = |line: &str| {
+            AttemptMessage::Line(ResourceKey::clone(&key), NodeId::clone(&node), line.to_owned())
+        };
+        let forwarding = forward(&sender, key.clone(), node.clone(), printed);
+        lines.try_send("the last line".to_owned()).unwrap();
+        drop(lines);
+        passed_on(Some(forwarding)).await;
+        sender.send(line("the end")).unwrap();
+        for expected in ["the last line", "the end"] {
+            let Some(AttemptMessage::Line(.., said)) = told.recv().await else { panic!("no line") };
+            assert_eq!(said, expected);
+        }
+    }
 }

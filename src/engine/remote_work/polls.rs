@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
 use crate::engine::attempt::factory::{AttemptFactory, Claim};
-use crate::engine::attempt::running::{Attempts, OUTPUT_LINES, forward};
+use crate::engine::attempt::running::{Attempts, OUTPUT_LINES, forward, passed_on};
 use crate::engine::clock::Clock;
 use crate::engine::message::{AttemptMessage, PollResult};
 use crate::engine::remote_work::poll_times::PollTimes;
@@ -142,9 +142,7 @@ impl Polls {
         let turns = Arc::clone(&self.turns);
         let made = self.made(&claim, &id);
         let (lines, printed) = mpsc::channel(OUTPUT_LINES);
-        if self.stream {
-            forward(&self.sender, claim.key.clone(), id.clone(), printed);
-        }
+        let forwarding = self.stream.then(|| forward(&self.sender, claim.key.clone(), id.clone(), printed));
         let key = claim.key.clone();
         let name = (uid.clone(), id.clone());
         let is_proposal = shown.is_some();
@@ -169,6 +167,7 @@ impl Polls {
                     ask(provider.as_ref(), attempt, lines, is_proposal).await
                 }
             };
+            passed_on(forwarding).await;
             said(report, clock.now());
         });
         self.asked.insert(name, (key, task.abort_handle()));

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{OUTPUT_LINES, forward};
+use super::{OUTPUT_LINES, forward, passed_on};
 use crate::engine::attempt::claims::ClaimQueue;
 use crate::engine::attempt::factory::{AttemptFactory, Claim};
 use crate::engine::attempt::fence::{LEASE_OVER, LeaseFence, heed, over_before_it_began, stop_at_fence};
@@ -228,15 +229,15 @@ impl Slots {
         Ok((provider, attempt))
     }
 
-    /// What the provider is told while it works.
-    fn control(&self, place: &SlotPlace) -> Control {
+    /// What the provider is told while it works, and what passes its lines on.
+    fn control(&self, place: &SlotPlace) -> (Control, Option<JoinHandle<()>>) {
         // Bounded, and what finds no room is dropped: a process must not wait for a terminal, and the log has
         // every line.
         let (output, shown) = mpsc::channel(OUTPUT_LINES);
-        if self.terms.stream {
-            forward(&self.terms.sender, place.end.key.clone(), place.end.attempt.node.clone(), shown);
-        }
-        Control { stop: place.stop.subscribe(), output, heed: None }
+        let (key, node) = (&place.end.key, &place.end.attempt.node);
+        let forwarding =
+            self.terms.stream.then(|| forward(&self.terms.sender, key.clone(), node.clone(), shown));
+        (Control { stop: place.stop.subscribe(), output, heed: None }, forwarding)
     }
 
     /// Begins an attempt beside the caller.
@@ -287,7 +288,7 @@ impl Slots {
 
     /// Runs one attempt on this thread, and tells how it ended. Whether its slot may be given on.
     fn run_blocking(&self, runtime: &Handle, work: SlotWork) -> bool {
-        let control = self.control(&work.place);
+        let (control, forwarding) = self.control(&work.place);
         let SlotWork { place: SlotPlace { end, fence, .. }, provider, attempt } = work;
         let started = Some(end.clock.now());
         let clock = Arc::clone(&self.terms.clock);
@@ -300,12 +301,13 @@ impl Slots {
         let run = || runtime.block_on(provider.run(attempt, control));
         let report = catch_unwind(AssertUnwindSafe(run))
             .unwrap_or_else(|_| AttemptOutcome::broken_off_here(PANICKED.to_owned()).into());
+        runtime.block_on(passed_on(forwarding));
         self.ended(end, report, started)
     }
 
     /// Runs one attempt, tells how it ended, and gives its slot on.
     async fn run(self, work: SlotWork) {
-        let control = self.control(&work.place);
+        let (control, forwarding) = self.control(&work.place);
         let SlotWork { place: SlotPlace { end, fence, stop }, provider, attempt } = work;
         let started = Some(end.clock.now());
         let clock = Arc::clone(&self.terms.clock);
@@ -327,6 +329,7 @@ impl Slots {
         let report = report.unwrap_or_else(|error| {
             AttemptOutcome::broken_off_here(format!("the attempt was aborted: {error}")).into()
         });
+        passed_on(forwarding).await;
         if self.ended(end, report, started) {
             self.pump();
         }
