@@ -7,7 +7,9 @@ use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::config::{Config, Environment};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::engine::{BranchChoice, BranchError, Branches, EngineError, redirect, starting_branch};
+use crate::engine::{
+    BranchChoice, BranchError, Branches, EngineError, StatusLog, newest_of, redirect, starting_branch,
+};
 use crate::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature, SigningKey};
 use crate::manifest;
 use crate::model::Digest;
@@ -185,7 +187,9 @@ impl RepoContext {
         match redirect(&tips.config, &branch) {
             Some(named) if !matches!(self.choice, BranchChoice::Given(_)) => {
                 let named = named.to_owned();
-                let theirs = self.fetch(remote, &[full(&named)], context)?.first().copied().flatten();
+                let status = tips.config.status_branch.clone();
+                let theirs =
+                    self.fetch(remote, &[full(&named)], &status, context)?.first().copied().flatten();
                 let desired = theirs.ok_or_else(|| {
                     CliError::environment(format!("there is no branch `{named}` on `{}`", remote.name()))
                         .hint("`desiredBranch` in .planspec.yaml names it")
@@ -211,14 +215,15 @@ impl RepoContext {
         // another status branch, a second one follows.
         let guess = self.config_at(local)?.status_branch;
         let wanted = branch.iter().chain([&guess]).map(|name| full(name)).collect::<Vec<_>>();
-        let found = self.fetch(remote, &wanted, context)?;
+        let found = self.fetch(remote, &wanted, &guess, context)?;
         let theirs = branch.as_ref().and_then(|_| found.first().copied().flatten());
         let desired = self.newer(local, theirs)?;
         let config = self.config_at(desired)?;
         let status = if config.status_branch == guess {
             found.last().copied().flatten()
         } else {
-            self.fetch(remote, &[full(&config.status_branch)], context)?.first().copied().flatten()
+            let named = &config.status_branch;
+            self.fetch(remote, &[full(named)], named, context)?.first().copied().flatten()
         };
         tracing::debug!(?desired, ?status, status_branch = %config.status_branch, "read branch tips");
         Ok(SelectedCommits { desired, status, config })
@@ -256,14 +261,23 @@ impl RepoContext {
         Ok(Some(if ahead { ours } else { remote }))
     }
 
+    /// The commits of the status branch from this one back.
+    pub(crate) fn status_log(&self, config: &Config, from: ObjectId) -> StatusLog<'_> {
+        // Not once more during an outage.
+        let remote = self.remote.as_ref().filter(|_| !self.warned.get());
+        StatusLog::new(&self.repo, remote, config, from)
+    }
+
+    /// Fetches branches, among them the one that is taken for the status branch.
     fn fetch(
         &self,
         remote: &Remote,
         wanted: &[String],
+        status: &str,
         context: &mut Context,
     ) -> Result<Vec<Option<ObjectId>>, CliError> {
         let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        match remote.fetch(&self.repo, &names) {
+        match remote.fetch_newest(&self.repo, &names, newest_of(&full(status))) {
             Ok(found) => {
                 self.warned.set(false);
                 Ok(found)

@@ -11,6 +11,7 @@ use super::desired_branch::{
     BranchChoice, MAX_CONFIG_BYTES, ask_remote, check_names, in_the_way, recorded_branch, redirect,
     starting_branch,
 };
+use super::status_log::{StatusLog, newest_of, status_ref};
 use super::{BranchError, EngineError};
 
 /// Where the two branches live.
@@ -166,7 +167,8 @@ impl Branches {
         let heads: Vec<String> =
             names.into_iter().flatten().map(|name| format!("refs/heads/{name}")).collect();
         let wanted: Vec<&str> = heads.iter().map(String::as_str).collect();
-        let fetched = remote.fetch(&self.repo, &wanted)?;
+        let status = format!("refs/heads/{guess}");
+        let fetched = remote.fetch_newest(&self.repo, &wanted, newest_of(&status))?;
         let tip = |index: usize| fetched.get(index).copied().flatten();
         let Some(desired) = tip(0) else { return Ok(None) };
         let tips = self.follow(self.read(start, desired)?, |named| {
@@ -175,11 +177,7 @@ impl Branches {
             }
             Ok(remote.fetch(&self.repo, &[&format!("refs/heads/{named}")])?.first().copied().flatten())
         })?;
-        let status = if tips.config.status_branch == guess {
-            tip(1)
-        } else {
-            remote.fetch(&self.repo, &[&status_ref(&tips.config)])?.first().copied().flatten()
-        };
+        let status = if tips.config.status_branch == guess { tip(1) } else { self.status_tip(&tips.config)? };
         self.checked(BranchTips { status, ..tips }).map(Some)
     }
 
@@ -328,9 +326,22 @@ impl Branches {
     pub fn status_tip(&self, config: &Config) -> Result<Option<ObjectId>, EngineError> {
         let reference = status_ref(config);
         Ok(match &self.remote {
-            Some(remote) => remote.fetch(&self.repo, &[&reference])?.first().copied().flatten(),
+            Some(remote) => {
+                let fetched = remote.fetch_newest(&self.repo, &[&reference], newest_of(&reference))?;
+                fetched.first().copied().flatten()
+            }
             None => self.repo.read_ref(&reference)?,
         })
+    }
+
+    /// The commits of the status branch from this one back.
+    pub(super) fn status_log(&self, config: &Config, from: ObjectId) -> StatusLog<'_> {
+        StatusLog::new(&self.repo, self.remote.as_ref(), config, from)
+    }
+
+    /// Brings the whole history of the status branch here, for whoever cannot do with the newest commits.
+    pub(super) fn complete_status(&self, config: &Config, tip: ObjectId) -> Result<(), EngineError> {
+        self.status_log(config, tip).try_for_each(|commit| commit.map(drop))
     }
 
     /// A second handle on the same branches, for another thread.
@@ -350,10 +361,4 @@ impl Branches {
             accepts_history: self.accepts_history,
         })
     }
-}
-
-/// The full name of the status branch.
-#[must_use]
-pub fn status_ref(config: &Config) -> String {
-    format!("refs/heads/{}", config.status_branch)
 }

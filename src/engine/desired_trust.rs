@@ -34,7 +34,7 @@ impl Branches {
             subject: commit.subject().to_owned(),
             why,
         };
-        let before = self.in_force(tips.status)?;
+        let before = self.in_force(tips)?;
         if before == Some(tips.desired.id) {
             return Ok(None);
         }
@@ -97,7 +97,7 @@ impl Branches {
     pub fn verify_desired(&self, since: Option<ObjectId>) -> Result<Vec<VerifiedCommit>, EngineError> {
         let tips = self.newest_tips()?;
         let mut named: Vec<ObjectId> = vec![tips.desired.id];
-        for commit in tips.status.into_iter().flat_map(|tip| self.repo().log(tip)) {
+        for commit in tips.status.into_iter().flat_map(|tip| self.status_log(&tips.config, tip)) {
             let commit = commit?;
             if Some(commit.id) == since {
                 break;
@@ -117,13 +117,14 @@ impl Branches {
 
     /// The desired commit that was in force last, by the newest status commit that this runner signed itself: whoever may push
     /// both branches writes any other. Whoever has no key of a runner starts nothing, and takes the status branch's word.
-    fn in_force(&self, status: Option<ObjectId>) -> Result<Option<ObjectId>, EngineError> {
-        let Some(tip) = status else { return Ok(None) };
+    fn in_force(&self, tips: &BranchTips) -> Result<Option<ObjectId>, EngineError> {
+        let Some(tip) = tips.status else { return Ok(None) };
+        let log = || self.status_log(&tips.config, tip).take(SEARCHED);
         // Where nobody signs, nothing was vouched for: the key is not even read, and one that cannot be used is no error.
-        let vouched = self.repo().may_have_signed(tip, SEARCHED)?;
+        let vouched = self.repo().may_have_signed(tip, log())?;
         let own = vouched.then(|| self.repo().own_signature(tip).map_err(cannot_sign)).transpose()?;
         if let Some(own) = own.flatten() {
-            let mut commits = self.repo().log(tip).take(SEARCHED);
+            let mut commits = log();
             let mut size = 1;
             loop {
                 let batch: Vec<Commit> = commits.by_ref().take(size).collect::<Result<_, _>>()?;
@@ -141,7 +142,7 @@ impl Branches {
             // A new key: as for a new runner, there is nothing that it has vouched for.
             debug!("no status commit is signed with this runner's key yet");
         }
-        for commit in self.repo().log(tip).take(SEARCHED) {
+        for commit in log() {
             if let Some(named) = named_by(&commit?) {
                 return Ok(Some(named));
             }

@@ -24,6 +24,7 @@ mod signed;
 mod simulation;
 mod snapshot;
 mod status_history;
+mod status_log;
 mod witness;
 
 pub(crate) use attempt::base::{NodeBase, ResultConflict};
@@ -33,7 +34,7 @@ pub(crate) use attempt::files::sources::{ArtifactSources, StoredFileError, refer
 pub(crate) use attempt::files::upstream::folder_of;
 pub(crate) use attempt::owners::code_owners;
 pub(crate) use attempt::workspace::{WorkPlace, Workspaces};
-pub use branches::{BranchTips, Branches, status_ref};
+pub use branches::{BranchTips, Branches};
 pub(crate) use claimed::{ClaimedAttempt, ClaimedInputs, WorkFolders, claimed_attempt};
 pub use clock::{Clock, SystemClock};
 pub use decide::{Decider, Decision, HostDecision, RecordedDecision, decide};
@@ -48,3 +49,5 @@ pub use signed::{SignedBy, VerifiedCommit};
 pub(crate) use snapshot::approved_target::{approvable, effective_settings};
 pub(crate) use snapshot::child::{MergeResults, not_brought};
 pub(crate) use snapshot::gates::people_of;
+pub use status_log::status_ref;
+pub(crate) use status_log::{StatusLog, newest_of};

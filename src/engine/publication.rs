@@ -4,7 +4,8 @@ use crate::config::Config;
 use crate::git::{GitError, ObjectId, PushResult, RefUpdate, SwapResult};
 
 use super::EngineError;
-use super::branches::{Branches, status_ref};
+use super::branches::Branches;
+use super::status_log::status_ref;
 
 /// The outcome of moving several references.
 #[derive(Debug)]

@@ -142,7 +142,7 @@ impl Branches {
         let trust = Digest::of_bytes(&serde_json::to_vec(&config.trust).unwrap_or_default());
         let known = fs::read_to_string(&memory).unwrap_or_default();
         let last = known.strip_suffix(&format!(" {}", trust.as_str())).and_then(|tip| tip.parse().ok());
-        for commit in self.repo().log(tip) {
+        for commit in self.status_log(config, tip) {
             let commit = commit?;
             if Some(commit.id) == last {
                 break;
@@ -199,7 +199,7 @@ impl Branches {
             return Ok(None);
         }
         let mut found = Vec::new();
-        for commit in tips.status.into_iter().flat_map(|tip| self.repo().log(tip)) {
+        for commit in tips.status.into_iter().flat_map(|tip| self.status_log(&tips.config, tip)) {
             let commit = commit?;
             if Some(commit.id) == since {
                 break;

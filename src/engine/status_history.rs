@@ -11,10 +11,11 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::EngineError;
-use super::branches::{BranchTips, Branches, status_ref};
+use super::branches::{BranchTips, Branches};
 use super::clock::{Clock as _, SystemClock};
 use super::lost_records::{LostRecord, below_unreadable, lost_records};
 use super::signed::ACCEPTED;
+use super::status_log::status_ref;
 use crate::config::Config;
 use crate::git::{Commit, GitError, ObjectId, RefUpdate, Repo, Signature, SwapResult};
 use crate::model::{ExecutionPhase, ExecutionStatus, ResourceKey, ResourceStatus, StatusRecord};
@@ -38,13 +39,13 @@ impl Branches {
     pub fn tips(&self) -> Result<BranchTips, EngineError> {
         let mut tips = self.newest_tips()?;
         let memory = self.memory(&status_ref(&tips.config))?;
-        let mut lost = memory.lost(self.repo(), memory.last(), &tips.desired, tips.status)?;
+        let mut lost = self.lost(&tips.config, memory.last(), &tips.desired, tips.status)?;
         if lost.is_some() {
             // Another process of this clone may have published and remembered a tip since the branch was read. What it
             // remembers now, a reading from now on has to follow.
             let last = memory.last();
             tips = self.newest_tips()?;
-            lost = memory.lost(self.repo(), last, &tips.desired, tips.status)?;
+            lost = self.lost(&tips.config, last, &tips.desired, tips.status)?;
         }
         tips.replaces = self.check_desired(&tips)?;
         let Some(lost) = lost else {
@@ -87,13 +88,13 @@ impl Branches {
     ) -> Result<(), EngineError> {
         self.check_signed(config, desired.id, tip)?;
         let memory = self.memory(&status_ref(config))?;
-        if self.accepts_history() || memory.lost(self.repo(), memory.last(), desired, tip)?.is_none() {
+        if self.accepts_history() || self.lost(config, memory.last(), desired, tip)?.is_none() {
             return Ok(());
         }
         // As in `tips`: only what was remembered before the branch was read is proof.
         let last = memory.last();
         let tip = self.newest_tips()?.status;
-        match memory.lost(self.repo(), last, desired, tip)? {
+        match self.lost(config, last, desired, tip)? {
             Some(lost) => Err(lost.refuse(&config.status_branch, tip)),
             None => Ok(()),
         }
@@ -115,6 +116,65 @@ impl Branches {
         };
         self.memory(reference)?.keep(tip);
         Ok(())
+    }
+
+    /// What `tip` lost of `last`, which was seen, if it does not follow from that.
+    pub(super) fn lost(
+        &self,
+        config: &Config,
+        last: Option<ObjectId>,
+        desired: &Commit,
+        tip: Option<ObjectId>,
+    ) -> Result<Option<LostHistory>, EngineError> {
+        let Some(last) = last.filter(|last| Some(*last) != tip) else { return Ok(None) };
+        let follows = || tip.map_or(Ok(Some(false)), |tip| self.repo().is_ancestor(last, tip));
+        let known = follows()?;
+        if known == Some(true) {
+            return Ok(None);
+        }
+        let lost = self.lost_content(last, desired, tip)?;
+        if let (Some(_), None, Some(tip)) = (&lost, known, tip) {
+            // A clone that has only the newest commits cannot tell, and what a record was long ago it may not be any more.
+            self.complete_status(config, tip)?;
+            return if follows()? == Some(true) {
+                Ok(None)
+            } else {
+                self.lost_content(last, desired, Some(tip))
+            };
+        }
+        Ok(lost)
+    }
+
+    /// What was recorded at `last` and is not at `tip`, whether or not the one follows from the other.
+    fn lost_content(
+        &self,
+        last: ObjectId,
+        desired: &Commit,
+        tip: Option<ObjectId>,
+    ) -> Result<Option<LostHistory>, EngineError> {
+        let repo = self.repo();
+        let before = match StatusTree::at(repo, Some(last)) {
+            Ok(before) => before,
+            // The repository was packed since, and the old tip with it is gone: what it held cannot be known.
+            Err(RecordError::Git(GitError::Missing { .. })) => {
+                return Ok(Some(LostHistory { last, records: Vec::new() }));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let now = StatusTree::at(repo, tip)?;
+        let records = match lost_records(repo, desired, before, now) {
+            Err(EngineError::Git(GitError::BadTree { .. })) => {
+                // Where it is the branch itself that cannot be read, that is what has to be put right.
+                repo.compare_within(None, now.tree, &may_hold_records)?;
+                below_unreadable(repo, desired, last, now)?
+            }
+            records => Some(records?),
+        };
+        info!(%last, ?tip, lost = records.as_ref().map(Vec::len), "the status branch does not follow from the last tip that was seen");
+        Ok(match records {
+            Some(records) => (!records.is_empty()).then_some(LostHistory { last, records }),
+            None => Some(LostHistory { last, records: Vec::new() }),
+        })
     }
 }
 
@@ -159,44 +219,6 @@ impl StatusMemory {
             warn!(%error, "the last status tip could not be remembered; going back will not be seen");
             let _ = fs::remove_file(&fresh);
         }
-    }
-
-    /// What `tip` lost of `last`, which this clone saw, if it does not follow from that.
-    pub(super) fn lost(
-        &self,
-        repo: &Repo,
-        last: Option<ObjectId>,
-        desired: &Commit,
-        tip: Option<ObjectId>,
-    ) -> Result<Option<LostHistory>, EngineError> {
-        let Some(last) = last.filter(|last| Some(*last) != tip) else { return Ok(None) };
-        if let Some(tip) = tip
-            && repo.is_ancestor(last, tip)? == Some(true)
-        {
-            return Ok(None);
-        }
-        let before = match StatusTree::at(repo, Some(last)) {
-            Ok(before) => before,
-            // The repository was packed since, and the old tip with it is gone: what it held cannot be known.
-            Err(RecordError::Git(GitError::Missing { .. })) => {
-                return Ok(Some(LostHistory { last, records: Vec::new() }));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let now = StatusTree::at(repo, tip)?;
-        let records = match lost_records(repo, desired, before, now) {
-            Err(EngineError::Git(GitError::BadTree { .. })) => {
-                // Where it is the branch itself that cannot be read, that is what has to be put right.
-                repo.compare_within(None, now.tree, &may_hold_records)?;
-                below_unreadable(repo, desired, last, now)?
-            }
-            records => Some(records?),
-        };
-        info!(%last, ?tip, lost = records.as_ref().map(Vec::len), "the status branch does not follow from the last tip that was seen");
-        Ok(match records {
-            Some(records) => (!records.is_empty()).then_some(LostHistory { last, records }),
-            None => Some(LostHistory { last, records: Vec::new() }),
-        })
     }
 }
 

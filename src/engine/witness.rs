@@ -7,8 +7,9 @@ use std::time::Instant;
 use tracing::{debug, warn};
 
 use super::EngineError;
-use super::branches::{BranchTips, Branches, status_ref};
+use super::branches::{BranchTips, Branches};
 use super::signed::takes_over;
+use super::status_log::status_ref;
 use crate::config::{Config, SignerRole};
 use crate::git::{GitError, ObjectId};
 
@@ -63,7 +64,7 @@ impl Branches {
                     continue;
                 }
                 // What `gc` replaced has the same content, and what was taken over was looked at by somebody.
-                let lost = memory.lost(self.repo(), Some(tip), &tips.desired, tips.status)?;
+                let lost = self.lost(&tips.config, Some(tip), &tips.desired, tips.status)?;
                 if lost.is_none() {
                     harmless.insert(commit.tree);
                 } else if !self.was_accepted(&tips, tip)? {
@@ -109,7 +110,7 @@ impl Branches {
     /// may push writes any message.
     fn was_accepted(&self, tips: &BranchTips, lost: ObjectId) -> Result<bool, EngineError> {
         let name = lost.to_string();
-        for commit in tips.status.into_iter().flat_map(|tip| self.repo().log(tip)) {
+        for commit in tips.status.into_iter().flat_map(|tip| self.status_log(&tips.config, tip)) {
             let commit = commit?;
             if !(takes_over(&commit) && commit.message.contains(&name)) {
                 continue;

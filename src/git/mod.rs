@@ -28,8 +28,8 @@ pub use object_id::{ObjectId, ObjectIdError};
 pub use objects::{Commit, CommitLog, FirstParentLine, LinePlace, LineSource, MergeResult, TreeChange};
 pub use refs::{KnownTags, RefUpdate, SwapResult, is_branch_name};
 pub use remote::{
-    LineDepth, OutageListener, OutageNotice, OutagePatience, PushFailure, PushResult, Remote, RemoteOptions,
-    Transport, may_come_later,
+    LineDepth, NewestCommits, OutageListener, OutageNotice, OutagePatience, PushFailure, PushResult, Remote,
+    RemoteOptions, Transport, may_come_later,
 };
 pub use repository::{Repo, Signature};
 pub use running::end_runs;

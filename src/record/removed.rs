@@ -33,7 +33,10 @@ pub(super) fn kept(
         Some(record) => Some(record.clone()),
         // Broken by hand a moment before its manifest went: it ended as it did before that.
         None => match base.get(repo, key) {
-            Err(RecordError::Unreadable { .. }) => base.last_sound(repo, key)?,
+            Err(RecordError::Unreadable { .. }) => {
+                let log = base.commit.into_iter().flat_map(|tip| repo.log(tip));
+                StatusTree::last_sound(repo, log.map(|commit| commit.map_err(RecordError::from)), key)?
+            }
             found => found?,
         },
     };

@@ -199,21 +199,24 @@ impl StatusTree {
         }
     }
 
-    /// The last good version of a record that somebody broke, from the commits before this one.
+    /// The last good version of a record that somebody broke, from these commits, newest first.
     ///
     /// # Errors
     /// When Git fails.
-    pub fn last_sound(&self, repo: &Repo, key: &ResourceKey) -> Result<Option<StatusRecord>, RecordError> {
-        let Some(tip) = self.commit else { return Ok(None) };
+    pub fn last_sound<E: From<RecordError>>(
+        repo: &Repo,
+        log: impl Iterator<Item = Result<Commit, E>>,
+        key: &ResourceKey,
+    ) -> Result<Option<StatusRecord>, E> {
         let mut seen = None;
-        // Along first parents, which is how every writer of this branch adds to it. The bound keeps a record that was
-        // never good from reading years.
-        for commit in repo.log(tip).take(MOST_COMMITS) {
+        // The bound keeps a record that was never good from reading years.
+        for commit in log.take(MOST_COMMITS) {
             let Commit { id, tree, .. } = commit?;
             for split in [true, false] {
                 let path = layout::path_in(key, split);
-                let Some(entry) = repo.entry(tree, &path)? else { continue };
-                let nodes = repo.entry(tree, &layout::nodes_directory(&path))?.map(|nodes| nodes.id);
+                let Some(entry) = repo.entry(tree, &path).map_err(RecordError::from)? else { continue };
+                let nodes = repo.entry(tree, &layout::nodes_directory(&path)).map_err(RecordError::from)?;
+                let nodes = nodes.map(|nodes| nodes.id);
                 // Most commits do not change this record; a broken blob is parsed once. With the nodes of one in parts: where
                 // those alone were broken, the file is the same in the commit before.
                 if seen.replace((entry.id, nodes)) == Some((entry.id, nodes)) {

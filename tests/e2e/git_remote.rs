@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use planspec::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature, SwapResult};
+use planspec::git::{GitError, NewestCommits, ObjectId, Remote, RemoteOptions, Repo, Signature, SwapResult};
 
 use crate::git_server::{GitServer, over_every_transport, write_hook};
 
@@ -390,33 +390,84 @@ fn a_cache_clone_follows_the_remote_and_holds_no_credentials() {
     );
 }
 
+/// A clone that has one of two commits of `main`, and nothing of the status branch, which ends at `tip`.
+fn short_clone(server: &GitServer, tip: ObjectId) -> (tempfile::TempDir, Repo, Remote) {
+    let served = Repo::open(&server.bare()).unwrap();
+    let first = commit(&served, &[], "desired");
+    let main = commit(&served, &[first], "more desired");
+    for (branch, tip) in [("refs/heads/main", main), (STATUS, tip)] {
+        served.swap_ref(branch, None, Some(tip), "test").unwrap();
+    }
+    let places = tempfile::tempdir().unwrap();
+    git(places.path(), &["clone", "--quiet", "--depth=1", &server.file_url(), "short"]);
+    let clone = Repo::open(&places.path().join("short")).unwrap();
+    let remote = Remote::open(&clone, "origin", options()).unwrap();
+    (places, clone, remote)
+}
+
+fn newest(count: u32) -> NewestCommits<'static> {
+    NewestCommits { reference: STATUS, count }
+}
+
+fn ids(repo: &Repo, tip: ObjectId) -> Vec<ObjectId> {
+    repo.log(tip).map(|commit| commit.unwrap().id).collect()
+}
+
 #[test]
 fn a_shallow_clone_stays_short_and_says_what_it_cannot_know() {
     let server = GitServer::new();
-    let (_dir, repo) = local();
-    let remote = Remote::open(&repo, &server.file_url(), options()).unwrap();
-    let commits = chain(&repo, 6);
-    remote.push(&repo, "refs/heads/main", None, commits[3]).unwrap();
-    remote.push(&repo, STATUS, None, commits[3]).unwrap();
-    let cache = tempfile::tempdir().unwrap();
-    let shallow = RemoteOptions { depth: Some(2), ..options() };
-    let clone = Remote::clone_bare(&server.file_url(), &cache.path().join("app"), shallow.clone()).unwrap();
-    let there = Remote::open(&clone, &server.file_url(), shallow).unwrap();
-    assert_eq!(there.fetch(&clone, &[STATUS]).unwrap(), [Some(commits[3])]);
-    assert!(clone.is_shallow());
-    let log: Vec<ObjectId> = clone.log(commits[3]).map(|commit| commit.unwrap().id).collect();
-    assert_eq!(log, [commits[3], commits[2]]);
+    let served = Repo::open(&server.bare()).unwrap();
+    let commits = chain(&served, 6);
+    let (_places, clone, remote) = short_clone(&server, commits[3]);
+    assert_eq!(remote.fetch_newest(&clone, &[STATUS], newest(2)).unwrap(), [Some(commits[3])]);
+    assert_eq!(ids(&clone, commits[3]), [commits[3], commits[2]]);
+    let mut log = clone.log(commits[3]);
+    assert!(log.by_ref().last().unwrap().unwrap().parents.is_empty());
+    assert!(log.is_cut());
     assert_eq!(clone.is_ancestor(commits[2], commits[3]).unwrap(), Some(true));
     assert_eq!(clone.is_ancestor(commits[0], commits[3]).unwrap(), None);
     // What the branch gains is brought in on top.
-    remote.push(&repo, STATUS, Some(commits[3]), commits[5]).unwrap();
-    assert_eq!(there.fetch(&clone, &[STATUS]).unwrap(), [Some(commits[5])]);
+    served.swap_ref(STATUS, Some(commits[3]), Some(commits[5]), "test").unwrap();
+    assert_eq!(remote.fetch_newest(&clone, &[STATUS], newest(1)).unwrap(), [Some(commits[5])]);
     assert_eq!(clone.is_ancestor(commits[3], commits[5]).unwrap(), Some(true));
     assert_eq!(clone.is_ancestor(commits[1], commits[5]).unwrap(), None);
-    assert_eq!(clone.log(commits[5]).count(), 4);
+    assert_eq!(ids(&clone, commits[5]).len(), 4);
     // A shallow clone can push on.
     let ours = commit(&clone, &[commits[5]], "ours");
-    assert_eq!(there.push(&clone, STATUS, Some(commits[5]), ours).unwrap(), SwapResult::Done);
+    assert_eq!(remote.push(&clone, STATUS, Some(commits[5]), ours).unwrap(), SwapResult::Done);
+}
+
+#[test]
+fn the_rest_of_one_branch_comes_alone_and_is_seen_by_whoever_has_the_clone_open() {
+    let server = GitServer::new();
+    let commits = chain(&Repo::open(&server.bare()).unwrap(), 6);
+    let (_places, clone, remote) = short_clone(&server, commits[5]);
+    remote.fetch_newest(&clone, &[STATUS], newest(2)).unwrap();
+    let opened = clone.reopen().unwrap();
+    assert_eq!(ids(&opened, commits[5]).len(), 2);
+    remote.fetch_whole(&clone, STATUS).unwrap();
+    let main = clone.resolve_commit("HEAD").unwrap();
+    for repo in [&clone, &opened] {
+        let mut log = repo.log(commits[5]);
+        assert_eq!(log.by_ref().count(), 6);
+        assert!(!log.is_cut());
+        assert_eq!(repo.is_ancestor(commits[0], commits[5]).unwrap(), Some(true));
+        assert!(repo.is_shallow());
+        assert_eq!(ids(repo, main), [main]);
+    }
+}
+
+#[test]
+fn the_newest_commits_of_a_branch_that_is_not_there_or_short_are_what_there_is() {
+    let server = GitServer::new();
+    let commits = chain(&Repo::open(&server.bare()).unwrap(), 3);
+    let (_places, clone, remote) = short_clone(&server, commits[2]);
+    let main = clone.resolve_commit("HEAD").unwrap();
+    let both = ["refs/heads/main", "refs/heads/absent"];
+    let absent = NewestCommits { reference: both[1], count: 2 };
+    assert_eq!(remote.fetch_newest(&clone, &both, absent).unwrap(), [Some(main), None]);
+    assert_eq!(remote.fetch_newest(&clone, &[STATUS], newest(50)).unwrap(), [Some(commits[2])]);
+    assert_eq!(ids(&clone, commits[2]).len(), 3);
 }
 
 #[test]
@@ -424,15 +475,12 @@ fn history_that_is_complete_is_never_cut_off() {
     let server = GitServer::new();
     let (_dir, repo) = local();
     let commits = chain(&repo, 4);
-    let shallow = RemoteOptions { depth: Some(1), ..options() };
-    let remote = Remote::open(&repo, &server.file_url(), shallow).unwrap();
+    let remote = Remote::open(&repo, &server.file_url(), options()).unwrap();
     remote.push(&repo, STATUS, None, commits[3]).unwrap();
-    remote.fetch(&repo, &[STATUS]).unwrap();
+    remote.fetch_newest(&repo, &[STATUS], newest(1)).unwrap();
     let (_other, fresh) = local();
-    Remote::open(&fresh, &server.file_url(), RemoteOptions { depth: Some(1), ..options() })
-        .unwrap()
-        .fetch(&fresh, &[STATUS])
-        .unwrap();
+    let there = Remote::open(&fresh, &server.file_url(), options()).unwrap();
+    there.fetch_newest(&fresh, &[STATUS], newest(1)).unwrap();
     assert!(!repo.is_shallow() && !fresh.is_shallow());
 }
 
@@ -462,23 +510,22 @@ fn a_lock_that_a_killed_fetch_left_on_our_references_is_removed() {
 #[test]
 fn a_lock_that_a_killed_shallow_fetch_left_is_removed_from_our_clone_and_explained_elsewhere() {
     let server = GitServer::new();
-    let (_dir, repo) = local();
-    let remote = Remote::open(&repo, &server.file_url(), options()).unwrap();
-    let commits = chain(&repo, 4);
-    remote.push(&repo, "refs/heads/main", None, commits[3]).unwrap();
-    let places = tempfile::tempdir().unwrap();
-    let shallow = RemoteOptions { depth: Some(1), ..options() };
-    let ours = Remote::clone_bare(&server.file_url(), &places.path().join("ours"), shallow.clone()).unwrap();
-    git(places.path(), &["clone", "--quiet", "--depth=1", &server.file_url(), "theirs"]);
-    let theirs = Repo::open(&places.path().join("theirs")).unwrap();
-    remote.push(&repo, STATUS, None, commits[2]).unwrap();
-    let fetch = |clone: &Repo| {
+    let served = Repo::open(&server.bare()).unwrap();
+    let commits = chain(&served, 4);
+    let (places, theirs, there) = short_clone(&server, commits[3]);
+    let ours = Remote::clone_bare(&server.file_url(), &places.path().join("ours"), RemoteOptions::default())
+        .unwrap();
+    let here = Remote::open(&ours, &server.file_url(), options()).unwrap();
+    let other = commit(&served, &[commits[3]], "other");
+    served.swap_ref("refs/heads/other", None, Some(other), "test").unwrap();
+    for clone in [&ours, &theirs] {
         std::fs::write(clone.common_dir().join("shallow.lock"), "").unwrap();
-        Remote::open(clone, &server.file_url(), shallow.clone()).unwrap().fetch(clone, &[STATUS])
-    };
-    assert_eq!(fetch(&ours).unwrap(), [Some(commits[2])]);
-    let error = fetch(&theirs).unwrap_err();
+    }
+    here.fetch_commit(&ours, other).unwrap();
+    let error = there.fetch_commit(&theirs, other).unwrap_err();
     let lock = theirs.common_dir().join("shallow.lock");
     assert!(matches!(&error, GitError::Locked { path, .. } if *path == lock), "{error}");
-    std::fs::remove_file(lock).unwrap();
+    // Nothing has to be cut off for this.
+    assert_eq!(there.fetch_newest(&theirs, &[STATUS], newest(1)).unwrap(), [Some(commits[3])]);
+    assert_eq!(ids(&theirs, commits[3]).len(), 4);
 }

@@ -105,6 +105,7 @@ mod readme;
 mod reconciled;
 mod rerun;
 mod schedules;
+mod short_history;
 mod signed_edits;
 mod signing;
 mod skip;

@@ -1,10 +1,13 @@
 //! The history of the status branch as entries for people: who did what, when, from which desired commit.
 
+use crate::cli::Context;
 use crate::cli::error::CliError;
-use crate::git::{Commit, ObjectId, Repo};
+use crate::cli::repo_context::{RepoContext, SelectedCommits};
+use crate::git::Commit;
 use crate::model::{Name, NodeId, NodePhase, ResourceKey};
 use crate::record::{DESIRED_COMMIT, RUNNER, parse_message};
 use crate::report::history::HistoryEntry;
+use crate::report::text;
 
 /// Which entries are wanted.
 #[derive(Debug, Clone, Default)]
@@ -21,16 +24,30 @@ pub(crate) struct HistoryFilter {
     pub(crate) folded: bool,
 }
 
-/// The entries up to the status commit `tip`, oldest first.
+/// The entries up to the status commit of `tips`, oldest first. Without those that are older than what is here, where the rest cannot be
+/// fetched; a warning says so.
 pub(crate) fn entries(
-    repo: &Repo,
-    tip: Option<ObjectId>,
+    workspace: &RepoContext,
+    tips: &SelectedCommits,
     filter: &HistoryFilter,
+    context: &mut Context,
 ) -> Result<Vec<HistoryEntry>, CliError> {
-    let Some(tip) = tip else { return Ok(Vec::new()) };
+    let Some(tip) = tips.status else { return Ok(Vec::new()) };
     let mut newest_first = Vec::new();
-    for commit in repo.log(tip) {
-        let commit = commit?;
+    let mut log = workspace.status_log(&tips.config, tip);
+    let mut missing = None;
+    while let Some(commit) = log.next() {
+        let commit = match commit {
+            Ok(commit) => commit,
+            Err(error) if log.is_cut() => {
+                missing = Some(format!(": {}", CliError::from(error)));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if log.is_cut() {
+            missing.get_or_insert_default();
+        }
         // From the tip backwards, so that a limit ends the walk early. The lines of a commit are in order,
         // and turned round for that.
         newest_first.extend(of_commit(&commit, filter).into_iter().rev());
@@ -40,8 +57,13 @@ pub(crate) fn entries(
             false => newest_first.len(),
         };
         if filter.limit.is_some_and(|limit| counted >= limit) {
+            missing = None;
             break;
         }
+    }
+    if let Some(why) = missing {
+        let warning = format!("older commits of the status branch are not in this shallow clone{why}");
+        context.out.warning(text::line(&warning))?;
     }
     if let Some(limit) = filter.limit.filter(|_| !filter.folded) {
         newest_first.truncate(limit);

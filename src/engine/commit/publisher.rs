@@ -3,8 +3,8 @@
 
 use super::kept_work::KeptWork;
 use crate::config::Config;
-use crate::engine::branches::status_ref;
 use crate::engine::publication::Publication;
+use crate::engine::status_log::status_ref;
 use crate::engine::{Branches, EngineError};
 use crate::git::{GitError, ObjectId, RefUpdate, Signature, SwapResult};
 use crate::model::ResourceKey;

@@ -19,7 +19,9 @@ use crate::engine::commit::publisher::{PublishOutcome, Publisher};
 use crate::git::{ObjectId, Repo, SwapResult, remove_kept};
 use crate::model::{Kind, ResourceKey, ResourceStatus, StatusRecord};
 use crate::provider::{ObjectStore, ObjectStoreError};
-use crate::record::{Batch, MAX_RECORD_BYTES, RecordEdit, StatusTree, parse_record, shrink, squash_with};
+use crate::record::{
+    Batch, MAX_RECORD_BYTES, RecordEdit, Squash, StatusTree, parse_record, shrink, squash_with,
+};
 
 /// How often a lost race is tried again.
 const MOST_RACES: u32 = 20;
@@ -101,14 +103,9 @@ pub fn collect(
         collected.runs = remove_runs(&repo.cache_dir().join("runs"), &executions.open, cutoff, dry_run)?;
         let_go((branches, &tips.config, bucket), (&status, &executions), (cutoff, dry_run), &mut collected)?;
         collected.tip = Some(tip.to_string());
-        // On top of the shrunk records, whose history before the cut-off can go now.
-        let signs = tips.config.trust.status.is_some() && !dry_run;
-        // A person's key would sign what runners did, and everybody would refuse the branch.
-        if signs {
-            branches.check_runner(&tips.config, tip)?;
-        }
-        let finish = |commit| if signs { repo.signed(commit) } else { Ok(commit) };
-        let Some(squash) = squash_with(repo, tip, cutoff, &finish)? else { return Ok(collected) };
+        let Some(squash) = squash(branches, &tips.config, tip, (cutoff, dry_run))? else {
+            return Ok(collected);
+        };
         (collected.squashed, collected.kept) = (squash.squashed, squash.kept);
         if dry_run {
             return Ok(collected);
@@ -122,6 +119,24 @@ pub fn collect(
         }
     }
     Err(EngineError::Contended { attempts: MOST_RACES })
+}
+
+/// Squashes the history before `cutoff`, on top of the shrunk records.
+fn squash(
+    branches: &Branches,
+    config: &Config,
+    tip: ObjectId,
+    (cutoff, dry_run): (Timestamp, bool),
+) -> Result<Option<Squash>, EngineError> {
+    let repo = branches.repo();
+    let signs = config.trust.status.is_some() && !dry_run;
+    // A person's key would sign what runners did, and everybody would refuse the branch.
+    if signs {
+        branches.check_runner(config, tip)?;
+    }
+    branches.complete_status(config, tip)?;
+    let finish = |commit| if signs { repo.signed(commit) } else { Ok(commit) };
+    Ok(squash_with(repo, tip, cutoff, &finish)?)
 }
 
 /// Removes what old Executions keep elsewhere than in their records. After the records were shortened: whoever reads one in full

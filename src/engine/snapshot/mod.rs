@@ -35,6 +35,7 @@ use crate::record::{
 use crate::run::CompiledPlan;
 
 use crate::engine::merged::MergedHistory;
+use crate::engine::status_log::StatusLog;
 use crate::engine::{BranchTips, EngineError};
 use cache::large_records::LargeRecords;
 use cache::resolve_cache::ResolveCache;
@@ -63,6 +64,8 @@ pub(crate) struct Snapshot {
     pub(crate) desired: Commit,
     /// Whether the branches live on a remote.
     pub(crate) remote: bool,
+    /// That remote, where it can be asked.
+    origin: Option<Remote>,
     pub(crate) status: StatusTree,
     records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
     /// Those of them that this runner wrote, which the index then need not read.
@@ -87,7 +90,8 @@ impl Snapshot {
         let status = StatusTree::at(&repo, tips.status)?;
         let mut snapshot = Self {
             sightings: LeaseMemory::load(&repo.cache_dir()),
-            merged: MergedHistory::new(&repo, remote),
+            merged: MergedHistory::new(&repo, remote.clone()),
+            origin: remote,
             repo,
             index,
             config: tips.config,
@@ -107,7 +111,21 @@ impl Snapshot {
 
     /// The desired commit for which the status branch was last written.
     pub(crate) fn recorded_desired(&self) -> Result<Option<ObjectId>, EngineError> {
-        recorded_desired(&self.repo, self.status.commit)
+        // Not the tip alone: the root that `gc` makes names no desired commit.
+        for commit in self.log().take(TRAILERS_LOOKED_AT) {
+            let named = commit?.trailers().into_iter().find(|(name, _)| name == record::DESIRED_COMMIT);
+            if let Some((_, value)) = named {
+                // Anybody who can push may write a malformed id, and it counts as none.
+                return Ok(value.parse().ok());
+            }
+        }
+        Ok(None)
+    }
+
+    /// The commits of the status branch from the tip back.
+    fn log(&self) -> impl Iterator<Item = Result<Commit, EngineError>> {
+        let tip = self.status.commit.into_iter();
+        tip.flat_map(|tip| StatusLog::new(&self.repo, self.origin.as_ref(), &self.config, tip))
     }
 
     /// Takes newer commits in.
@@ -252,7 +270,7 @@ impl Snapshot {
 
     /// What a record was before somebody broke it: what ended by then must not run again (Invariant 10).
     fn restored(&self, key: &ResourceKey) -> Result<Option<StatusRecord>, EngineError> {
-        Ok(self.status.last_sound(&self.repo, key)?)
+        StatusTree::last_sound(&self.repo, self.log(), key)
     }
 
     /// Whether the file of a record does not hold it, so that it has to be written whatever it says.
@@ -363,21 +381,4 @@ impl Snapshot {
             Ok(Some(manifest::parse(path, &bytes, &limits).resources))
         })
     }
-}
-
-/// The desired commit for which the status branch was last written, as the commits at its tip record it.
-pub(crate) fn recorded_desired(
-    repo: &Repo,
-    status: Option<ObjectId>,
-) -> Result<Option<ObjectId>, EngineError> {
-    let Some(tip) = status else { return Ok(None) };
-    // Not the tip alone: the root that `gc` makes names no desired commit.
-    for commit in repo.log(tip).take(TRAILERS_LOOKED_AT) {
-        let named = commit?.trailers().into_iter().find(|(name, _)| name == record::DESIRED_COMMIT);
-        if let Some((_, value)) = named {
-            // Anybody who can push may write a malformed id, and it counts as none.
-            return Ok(value.parse().ok());
-        }
-    }
-    Ok(None)
 }

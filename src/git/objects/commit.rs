@@ -74,16 +74,29 @@ impl Repo {
             .map_err(|error| self.missing("commit", id, error))?;
         let (author, author_time) = person(&commit.author());
         let (committer, committer_time) = person(&commit.committer());
+        let mut parents: Vec<ObjectId> = commit.parent_ids().map(ObjectId::from_oid).collect();
+        if parents.is_empty() {
+            parents = self.brought_since(id, &commit)?;
+        }
         Ok(Commit {
             id,
             tree: ObjectId::from_oid(commit.tree_id()),
-            parents: commit.parent_ids().map(ObjectId::from_oid).collect(),
+            parents,
             author,
             author_time,
             committer,
             committer_time,
             message: String::from_utf8_lossy(commit.message_bytes()).into_owned(),
         })
+    }
+
+    /// The parents of a commit at which history was cut off when the repository was opened, and is not any more: libgit2 asks once.
+    fn brought_since(&self, id: ObjectId, commit: &git2::Commit<'_>) -> Result<Vec<ObjectId>, GitError> {
+        let header = commit.raw_header().unwrap_or_default();
+        let named = header.lines().filter_map(|line| line.strip_prefix("parent "));
+        let named: Vec<ObjectId> = named.filter_map(|parent| parent.parse().ok()).collect();
+        let is_cut = !named.is_empty() && self.shallow_boundary()?.contains(&id);
+        Ok(if is_cut { Vec::new() } else { named })
     }
 
     /// Writes a commit, with the same person and time as author and committer. The caller has written the objects that

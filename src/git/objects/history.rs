@@ -14,6 +14,16 @@ pub struct CommitLog<'r> {
     next: Option<ObjectId>,
     /// A start that is missing is an error, unlike a parent beyond the end of a shallow clone.
     first: bool,
+    shallow: bool,
+    is_cut: bool,
+}
+
+impl CommitLog<'_> {
+    /// Whether the commit that came last has parents, and a shallow clone lacks them.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
 }
 
 impl Iterator for CommitLog<'_> {
@@ -23,12 +33,24 @@ impl Iterator for CommitLog<'_> {
         let id = self.next.take()?;
         let first = std::mem::replace(&mut self.first, false);
         match self.repo.commit(id) {
-            Ok(commit) => {
+            Ok(mut commit) => {
+                if self.shallow {
+                    match self.repo.is_cut_at(&commit) {
+                        Ok(is_cut) => self.is_cut = is_cut,
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
+                if self.is_cut {
+                    commit.parents.clear();
+                }
                 self.next = commit.parents.first().copied();
                 Some(Ok(commit))
             }
             // A fetch with a depth between two reads may have moved the boundary past this commit.
-            Err(GitError::Missing { shallow: true, .. }) if !first => None,
+            Err(GitError::Missing { shallow: true, .. }) if !first => {
+                self.is_cut = true;
+                None
+            }
             Err(error) => Some(Err(error)),
         }
     }
@@ -65,7 +87,7 @@ impl Repo {
 
     /// The commits from this one back along first parents. Ends without an error where a shallow clone does.
     pub fn log(&self, from: ObjectId) -> CommitLog<'_> {
-        CommitLog { repo: self, next: Some(from), first: true }
+        CommitLog { repo: self, next: Some(from), first: true, shallow: self.is_shallow(), is_cut: false }
     }
 
     /// The commit that changed the file at a path last, from this one back along first parents. `None` where there is no such
@@ -142,6 +164,15 @@ impl Repo {
         }
         let related = self.git2().graph_descendant_of(of_oid, ancestor_oid);
         related.map(Some).map_err(|error| self.missing("commit", of, error))
+    }
+
+    /// Whether a commit has a first parent that a shallow clone lacks.
+    fn is_cut_at(&self, commit: &Commit) -> Result<bool, GitError> {
+        match commit.parents.first() {
+            // A fetch may have cut history off since the repository was opened.
+            Some(parent) => Ok(!self.odb()?.exists(parent.oid().map_err(GitError::doing("bad object id"))?)),
+            None => Ok(self.shallow_boundary()?.contains(&commit.id)),
+        }
     }
 
     /// The commits at which history is cut off here: they are here, and their parents are not.

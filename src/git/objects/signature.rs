@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::git::command::GitCommand;
 use crate::git::signing_key::KeySource;
-use crate::git::{CommitSignature, GitError, ObjectId, PublicKey, Repo};
+use crate::git::{Commit, CommitSignature, GitError, ObjectId, PublicKey, Repo};
 
 impl Repo {
     /// The same commit with a signature: by the key of this process, else by whatever the user's Git signs with.
@@ -89,16 +89,20 @@ impl Repo {
         Ok(shown.map(|shown| key.shown.get_or_init(|| shown).clone()))
     }
 
-    /// Whether one of these commits carries a signature, whatever it is worth, where this process has a key: without one, none
-    /// is its own. Reads no key and starts no program.
+    /// Whether one of these commits, from `tip` back, carries a signature, whatever it is worth, where this process has a key: without
+    /// one, none is its own. Reads no key and starts no program.
     ///
     /// # Errors
     /// When a commit cannot be read.
-    pub fn may_have_signed(&self, tip: ObjectId, most: usize) -> Result<bool, GitError> {
+    pub fn may_have_signed<E: From<GitError>>(
+        &self,
+        tip: ObjectId,
+        log: impl Iterator<Item = Result<Commit, E>>,
+    ) -> Result<bool, E> {
         let Some(key) = self.signing_key() else { return Ok(false) };
         // Each status commit asks, and lies above the one before it: what was read once is not read again.
         let mut unsigned = key.unsigned.lock().unwrap_or_else(PoisonError::into_inner);
-        for commit in self.log(tip).take(most) {
+        for commit in log {
             let id = commit?.id;
             if *unsigned == Some(id) {
                 break;

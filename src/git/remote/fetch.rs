@@ -1,13 +1,28 @@
 //! Fetching: the tips of named references, with their objects, kept under `refs/planspec/<remote>/`.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
 use super::outage::RemoteAccess;
 use super::{FETCH, Remote};
 use crate::git::command::GitOutput;
-use crate::git::refs::{OwnLock, PATIENCE, explain, lock_file};
+use crate::git::refs::{OwnLock, PATIENCE, check_name, explain, lock_file};
 use crate::git::{GitError, ObjectId, Repo};
+
+/// More commits than any branch has. One more would be "all" as Git means it, by which a server completes every branch of the clone.
+const WHOLE: u32 = 0x7fff_fffe;
+
+/// How much of a branch a shallow clone gets that has nothing of it yet.
+#[derive(Debug, Clone, Copy)]
+pub struct NewestCommits<'a> {
+    /// The branch, by its full name.
+    pub reference: &'a str,
+    /// How many of its commits, from the tip on.
+    pub count: u32,
+}
+
+/// A reference of the remote, and the one here under which it is kept.
+type RefPair<'a> = (&'a str, &'a str);
 
 /// Our own lock around fetches into one repository; the `git` program holds it too, as it may outlive this process.
 const FETCH_LOCK: &str = "fetch.lock";
@@ -19,34 +34,80 @@ impl Remote {
     /// # Errors
     /// When the remote cannot be read, or the objects cannot be written.
     pub fn fetch(&self, repo: &Repo, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
-        self.patiently(RemoteAccess::Read, || self.fetch_refs(repo, refs))
+        self.patiently(RemoteAccess::Read, || self.fetch_refs(repo, refs, None))
     }
 
-    fn fetch_refs(&self, repo: &Repo, refs: &[&str]) -> Result<Vec<Option<ObjectId>>, GitError> {
+    /// The same, with no more than the newest commits of one of these branches where the clone is shallow and this branch is new in
+    /// it. [`Remote::fetch_whole`] brings the rest.
+    ///
+    /// # Errors
+    /// As [`Remote::fetch`].
+    pub fn fetch_newest(
+        &self,
+        repo: &Repo,
+        refs: &[&str],
+        newest: NewestCommits<'_>,
+    ) -> Result<Vec<Option<ObjectId>>, GitError> {
+        self.patiently(RemoteAccess::Read, || self.fetch_refs(repo, refs, Some(newest)))
+    }
+
+    /// Brings the commits of a branch (full name) of which a shallow clone has only the newest. The other branches stay as short as
+    /// they are, and no reference moves.
+    ///
+    /// # Errors
+    /// When the remote cannot be read, or the objects cannot be written.
+    pub fn fetch_whole(&self, repo: &Repo, reference: &str) -> Result<(), GitError> {
+        // A transport that is no program cuts nothing off.
+        if self.options.transport.is_some() {
+            return Ok(());
+        }
+        check_name(reference)?;
+        self.patiently(RemoteAccess::Read, || {
+            let lock = self.fetch_lock(repo)?;
+            let started = Instant::now();
+            self.fetch_to_depth(repo, &[reference.to_owned()], Some(WHOLE), lock.as_ref())?;
+            tracing::debug!(
+                remote = self.shown,
+                reference,
+                duration_ms = started.elapsed().as_millis(),
+                "fetched the whole history"
+            );
+            Ok(())
+        })
+    }
+
+    fn fetch_refs(
+        &self,
+        repo: &Repo,
+        refs: &[&str],
+        newest: Option<NewestCommits<'_>>,
+    ) -> Result<Vec<Option<ObjectId>>, GitError> {
         if let Some(transport) = &self.options.transport {
             return self.take_tips(repo, transport.as_ref(), refs);
         }
         let locals: Vec<String> = refs.iter().map(|name| self.local_name(name)).collect::<Result<_, _>>()?;
         let started = Instant::now();
         let lock = self.fetch_lock(repo)?;
-        let pairs: Vec<(&str, &str)> = refs.iter().copied().zip(locals.iter().map(String::as_str)).collect();
-        let output = self.fetch_all(repo, &pairs, lock.as_ref())?;
+        let pairs: Vec<RefPair<'_>> = refs.iter().copied().zip(locals.iter().map(String::as_str)).collect();
+        let output = self.fetch_all(repo, &pairs, newest, lock.as_ref())?;
         if !output.success {
             tracing::debug!(remote = self.shown, refs = ?refs, said = output.stderr, "fetch failed; asking which references exist");
-            self.clear_leftovers(repo, &locals, lock.is_some());
+            if lock.is_some() {
+                locals.iter().for_each(|local| remove_leftover(&lock_file(repo, local)));
+            }
             // One of them may not exist there, which `git fetch` reports as an error of the whole run. Asking first would cost
-            // a second connection for every fetch; this way only the rare failure pays.
+            // a second connection for every fetch; this way only the rare failure pays. Or it is the depth that failed, which not every
+            // server has, and which needs a lock that the user's own fetch may hold: then the whole branch comes.
             let tips = self.read_tips(refs)?;
             let (present, absent): (Vec<_>, Vec<_>) =
                 pairs.iter().zip(&tips).partition(|(_, tip)| tip.is_some());
             for ((_, local), _) in absent {
                 self.forget(repo, local)?;
             }
-            let present: Vec<(&str, &str)> = present.into_iter().map(|(pair, _)| *pair).collect();
-            let output = self.fetch_all(repo, &present, lock.as_ref())?;
+            let present: Vec<RefPair<'_>> = present.into_iter().map(|(pair, _)| *pair).collect();
+            let output = self.fetch_all(repo, &present, None, lock.as_ref())?;
             if !output.success {
-                let leftover = explain(&lock_file(repo, "shallow"));
-                return Err(leftover.unwrap_or_else(|| self.failure("fetching", &output)));
+                return Err(self.failure("fetching", &output));
             }
         }
         drop(lock);
@@ -73,8 +134,7 @@ impl Remote {
             tracing::debug!(remote = self.shown, commits = specs.join(" "), "fetching commits by their ids");
             // In a complete clone never with a depth: it would cut the user's own history off.
             let depth = (repo.is_shallow() || is_cache_clone(repo)).then_some(1);
-            let output = self.fetch_specs(&specs, depth, lock.as_ref())?;
-            if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
+            self.fetch_to_depth(repo, &specs, depth, lock.as_ref())
         })
     }
 
@@ -93,32 +153,59 @@ impl Remote {
         Ok(lock)
     }
 
-    /// Fetches pairs of a remote reference and a local one. In a shallow clone, a branch that is new here comes with the
-    /// configured depth, a known one with the commits since.
+    /// Fetches pairs of references.
     fn fetch_all(
         &self,
         repo: &Repo,
-        pairs: &[(&str, &str)],
+        pairs: &[RefPair<'_>],
+        newest: Option<NewestCommits<'_>>,
         lock: Option<&OwnLock>,
     ) -> Result<GitOutput, GitError> {
-        // Two runs, as `--depth` would cut a known branch off again at its new tip, and the pin of an Execution (Invariant 9)
-        // may be right behind that.
-        let mut known = Vec::new();
-        let mut new = Vec::new();
-        let depth = self.options.depth.filter(|_| repo.is_shallow() || is_cache_clone(repo));
-        for (theirs, ours) in pairs {
-            let list = if depth.is_none() || repo.read_ref(ours)?.is_some() { &mut known } else { &mut new };
-            // With `+`, since a branch that was rewritten has to be seen and reported, not refused (Invariant 13).
-            list.push(format!("+{theirs}:{ours}"));
+        // With `+`, since a branch that was rewritten has to be seen and reported, not refused (Invariant 13).
+        let spec = |(theirs, ours): &RefPair<'_>| format!("+{theirs}:{ours}");
+        let mut whole: Vec<String> = Vec::new();
+        let mut short = None;
+        for pair in pairs {
+            // A depth would cut a branch that is known off again at its new tip, and the pin of an Execution (Invariant 9) may be right
+            // behind that; in a complete clone, the user's own history.
+            match newest.filter(|newest| newest.reference == pair.0 && repo.is_shallow()) {
+                Some(newest) if repo.read_ref(pair.1)?.is_none() => short = Some((spec(pair), newest.count)),
+                _ => whole.push(spec(pair)),
+            }
         }
-        let mut output = GitOutput::nothing();
-        if !known.is_empty() {
-            output = self.fetch_specs(&known, None, lock)?;
+        let whole = || match whole.is_empty() {
+            true => Ok(GitOutput::nothing()),
+            false => self.fetch_specs(&whole, None, lock),
+        };
+        let Some((short, count)) = short else { return whole() };
+        // Two runs, as a depth holds for all that a run fetches. At the same time, as each has to connect.
+        let (whole, short) = std::thread::scope(|scope| {
+            let short = scope.spawn(|| self.fetch_specs(&[short], Some(count), lock));
+            (whole(), short.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (whole, short) = (whole?, short?);
+        Ok(if whole.success { short } else { whole })
+    }
+
+    /// Fetches what may move the place where history is cut off, for which Git takes a lock of its own.
+    fn fetch_to_depth(
+        &self,
+        repo: &Repo,
+        specs: &[String],
+        depth: Option<u32>,
+        lock: Option<&OwnLock>,
+    ) -> Result<(), GitError> {
+        let mut output = self.fetch_specs(specs, depth, lock)?;
+        let shallow = lock_file(repo, "shallow");
+        if !output.success && shallow.exists() {
+            // In the user's own clone, it may belong to a `git fetch` of the user.
+            if lock.is_none() || !is_cache_clone(repo) {
+                return Err(explain(&shallow).unwrap_or_else(|| self.failure("fetching", &output)));
+            }
+            remove_leftover(&shallow);
+            output = self.fetch_specs(specs, depth, lock)?;
         }
-        if output.success && !new.is_empty() {
-            output = self.fetch_specs(&new, depth, lock)?;
-        }
-        Ok(output)
+        if output.success { Ok(()) } else { Err(self.failure("fetching", &output)) }
     }
 
     fn fetch_specs(
@@ -138,29 +225,19 @@ impl Remote {
         self.finish(program.args(["--end-of-options", &self.target]).args(specs))
     }
 
-    /// Removes lock files that only our own fetches create: while we hold the fetch lock, no live process owns them.
-    fn clear_leftovers(&self, repo: &Repo, locals: &[String], alone: bool) {
-        if !alone {
-            return;
-        }
-        let mut locks: Vec<PathBuf> = locals.iter().map(|local| lock_file(repo, local)).collect();
-        // In the user's own clone, `shallow.lock` may belong to a `git fetch` of the user.
-        if is_cache_clone(repo) {
-            locks.push(lock_file(repo, "shallow"));
-        }
-        for lock in locks {
-            if lock.exists() && std::fs::remove_file(&lock).is_ok() {
-                tracing::warn!(lock = %lock.display(), "removed a lock that a killed fetch left");
-            }
-        }
-    }
-
     pub(super) fn forget(&self, repo: &Repo, local: &str) -> Result<(), GitError> {
         if let Some(id) = repo.read_ref(local)? {
             tracing::debug!(remote = self.shown, reference = local, "reference is gone from the remote");
             repo.swap_ref(local, Some(id), None, "planspec: gone from the remote")?;
         }
         Ok(())
+    }
+}
+
+/// Removes a lock file that only our own fetches make: while we hold the fetch lock, no live process owns it.
+fn remove_leftover(lock: &Path) {
+    if lock.exists() && std::fs::remove_file(lock).is_ok() {
+        tracing::warn!(lock = %lock.display(), "removed a lock that a killed fetch left");
     }
 }
 

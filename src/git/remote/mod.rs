@@ -28,6 +28,7 @@ use super::url::{RemoteUrl, redact};
 use super::{GitError, ObjectId, Repo, StopSignal};
 
 pub use self::failure::may_come_later;
+pub use self::fetch::NewestCommits;
 pub use self::line_history::LineDepth;
 pub use self::outage::{OutageListener, OutageNotice, OutagePatience};
 pub use self::push::{PushFailure, PushResult};
@@ -68,8 +69,6 @@ pub struct RemoteOptions {
     /// The value of an `Authorization` header for an HTTP remote, from the environment; credential helpers do
     /// the rest.
     pub authorization: Option<String>,
-    /// How many commits of a branch are fetched when it is new in a shallow clone or in a cache clone. All when absent.
-    pub depth: Option<u32>,
     /// How long one run of the `git` program may take.
     pub timeout: Duration,
     /// How often a push that failed without anybody having moved the reference is tried again.
@@ -90,7 +89,6 @@ impl Default for RemoteOptions {
     fn default() -> Self {
         Self {
             authorization: None,
-            depth: None,
             timeout: Duration::from_secs(600),
             retries: 4,
             backoff: Duration::from_millis(250),
@@ -107,7 +105,6 @@ impl fmt::Debug for RemoteOptions {
         f.debug_struct("RemoteOptions")
             // By hand: a derived `Debug` would print the token wherever options are traced.
             .field("authorization", &self.authorization.as_ref().map(|_| "***"))
-            .field("depth", &self.depth)
             .field("timeout", &self.timeout)
             .field("retries", &self.retries)
             .field("backoff", &self.backoff)

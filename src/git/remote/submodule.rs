@@ -43,8 +43,7 @@ impl Remote {
         }
         let mut options = beside.map(|remote| remote.options.clone()).unwrap_or_default();
         options.transport = None;
-        let mut remote =
-            Self::open(cache, address, RemoteOptions { authorization: None, depth: None, ..options })?;
+        let mut remote = Self::open(cache, address, RemoteOptions { authorization: None, ..options })?;
         // What opens the repository opens those beside it on the same host, and is shown to no other.
         if let Some(beside) = beside.filter(|beside| beside.address.origin() == remote.address.origin()) {
             remote.options.authorization.clone_from(&beside.options.authorization);

@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &DescribeArguments, context: &mut Context) -> Resul
                     limit: Some(arguments.history),
                     folded: true,
                 };
-                let events = timeline::entries(&workspace.repo, tips.status, &filter)?;
+                let events = timeline::entries(&workspace, &tips, &filter, context)?;
                 let events = newest(&events, arguments.history);
                 if i > 0 {
                     context.out.line("\n---")?;

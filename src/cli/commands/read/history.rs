@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result
         limit: arguments.limit,
         folded: false,
     };
-    let entries = timeline::entries(&workspace.repo, tips.status, &filter)?;
+    let entries = timeline::entries(&workspace, &tips, &filter, context)?;
     match format {
         OutputFormat::Json => context.out.json(&entries)?,
         OutputFormat::Yaml => context.out.yaml(&entries)?,

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::total::TotalKept;
 use crate::config::{ArtifactLimits, ArtifactStore, BucketAccess, Config};
 use crate::engine::attempt::workspace::{Workspaces, lock};
-use crate::engine::branches::status_ref;
+use crate::engine::status_log::status_ref;
 use crate::model::ResourceKey;
 use crate::provider::ObjectStore;
 
