@@ -6,8 +6,7 @@ use tracing::{debug, warn};
 
 use crate::git::Repo;
 
-/// After so many commits Git is asked whether to pack, when nothing is to do. Asking starts a process; packing is up to
-/// `gc.auto`.
+/// After so many commits Git is asked whether to pack, when nothing is to do; packing is up to `gc.auto`.
 const WHEN_IDLE: u32 = 20;
 /// After so many, also while work goes on.
 const WHEN_BUSY: u32 = 500;
