@@ -131,6 +131,8 @@ fn history_shows_what_is_here_where_the_rest_cannot_be_had() {
         shown.stderr.contains("older commits of the status branch are not in this shallow clone"),
         "{shown:?}"
     );
+    let none = done.stage.environment.planspec_in(&clone, &["history", "--node", "no-such-node"]).succeeds();
+    assert!(none.stderr.contains("no entries found"), "{none:?}");
 }
 
 #[test]

@@ -64,9 +64,10 @@ pub(crate) fn run(arguments: &HistoryArguments, context: &mut Context) -> Result
                 context.out.line(&entry.commit)?;
             }
         }
-        _ if entries.is_empty() => {
+        _ if tips.status.is_none() => {
             context.out.note("nothing is recorded yet; run `planspec reconcile`")?;
         }
+        _ if entries.is_empty() => context.out.note("no entries found")?,
         format => {
             // For a single resource, the column would repeat its name.
             let table = history::table(&entries, filter.keys.len() != 1, format == OutputFormat::Wide);
