@@ -1,5 +1,14 @@
 //! Addresses of remotes: their credentials split off, and the transport that they need.
 
+use sha2::{Digest as _, Sha256};
+
+/// What stands for an address where it cannot stand itself, as in the name of a reference or a folder. 64 bits keep the few addresses of
+/// one clone apart.
+pub(super) fn short_digest(url: &str) -> String {
+    let digest = Sha256::digest(url.as_bytes());
+    hex::encode(digest.get(..8).unwrap_or_default())
+}
+
 /// A remote's address, with the credentials in it split off.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct RemoteUrl {

@@ -19,12 +19,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest as _, Sha256};
 
 use super::command::{GitCommand, GitOutput};
 use super::error::printable;
 use super::refs::check_name;
-use super::url::{RemoteUrl, redact};
+use super::url::{RemoteUrl, redact, short_digest};
 use super::{GitError, ObjectId, Repo, StopSignal};
 
 pub use self::failure::may_come_later;
@@ -406,11 +405,7 @@ fn configured_push_url(repo: &Repo, name: &str) -> Result<Option<String>, GitErr
 
 /// The part of `refs/planspec/` for a remote that has no name.
 fn space_of(address: &RemoteUrl) -> String {
-    let digest = Sha256::digest(address.url.as_bytes());
-    // A digest, as an address holds characters that no reference name may hold. 64 bits keep the few remotes of one
-    // clone apart.
-    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("url-{hex}")
+    format!("url-{}", short_digest(&address.url))
 }
 
 fn unknown(text: &str) -> GitError {

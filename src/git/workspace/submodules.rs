@@ -5,12 +5,11 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use super::form::VisibleHistory;
 use super::object_cache::{ObjectCache, io, shown};
 use super::task_git_dir::{TaskGitDir, open_runner_dir, remove, write};
 use crate::git::command::GitCommand;
+use crate::git::url::short_digest;
 use crate::git::{GitError, ObjectId, Repo};
 
 /// A submodule, as a commit has it.
@@ -110,9 +109,8 @@ impl ObjectCache {
     /// # Errors
     /// When it cannot be made.
     pub fn module_cache(&self, url: &str) -> Result<Self, GitError> {
-        let digest = Sha256::digest(url.as_bytes());
-        let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        let dir = self.dir().parent().unwrap_or(self.dir()).join("modules").join(format!("{name}.git"));
+        let name = format!("{}.git", short_digest(url));
+        let dir = self.dir().parent().unwrap_or(self.dir()).join("modules").join(name);
         let cache = Self::open(&dir)?;
         // Nobody else works in it, so that a fetch may cut history off.
         let config = Repo::open(&dir)?;
