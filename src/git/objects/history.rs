@@ -14,7 +14,8 @@ pub struct CommitLog<'r> {
     next: Option<ObjectId>,
     /// A start that is missing is an error, unlike a parent beyond the end of a shallow clone.
     first: bool,
-    shallow: bool,
+    /// Where history is cut off, once it was read.
+    boundary: Option<HashSet<ObjectId>>,
     is_cut: bool,
 }
 
@@ -23,6 +24,15 @@ impl CommitLog<'_> {
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_cut
+    }
+
+    fn is_cut_at(&mut self, id: ObjectId) -> Result<bool, GitError> {
+        // Read here, as a fetch may have cut history off since libgit2 opened the repository.
+        let boundary = match self.boundary.take() {
+            Some(boundary) => boundary,
+            None => self.repo.shallow_boundary()?,
+        };
+        Ok(self.boundary.insert(boundary).contains(&id))
     }
 }
 
@@ -34,11 +44,9 @@ impl Iterator for CommitLog<'_> {
         let first = std::mem::replace(&mut self.first, false);
         match self.repo.commit(id) {
             Ok(mut commit) => {
-                if self.shallow {
-                    match self.repo.is_cut_at(&commit) {
-                        Ok(is_cut) => self.is_cut = is_cut,
-                        Err(error) => return Some(Err(error)),
-                    }
+                match self.is_cut_at(id) {
+                    Ok(is_cut) => self.is_cut = is_cut,
+                    Err(error) => return Some(Err(error)),
                 }
                 if self.is_cut {
                     commit.parents.clear();
@@ -87,7 +95,7 @@ impl Repo {
 
     /// The commits from this one back along first parents. Ends without an error where a shallow clone does.
     pub fn log(&self, from: ObjectId) -> CommitLog<'_> {
-        CommitLog { repo: self, next: Some(from), first: true, shallow: self.is_shallow(), is_cut: false }
+        CommitLog { repo: self, next: Some(from), first: true, boundary: None, is_cut: false }
     }
 
     /// The commit that changed the file at a path last, from this one back along first parents. `None` where there is no such
@@ -164,15 +172,6 @@ impl Repo {
         }
         let related = self.git2().graph_descendant_of(of_oid, ancestor_oid);
         related.map(Some).map_err(|error| self.missing("commit", of, error))
-    }
-
-    /// Whether a commit has a first parent that a shallow clone lacks.
-    fn is_cut_at(&self, commit: &Commit) -> Result<bool, GitError> {
-        match commit.parents.first() {
-            // A fetch may have cut history off since the repository was opened.
-            Some(parent) => Ok(!self.odb()?.exists(parent.oid().map_err(GitError::doing("bad object id"))?)),
-            None => Ok(self.shallow_boundary()?.contains(&commit.id)),
-        }
     }
 
     /// The commits at which history is cut off here: they are here, and their parents are not.
