@@ -45,8 +45,6 @@ pub struct BranchTips {
     pub config: Config,
     /// The blob that holds it, if there is one.
     pub config_blob: Option<ObjectId>,
-    /// Whether the branches live on a remote.
-    pub remote: bool,
     /// Warnings about it.
     pub warnings: Vec<Diagnostic>,
 }
@@ -305,18 +303,8 @@ impl Branches {
             return Err(EngineError::Config { commit: desired.id.short(), message });
         }
         self.read_keys(&desired, &mut config)?;
-        let remote = self.remote.is_some();
         let branch = branch.to_owned();
-        Ok(BranchTips {
-            branch,
-            desired,
-            status: None,
-            replaces: None,
-            config,
-            config_blob,
-            remote,
-            warnings,
-        })
+        Ok(BranchTips { branch, desired, status: None, replaces: None, config, config_blob, warnings })
     }
 
     /// The tip of the status branch now. On a remote this costs a request.

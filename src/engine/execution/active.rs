@@ -288,7 +288,7 @@ impl ActiveExecution {
 /// How leases are handled here.
 pub(crate) fn terms(snapshot: &Snapshot) -> LeaseTerms {
     // On a remote each renewal is a push, and hosts recommend at most six of them a minute.
-    let default = std::time::Duration::from_secs(if snapshot.remote { 300 } else { 60 });
+    let default = std::time::Duration::from_secs(if snapshot.remote.is_some() { 300 } else { 60 });
     let config = &snapshot.config.lease;
     let duration = config.duration.as_ref().map_or(default, Duration::span);
     LeaseTerms { duration, skew: config.skew.span(), longest: config.longest.span() }

@@ -62,10 +62,8 @@ pub(crate) struct Snapshot {
     pub(crate) config: Config,
     config_blob: Option<ObjectId>,
     pub(crate) desired: Commit,
-    /// Whether the branches live on a remote.
-    pub(crate) remote: bool,
-    /// That remote, where it can be asked.
-    origin: Option<Remote>,
+    /// The remote on which the branches live, if they do.
+    pub(crate) remote: Option<Remote>,
     pub(crate) status: StatusTree,
     records: HashMap<ResourceKey, Option<Arc<StatusRecord>>>,
     /// Those of them that this runner wrote, which the index then need not read.
@@ -91,13 +89,12 @@ impl Snapshot {
         let mut snapshot = Self {
             sightings: LeaseMemory::load(&repo.cache_dir()),
             merged: MergedHistory::new(&repo, remote.clone()),
-            origin: remote,
             repo,
             index,
             config: tips.config,
             config_blob: tips.config_blob,
             desired: tips.desired,
-            remote: tips.remote,
+            remote,
             status,
             records: HashMap::new(),
             written: WrittenRecords::default(),
@@ -125,7 +122,7 @@ impl Snapshot {
     /// The commits of the status branch from the tip back.
     fn log(&self) -> impl Iterator<Item = Result<Commit, EngineError>> {
         let tip = self.status.commit.into_iter();
-        tip.flat_map(|tip| StatusLog::new(&self.repo, self.origin.as_ref(), &self.config, tip))
+        tip.flat_map(|tip| StatusLog::new(&self.repo, self.remote.as_ref(), &self.config, tip))
     }
 
     /// Takes newer commits in.
