@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use crate::cli::Context;
 use crate::cli::error::CliError;
@@ -9,6 +10,7 @@ use crate::config::{Config, Environment};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::{
     BranchChoice, BranchError, Branches, EngineError, StatusLog, newest_of, redirect, starting_branch,
+    status_ref,
 };
 use crate::git::{GitError, ObjectId, Remote, RemoteOptions, Repo, Signature, SigningKey};
 use crate::manifest;
@@ -187,9 +189,7 @@ impl RepoContext {
         match redirect(&tips.config, &branch) {
             Some(named) if !matches!(self.choice, BranchChoice::Given(_)) => {
                 let named = named.to_owned();
-                let status = tips.config.status_branch.clone();
-                let theirs =
-                    self.fetch(remote, &[full(&named)], &status, context)?.first().copied().flatten();
+                let theirs = self.fetch(remote, &[full(&named)], None, context)?.first().copied().flatten();
                 let desired = theirs.ok_or_else(|| {
                     CliError::environment(format!("there is no branch `{named}` on `{}`", remote.name()))
                         .hint("`desiredBranch` in .planspec.yaml names it")
@@ -215,15 +215,16 @@ impl RepoContext {
         // another status branch, a second one follows.
         let guess = self.config_at(local)?.status_branch;
         let wanted = branch.iter().chain([&guess]).map(|name| full(name)).collect::<Vec<_>>();
-        let found = self.fetch(remote, &wanted, &guess, context)?;
+        let found = self.fetch(remote, &wanted, Some(&full(&guess)), context)?;
         let theirs = branch.as_ref().and_then(|_| found.first().copied().flatten());
         let desired = self.newer(local, theirs)?;
         let config = self.config_at(desired)?;
         let status = if config.status_branch == guess {
             found.last().copied().flatten()
         } else {
-            let named = &config.status_branch;
-            self.fetch(remote, &[full(named)], named, context)?.first().copied().flatten()
+            let status = status_ref(&config);
+            let found = self.fetch(remote, slice::from_ref(&status), Some(&status), context)?;
+            found.first().copied().flatten()
         };
         tracing::debug!(?desired, ?status, status_branch = %config.status_branch, "read branch tips");
         Ok(SelectedCommits { desired, status, config })
@@ -268,16 +269,20 @@ impl RepoContext {
         StatusLog::new(&self.repo, remote, config, from)
     }
 
-    /// Fetches branches, among them the one that is taken for the status branch.
+    /// Fetches references; of the status branch, where it is among them, a new shallow clone gets the newest commits.
     fn fetch(
         &self,
         remote: &Remote,
         wanted: &[String],
-        status: &str,
+        status: Option<&str>,
         context: &mut Context,
     ) -> Result<Vec<Option<ObjectId>>, CliError> {
         let names: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        match remote.fetch_newest(&self.repo, &names, newest_of(&full(status))) {
+        let fetched = match status {
+            Some(status) => remote.fetch_newest(&self.repo, &names, newest_of(status)),
+            None => remote.fetch(&self.repo, &names),
+        };
+        match fetched {
             Ok(found) => {
                 self.warned.set(false);
                 Ok(found)

@@ -160,12 +160,12 @@ impl Branches {
     fn remote_tips(&self, remote: &Remote, start: &str) -> Result<Option<BranchTips>, EngineError> {
         // The configuration that names the status branch is only being fetched. With the default fetched
         // along, nearly everybody is spared a second round trip.
-        let guess = Config::default().status_branch;
-        let names = [Some(start), Some(guess.as_str()), self.redirect.as_deref()];
-        let heads: Vec<String> =
-            names.into_iter().flatten().map(|name| format!("refs/heads/{name}")).collect();
-        let wanted: Vec<&str> = heads.iter().map(String::as_str).collect();
-        let status = format!("refs/heads/{guess}");
+        let guess = Config::default();
+        let status = status_ref(&guess);
+        let head = |name: &str| format!("refs/heads/{name}");
+        let (start_ref, redirect_ref) = (head(start), self.redirect.as_deref().map(head));
+        let wanted = [Some(start_ref.as_str()), Some(status.as_str()), redirect_ref.as_deref()];
+        let wanted: Vec<&str> = wanted.into_iter().flatten().collect();
         let fetched = remote.fetch_newest(&self.repo, &wanted, newest_of(&status))?;
         let tip = |index: usize| fetched.get(index).copied().flatten();
         let Some(desired) = tip(0) else { return Ok(None) };
@@ -175,7 +175,11 @@ impl Branches {
             }
             Ok(remote.fetch(&self.repo, &[&format!("refs/heads/{named}")])?.first().copied().flatten())
         })?;
-        let status = if tips.config.status_branch == guess { tip(1) } else { self.status_tip(&tips.config)? };
+        let status = if tips.config.status_branch == guess.status_branch {
+            tip(1)
+        } else {
+            self.status_tip(&tips.config)?
+        };
         self.checked(BranchTips { status, ..tips }).map(Some)
     }
 
@@ -329,6 +333,10 @@ impl Branches {
 
     /// Brings the whole history of the status branch here, for whoever cannot do with the newest commits.
     pub(super) fn complete_status(&self, config: &Config, tip: ObjectId) -> Result<(), EngineError> {
+        // A complete clone has it, and need not be walked to its root for this.
+        if !self.repo.is_shallow() {
+            return Ok(());
+        }
         self.status_log(config, tip).try_for_each(|commit| commit.map(drop))
     }
 

@@ -5,8 +5,9 @@ use super::EngineError;
 use crate::config::Config;
 use crate::git::{Commit, CommitLog, GitError, NewestCommits, ObjectId, Remote, Repo};
 
-/// How many commits a shallow clone gets that has none of the branch yet: more than any search reads that does not go to the root.
-pub(super) const NEWEST: u32 = 2_000;
+/// How many commits a shallow clone gets that has none of the branch yet: as many as the longest search reads that does without the rest,
+/// that for who signed what is shown.
+const NEWEST: u32 = 2_000;
 
 /// The full name of the status branch.
 #[must_use]
